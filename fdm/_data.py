@@ -1,0 +1,226 @@
+"""Opened pipelines: splits, facts, and the loaders and datasets of each split."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ._assemble import Assembly, Place
+from ._context import RankContext
+from ._dataset import ExampleDataset
+from ._errors import DataError, SnapshotError, UnknownNameError, did_you_mean, listed, noted
+from ._function import Function
+from ._loader import Loader, OnDevice
+from ._order import Order, written_out
+from ._pipeline import Pipeline
+from ._plan import applying, batch_of, order_entries, order_of_epoch
+from ._snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
+from ._splits import Examples, weights_of
+from ._stage import Batch, Sample, Transfer, Transform
+from ._steps import Steps
+
+
+class Data:
+    """A pipeline opened for one rank: made by `fdm.open` and `Executor.open`, released by `close`.
+
+    A context manager: `with fdm.open(p) as data`. `pipeline` and `context` are what was opened, and for whom.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        context: RankContext,
+        sources: Mapping[str, Any],
+        splits: Mapping[str, Examples],
+        facts: Mapping[str, Any],
+    ) -> None:
+        self.pipeline = pipeline
+        self.context = context
+        self._sources = sources
+        self._splits = splits
+        self._facts = facts
+        self._functions = _with_facts(pipeline, facts)
+        self._weights: dict[tuple[int, str], NDArray[Any]] = {}
+        self._is_open = True
+
+    @property
+    def splits(self) -> Mapping[str, int]:
+        """The number of examples of every split, by name."""
+        return MappingProxyType({name: examples.order.size for name, examples in self._splits.items()})
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """The facts that the measure stages found, by name: JSON values and tensors."""
+        return MappingProxyType(dict(self._facts))
+
+    def indices(self, split: str) -> Tensor:
+        """The example ids of a split: positions in its source, int64, 8 bytes an example; loaders never need them."""
+        return torch.from_numpy(written_out(self._examples(split).order).copy())
+
+    def dataset(self, split: str, epoch: int = 0) -> ExampleDataset:
+        """A map-style torch Dataset of the transformed examples of `split`, in the order of `epoch`.
+
+        For those who bring their own DataLoader: the stages before `batch` apply, those from `batch` on do not.
+        """
+        self._check_open()
+        examples, epoch = self._examples(split), _checked_epoch("epoch", epoch)
+        return ExampleDataset(self._assembly(split, examples, epoch), self._order(examples, epoch), self._check_open)
+
+    def loader(self, split: str, epoch: int | None = None, start: Snapshot | None = None) -> Loader:
+        """The batches of `epoch` (default 0) of a split, from the place that the snapshot `start` names.
+
+        A snapshot brings its own epoch. Raises `UnknownNameError` for a split that is not there, `SnapshotError` for
+        a snapshot of another pipeline, split or epoch, and `DataError` if no batch stage holds for the split.
+        """
+        self._check_open()
+        examples = self._examples(split)
+        entries = order_entries(self.pipeline, examples)
+        fingerprint, stages = order_fingerprint(entries), order_stages(entries)
+        if start is not None:
+            _check_start(start, split, epoch)
+            check_same_order(start, fingerprint, stages)
+            epoch = start.epoch
+        epoch = _checked_epoch("epoch", 0 if epoch is None else epoch)
+        order = self._order(examples, epoch)
+        begin = start or Snapshot(fingerprint, split, epoch, 0, stages)
+        if begin.examples > order.size:
+            msg = f"the snapshot has seen {begin.examples} examples of {split!r}, but an epoch has {order.size}"
+            raise SnapshotError(msg)
+        assembly, context = self._assembly(split, examples, epoch), self.context
+        batch = _batch(assembly, split)
+        steps = Steps(begin.examples, order.size, batch.size, context.world_size, batch.drop_last)
+        return Loader(
+            split,
+            epoch,
+            assembly,
+            self._on_device(examples),
+            order,
+            steps,
+            context,
+            begin,
+            0,
+            steps.count_of(context.rank),
+            self._check_open,
+        )
+
+    def epochs(self, split: str, stop: int | None = None, start: Snapshot | None = None) -> Iterator[Loader]:
+        """A loader for each epoch before `stop`, without `stop` for ever; the first begins where `start` says."""
+        if stop is not None:
+            _checked_epoch("stop", stop)
+        return _epochs(self, split, stop, self.loader(split, start=start))
+
+    def close(self) -> None:
+        """Release the sources. The data and its loaders cannot be used afterwards; closing twice does no harm."""
+        self._is_open = False
+        self._sources = {}
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            msg = "the data is closed; open the pipeline again, or use it inside its with block"
+            raise DataError(msg)
+
+    def _examples(self, split: str) -> Examples:
+        self._check_open()
+        if split not in self._splits:
+            hint = did_you_mean(split, self._splits)
+            msg = f"there is no split {split!r}{hint}; the splits are {listed(self._splits)}"
+            raise UnknownNameError(msg)
+        return self._splits[split]
+
+    def _order(self, examples: Examples, epoch: int) -> Order:
+        return order_of_epoch(self.pipeline, examples, epoch, self._weights_for(examples))
+
+    def _weights_for(self, examples: Examples) -> dict[int, NDArray[Any]]:
+        found = {}
+        for number, stage in applying(list(self.pipeline.of_kind(Sample)), examples.names):
+            at = number, examples.source
+            if at not in self._weights:
+                with noted(f"in stage {number}, sample"):
+                    self._weights[at] = weights_of(stage.weights, self._sources[examples.source])
+            found[number] = self._weights[at]
+        return found
+
+    def _assembly(self, split: str, examples: Examples, epoch: int) -> Assembly:
+        batch = batch_of(self.pipeline, examples.names)
+        first_batch, transfer = _boundaries(self.pipeline)
+        functions = self._functions_for(examples)
+        return Assembly(
+            self._sources[examples.source],
+            tuple(pair for pair in functions if pair[0] < first_batch),
+            batch,
+            tuple(pair for pair in functions if first_batch <= pair[0] < transfer),
+            Place(split, epoch, self.context.rank, self.context.world_size),
+        )
+
+    def _on_device(self, examples: Examples) -> OnDevice:
+        _, boundary = _boundaries(self.pipeline)
+        transfer = next(iter(self.pipeline.of_kind(Transfer)), None)
+        functions = tuple(pair for pair in self._functions_for(examples) if pair[0] > boundary)
+        return OnDevice(transfer, functions, self.context.device)
+
+    def _functions_for(self, examples: Examples) -> list[tuple[int, Function]]:
+        stages = applying(list(self.pipeline.of_kind(Transform)), examples.names)
+        return [(number, self._functions[number]) for number, _ in stages]
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{name} {size}" for name, size in self.splits.items())
+        return f"<fdm.Data of {splits}{'' if self._is_open else ', closed'}>"
+
+
+def _epochs(data: Data, split: str, stop: int | None, loader: Loader) -> Iterator[Loader]:
+    while stop is None or loader.epoch < stop:
+        yield loader
+        loader = data.loader(split, epoch=loader.epoch + 1)
+
+
+def _with_facts(p: Pipeline, facts: Mapping[str, Any]) -> dict[int, Function]:
+    functions = {}
+    for number, stage in p.of_kind(Transform):
+        with noted(f"in stage {number}, {stage.kind}"):
+            functions[number] = stage.function.with_facts(facts)
+    return functions
+
+
+def _boundaries(p: Pipeline) -> tuple[int, int]:
+    """The numbers of the first batch stage and of the transfer, or of the end where there is none."""
+    end = len(p.stages)
+    transfer = next((number for number, _ in p.of_kind(Transfer)), end)
+    return next((number for number, _ in p.of_kind(Batch)), transfer), transfer
+
+
+def _batch(assembly: Assembly, split: str) -> Batch:
+    if assembly.batch is None:
+        msg = f"the pipeline has no batch stage for {split!r}: add fdm.batch(size), or use data.dataset({split!r})"
+        raise DataError(msg)
+    return assembly.batch[1]
+
+
+def _check_start(start: object, split: str, epoch: int | None) -> None:
+    if not isinstance(start, Snapshot):
+        msg = f"start is a Snapshot, not a {type(start).__name__}; from plain values: Snapshot.from_dict(...)"
+        raise SnapshotError(msg)
+    if start.split != split:
+        msg = f"the snapshot is of split {start.split!r}, but the loader of {split!r} was asked for"
+        raise SnapshotError(msg)
+    if epoch is not None and epoch != start.epoch:
+        msg = f"the snapshot is of epoch {start.epoch}, but epoch {epoch} was asked for; leave out one of them"
+        raise SnapshotError(msg)
+
+
+def _checked_epoch(name: str, epoch: object) -> int:
+    if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
+        msg = f"{name} is an integer of at least 0, not {epoch!r}"
+        raise DataError(msg)
+    return epoch

@@ -1,0 +1,84 @@
+"""The errors that fdm raises, all below `FdmError`.
+
+    Exception
+    └── FdmError
+        ├── PipelineError (ValueError)        a stage or a pipeline that cannot be
+        │   └── ParameterError (TypeError)    parameters that a function does not take
+        ├── DataError (ValueError)            data that does not fit: columns, rows, splits
+        │   └── UnknownNameError (KeyError)   a split, column or fact that is not there
+        ├── SnapshotError (ValueError)        a snapshot of something else
+        ├── ContextError (ValueError)         ranks or launcher variables that contradict each other
+        └── StoreError (OSError)              an artifact that cannot be written or read
+
+Errors raised inside a user's function keep their own type and carry a note that says where they happened.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+
+
+class FdmError(Exception):
+    """The root of all errors that fdm raises itself."""
+
+
+class PipelineError(FdmError, ValueError):
+    """A stage or a pipeline that cannot be: wrong order, sizes or functions."""
+
+
+class ParameterError(PipelineError, TypeError):
+    """Parameters that the stage's function does not take, or lacks."""
+
+
+class DataError(FdmError, ValueError):
+    """Data that does not fit the pipeline, or an access that the data does not have."""
+
+
+class UnknownNameError(DataError, KeyError):
+    """A split, column or fact that is not there; the message lists those that are."""
+
+    # KeyError shows the repr of its argument, which would print a sentence in quotes.
+    __str__ = Exception.__str__
+
+
+class SnapshotError(FdmError, ValueError):
+    """A snapshot that belongs to another pipeline, split or epoch, or is none."""
+
+
+class ContextError(FdmError, ValueError):
+    """A rank context, or launcher variables, that contradict themselves."""
+
+
+class StoreError(FdmError, OSError):
+    """An artifact that cannot be written, published or read."""
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names as a message shows them: sorted and quoted, or the word none.
+
+    >>> listed(["val", "train"])
+    "'train', 'val'"
+    >>> listed([])
+    'none'
+    """
+    return ", ".join(sorted(map(repr, names))) or "none"
+
+
+def did_you_mean(wrong: object, names: Iterable[object]) -> str:
+    """A hint in brackets when one of `names` looks like `wrong`, else nothing.
+
+    >>> did_you_mean("trian", ["train", "val"])
+    " (did you mean 'train'?)"
+    """
+    close = get_close_matches(str(wrong), [str(name) for name in names], n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+@contextmanager
+def noted(where: str) -> Iterator[None]:
+    """Add where it happened to an error that passes through, and let it pass."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(where)
+        raise

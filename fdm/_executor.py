@@ -1,0 +1,69 @@
+"""The executor: it interprets a pipeline for one rank, and is the only way from a value to data."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ._context import RankContext
+from ._data import Data
+from ._errors import PipelineError, UnknownNameError, did_you_mean, listed
+from ._pipeline import Pipeline
+from ._plan import check_names
+from ._prepare import prepare_facts, prepare_sources
+from ._splits import resolve_splits
+from ._stage import Alias, Fold, Split
+from ._store import default_store
+
+
+@attrs.frozen
+class Executor:
+    """How and where pipelines run: nothing in it can change a batch.
+
+    `context` is the rank and device, by default those of this process; `store` is the folder for what is kept, by
+    default `$FDM_STORE` or the user's cache folder.
+    """
+
+    context: RankContext = attrs.field(factory=RankContext.detect, validator=attrs.validators.instance_of(RankContext))
+    store: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
+
+    def prepare(self, p: Pipeline, /) -> None:
+        """Run fetch, clean and measure where their results are not in the store yet, and nothing else."""
+        self.open(p).close()
+
+    def open(self, p: Pipeline, /) -> Data:
+        """The pipeline's data for this rank; what is not prepared yet is prepared first.
+
+        Raises `PipelineError` for a pipeline without a source, `DataError` for data that does not fit, and
+        `UnknownNameError` for a split, column or fact that is not there. Errors of user functions keep their type.
+        """
+        if not isinstance(p, Pipeline):
+            msg = f"open takes a Pipeline, made by fdm.pipeline(...), not a {type(p).__name__}"
+            raise PipelineError(msg)
+        sources = prepare_sources(p, self._folder)
+        splits = resolve_splits(list(p.of_kind(Split, Fold, Alias)), sources)
+        check_names(p, splits)
+        facts = prepare_facts(p, sources, splits, self._folder)
+        return Data(p, self.context, sources, splits, facts)
+
+    def _folder(self) -> Path:
+        return default_store(os.environ) if self.store is None else self.store
+
+
+def open(p: Pipeline, /, **options: Any) -> Data:  # noqa: A001 - fdm.open reads as what it does
+    """`Executor(**options).open(p)` in one call: the pipeline's data, prepared if need be.
+
+    >>> import fdm
+    >>> def numbers(upto):
+    ...     return range(upto)
+    >>> with fdm.open(fdm.pipeline(fdm.load(numbers, upto=10), fdm.batch(4))) as data:
+    ...     [batch.tolist() for batch in data.loader("all")]
+    [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    """
+    known = [field.name for field in attrs.fields(Executor)]
+    for name in options:
+        if name not in known:
+            msg = f"open has no option {name!r}{did_you_mean(name, known)}; the options are {listed(known)}"
+            raise UnknownNameError(msg)
+    return Executor(**options).open(p)

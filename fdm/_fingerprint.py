@@ -1,0 +1,76 @@
+"""Fingerprints: a digest of what decides a result, equal in every process and on every machine."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ._canonical import canonical, digest, is_named
+from ._code import code_of, is_own_code
+from ._function import Function
+from ._stage import Clean, Fetch, Fold, Load, Measure, Split, Stage, functions
+
+
+if TYPE_CHECKING:
+    from ._pipeline import Pipeline
+
+
+# What load opens is not kept, and may reach anything: its name and parameters stand for it.
+KEPT = (Fetch, Clean, Measure, Split, Fold)
+
+
+def fingerprint(p: "Pipeline", /) -> str:
+    """The fingerprint of a pipeline, 64 hexadecimal digits: equal exactly for equal pipelines.
+
+    Covers every stage with its parameters by value, the seed, and, for the functions whose results are kept (fetch,
+    clean, measure, split), their code and the user's helpers and constants that it reaches. Comments, docstrings and
+    formatting do not count.
+
+    Raises `PipelineError` for code that has no source or no value, with the remedy.
+    """
+    return digest({"seed": p.seed, "stages": [stage_digest(stage) for stage in p.stages]})
+
+
+def stage_digest(stage: Stage) -> str:
+    """The digest of one stage: its fields by value, and its code where results of it are kept."""
+    return digest([canonical(stage), code_of_stage(stage) if isinstance(stage, KEPT) else None])
+
+
+def address(stages: Sequence[Stage]) -> str:
+    """The address of what these stages make of each other, in order."""
+    return digest(
+        [[stage_digest(stage), code_of_stage(stage) if isinstance(stage, Load) else None] for stage in stages]
+    )
+
+
+def measure_address(upstream: str, size: int, stage: Measure, earlier: Sequence[str]) -> str:
+    """The address of the facts that `stage` finds in the `size` examples of a split at the address `upstream`.
+
+    `earlier` are the addresses of the measures before it, which count if it takes facts as parameters.
+    """
+    return digest([upstream, size, stage_digest(stage), *(earlier if stage.function.facts else ())])
+
+
+def code_of_stage(stage: Stage) -> dict[str, Any] | None:
+    """The code of a stage's functions; None where `.version` pins it.
+
+    Raises `PipelineError` for code that a fingerprint cannot cover.
+    """
+    if getattr(stage, "pinned", None) is not None:
+        return None
+    found: dict[str, Any] = {}
+    for function in functions(stage):
+        found.update(_code_of_function(function))
+    return found
+
+
+def _code_of_function(function: Function) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    def follow(named: Any) -> dict[str, str]:
+        if is_own_code(named):
+            found.update(code_of(named))
+        return {}
+
+    named = function.call if is_named(function.call) else type(function.call)
+    follow(named)
+    canonical(function.params, follow)
+    return found

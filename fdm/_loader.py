@@ -1,0 +1,141 @@
+"""Loaders: the batches of one epoch of a split, by iteration or by number."""
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any, overload
+
+import attrs
+from torch import Tensor
+
+from ._assemble import Assembly, Numbered, applied, batch_maker
+from ._context import RankContext
+from ._errors import DataError
+from ._order import Order
+from ._plan import ids_of_steps
+from ._snapshot import Snapshot
+from ._stage import Transfer
+from ._steps import Steps
+from ._transfer import move
+
+
+@attrs.frozen(eq=False)
+class OnDevice:
+    """What happens to a batch in the main process: the transfer, with its stage number, and the stages after it."""
+
+    transfer: tuple[int, Transfer] | None
+    functions: tuple[Numbered, ...]
+    device: str
+
+
+@attrs.frozen(eq=False, repr=False)
+class Loader:
+    """The batches of one epoch of a split for one rank, from a start to the end of the epoch.
+
+    Can be iterated any number of times, always with the same batches; nothing happens before the first `next`.
+    `loader[i]` is the batch of step i, counted from this loader's start, without the ones before; `loader[10:20]` is a
+    loader of these steps. Made by `data.loader` and `data.epochs`.
+    """
+
+    split: str
+    epoch: int
+    _assembly: Assembly
+    _on_device: OnDevice
+    _order: Order
+    _steps: Steps
+    _context: RankContext
+    _start: Snapshot
+    _first: int
+    _last: int
+    _check_open: Callable[[], None]
+
+    def __len__(self) -> int:
+        """The number of steps of this rank."""
+        return self._last - self._first
+
+    def __iter__(self) -> Iterator[Any]:
+        self._check_open()
+        make = self._maker()
+        for ids in self._ids():
+            yield make(ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Loader": ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self._slice(index)
+        self._check_open()
+        return self._maker()(self.indices(index))
+
+    def indices(self, index: int) -> Tensor:
+        """The example ids in this rank's batch of step `index`, int64: positions in the split's source."""
+        step = self._first + _within(index, len(self))
+        return next(ids_of_steps(self._order, self._steps, self._context.rank, step, step + 1))
+
+    def snapshot(self, done: int) -> Snapshot:
+        """The place after `done` steps of this loader: after the last of an epoch, the start of the next.
+
+        Raises `DataError` unless `done` is from 0 to the number of steps.
+        """
+        done = operator.index(done)
+        if not 0 <= done <= len(self):
+            msg = f"snapshot takes the number of steps done, from 0 to the loader's {len(self)}, not {done}"
+            raise DataError(msg)
+        step = self._first + done
+        if done and step == self._steps.count:
+            return attrs.evolve(self._start, epoch=self.epoch + 1, examples=0)
+        at = self._steps.bounds(step)[0] if step < self._steps.count else self._steps.start
+        return attrs.evolve(self._start, epoch=self.epoch, examples=at)
+
+    def _slice(self, index: slice) -> "Loader":
+        first, last, stride = index.indices(len(self))
+        if stride != 1:
+            msg = f"a slice of a loader is contiguous, without a step of {stride}"
+            raise DataError(msg)
+        return attrs.evolve(self, first=self._first + first, last=self._first + max(first, last))
+
+    def _ids(self) -> Iterator[Tensor]:
+        """The ids of the steps in turn, looked up in blocks that grow, so that the first batch does not wait."""
+        step, block = self._first, 1
+        most = max(1, _BLOCK // self._steps.size)
+        while step < self._last:
+            until = min(step + block, self._last)
+            yield from ids_of_steps(self._order, self._steps, self._context.rank, step, until)
+            step, block = until, min(4 * block, most)
+
+    def _maker(self) -> Callable[[Tensor], Any]:
+        on_host = batch_maker(self._assembly)
+        on_device = device_maker(self._on_device, self._assembly)
+        if on_device is None:
+            return on_host
+        return lambda ids: on_device(on_host(ids), ids)
+
+    def __repr__(self) -> str:
+        ranks = f", rank {self._context.rank} of {self._context.world_size}" if self._context.world_size > 1 else ""
+        return f"<fdm.Loader of {self.split!r}, epoch {self.epoch}, {len(self)} steps{ranks}>"
+
+
+def device_maker(on_device: OnDevice, assembly: Assembly) -> Callable[[Any, Tensor], Any] | None:
+    """A function from a batch on the host and its ids to the batch on the device; None where nothing is to be done."""
+    if on_device.transfer is None:
+        return None
+    skip, device = on_device.transfer[1].skip, on_device.device
+    apply = applied(on_device.functions, assembly.place)
+
+    def make(batch: Any, ids: Tensor) -> Any:
+        moved = move(batch, device, skip)
+        return moved if apply is None else apply(moved, ids)
+
+    return make
+
+
+_BLOCK = 32_768  # positions looked up at once: a third of a millisecond, and a quarter of a megabyte
+
+
+def _within(index: int, length: int) -> int:
+    number = operator.index(index)
+    if not -length <= number < length:
+        msg = f"step {number} of a loader of {length} steps"
+        raise IndexError(msg)
+    return number % length

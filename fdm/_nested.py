@@ -1,0 +1,105 @@
+"""Nested structures: the same change to every leaf of a batch, whatever it is made of."""
+
+import copy
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar
+
+import attrs
+
+
+T = TypeVar("T")
+
+
+def map_leaves(change: Callable[[Any], Any], tree: T, is_leaf: Callable[[Any], bool] = lambda _: False) -> T:
+    """`tree` with `change` applied to each leaf; containers are new, of the same type, and never mutated.
+
+    Containers are mappings, lists, tuples, named tuples, sets, dataclasses and attrs classes, frozen or not, unless
+    `is_leaf` claims them. Their constructors do not run again: a value that was legal once is not checked twice. All
+    else is a leaf.
+
+    >>> map_leaves(str, {"a": [1, (2, 3)]})
+    {'a': ['1', ('2', '3')]}
+    """
+    mapped: T = change(tree) if is_leaf(tree) else _map_children(change, tree, is_leaf)
+    return mapped
+
+
+def _map_children(change: Callable[[Any], Any], tree: Any, is_leaf: Callable[[Any], bool]) -> Any:
+    def recur(child: Any) -> Any:
+        return map_leaves(change, child, is_leaf)
+
+    if isinstance(tree, type):
+        return change(tree)
+    if isinstance(tree, Mapping):
+        return _mapping(tree, {key: recur(value) for key, value in tree.items()})
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        named: Any = tree
+        return named._replace(**{name: recur(getattr(tree, name)) for name in named._fields})
+    if isinstance(tree, list | tuple | set | frozenset):
+        return _sequence(tree, map(recur, tree))
+    names = field_names(tree)
+    if names is None:
+        return change(tree)
+    return _with_fields(tree, {name: recur(getattr(tree, name)) for name in names})
+
+
+def field_names(tree: Any) -> list[str] | None:
+    """The names of the set fields of a dataclass or attrs instance, or None for anything else."""
+    if is_dataclass(tree):
+        names = [field.name for field in fields(tree)]
+    elif attrs.has(type(tree)):
+        names = [field.name for field in attrs.fields(type(tree))]
+    else:
+        return None
+    return [name for name in names if hasattr(tree, name)]
+
+
+def entries(tree: Any) -> Mapping[str, Any]:
+    """The top-level entries of a mapping, named tuple, dataclass or attrs instance by name; nothing for others."""
+    if isinstance(tree, Mapping):
+        return tree
+    names = getattr(tree, "_fields", None) or field_names(tree) or ()
+    return {name: getattr(tree, name) for name in names}
+
+
+def with_entries(tree: T, changed: Mapping[str, Any]) -> T:
+    """A copy of `tree` with some of its top-level entries changed.
+
+    >>> with_entries({"a": 1, "b": 2}, {"b": 3})
+    {'a': 1, 'b': 3}
+    """
+    made: Any
+    if isinstance(tree, Mapping):
+        made = _mapping(tree, {**tree, **changed})
+    elif isinstance(tree, tuple):
+        made = tree._replace(**changed)  # type: ignore[attr-defined]
+    else:
+        made = _with_fields(tree, dict(changed))
+    return made  # type: ignore[no-any-return]
+
+
+def _mapping(tree: Mapping[Any, Any], changed: dict[Any, Any]) -> Any:
+    if type(tree) is dict or not isinstance(tree, MutableMapping):
+        return changed
+    new = copy.copy(tree)  # keeps a defaultdict's factory, an OrderedDict's order, a subclass's attributes
+    for key, value in changed.items():
+        new[key] = value
+    return new
+
+
+def _sequence(tree: Any, changed: Any) -> Any:
+    if type(tree) in (list, tuple, set, frozenset):
+        return type(tree)(changed)
+    if isinstance(tree, list):
+        new = copy.copy(tree)
+        new[:] = changed
+        return new
+    return type(tree)(changed)
+
+
+def _with_fields(tree: Any, changed: dict[str, Any]) -> Any:
+    new = copy.copy(tree)
+    for name, value in changed.items():
+        object.__setattr__(new, name, value)  # the copy is ours alone until it is returned, frozen or not
+    return new

@@ -1,0 +1,323 @@
+"""Pipelines: frozen sequences of stages in the order of the grammar, and the functions that edit them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+import attrs
+
+from ._canonical import Value
+from ._construct import checked_seed
+from ._errors import PipelineError, did_you_mean, listed
+from ._fingerprint import KEPT, code_of_stage
+from ._function import Fact, Function, shown
+from ._stage import (
+    Alias,
+    Batch,
+    Clean,
+    Fetch,
+    Fold,
+    Load,
+    Measure,
+    Sample,
+    Shuffle,
+    Split,
+    Stage,
+    Take,
+    Transfer,
+    Transform,
+    functions,
+)
+
+
+@attrs.frozen(eq=False, repr=False)
+class Pipeline(Value):
+    """A frozen sequence of stages: a value that can be compared, hashed, pickled, printed and edited.
+
+    Made by `pipeline`. `str(p)` is a numbered table of the stages.
+    """
+
+    stages: tuple[Stage, ...]
+    seed: int = 0
+
+    def of_kind(self, *kinds: type) -> Iterator[tuple[int, Any]]:
+        """The stages of these classes with their numbers, in order."""
+        return ((number, stage) for number, stage in enumerate(self.stages) if isinstance(stage, kinds))
+
+    def __str__(self) -> str:
+        rows = [(str(number), stage.kind, *summary(stage)) for number, stage in enumerate(self.stages)]
+        widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+        lines = [
+            f"{number:>{widths[0]}} {kind:<{widths[1]}}  {text:<{widths[2]}}  {where}".rstrip()
+            for number, kind, text, where in rows
+        ]
+        return "\n".join([*lines, f"seed {self.seed}"])
+
+    def __repr__(self) -> str:
+        return f"<fdm.Pipeline of {len(self.stages)} stages, seed {self.seed}\n{self}>"
+
+
+def pipeline(*stages: "Stage | Pipeline", seed: int | None = None) -> Pipeline:
+    """The frozen pipeline of these stages; pipelines among them are spliced in.
+
+    The order is `fetch? clean* load? (split | fold | alias)* measure* (shuffle | sample | take)* transform* batch+
+    transform* transfer? transform*`, where any part may be left out. `seed` decides `shuffle` and `sample`; without it,
+    it is the first spliced pipeline's, or 0.
+
+    >>> import fdm
+    >>> p = fdm.pipeline(
+    ...     fdm.split({"train": 0.9, "val": None}),
+    ...     fdm.shuffle().on("train"),
+    ...     fdm.batch(32),
+    ...     seed=7,
+    ... )
+    >>> print(p)
+    0 split    train=0.9, val=rest, seed=0
+    1 shuffle                               on train
+    2 batch    32
+    seed 7
+    >>> fdm.pipeline(p, fdm.transfer()).seed
+    7
+
+    Raises `PipelineError` for stages out of order, and `ParameterError` for a function that cannot be called.
+    """
+    flat: list[Stage] = []
+    for stage in stages:
+        if isinstance(stage, Pipeline):
+            flat.extend(stage.stages)
+        elif isinstance(stage, Stage):
+            flat.append(stage)
+        else:
+            msg = f"pipeline takes stages such as fdm.batch(32), and pipelines, not {stage!r:.60}"
+            raise PipelineError(msg)
+    _check_order(flat)
+    _check_once(flat)
+    _check_functions(flat)
+    spliced = [stage.seed for stage in stages if isinstance(stage, Pipeline)]
+    return Pipeline(tuple(flat), checked_seed("pipeline", seed) if seed is not None else (spliced or [0])[0])
+
+
+def replace(p: Pipeline, /, *stages: Stage, seed: int | None = None) -> Pipeline:
+    """`p` with each of these stages in place of the one of its kind, and with `seed` where that is given.
+
+    A stage with a function takes the place of the one of its kind with a function of the same name. Among several
+    candidates the one with the same `.on` (for `split`: the same `of`) is meant.
+
+    >>> import fdm
+    >>> p = fdm.pipeline(fdm.shuffle(), fdm.batch(32))
+    >>> print(fdm.replace(p, fdm.batch(256), seed=3))
+    0 shuffle
+    1 batch    256
+    seed 3
+
+    Raises `PipelineError` if there is no such stage, or more than one.
+    """
+    new = list(p.stages)
+    for stage in stages:
+        if not isinstance(stage, Stage):
+            msg = f"replace takes stages such as fdm.batch(32), not {stage!r:.60}"
+            raise PipelineError(msg)
+        new[_place(new, stage)] = stage
+    return pipeline(*new, seed=p.seed if seed is None else seed)
+
+
+def without(p: Pipeline, /, *names: str) -> Pipeline:
+    """`p` without the stages that these names name: kinds, such as `"shuffle"`, or names of functions.
+
+    >>> import fdm
+    >>> print(fdm.without(fdm.pipeline(fdm.shuffle(), fdm.batch(32)), "shuffle"))
+    0 batch  32
+    seed 0
+
+    Raises `PipelineError` for a name that names no stage, with those that do.
+    """
+    known = {name for stage in p.stages for name in _names(stage)}
+    for name in names:
+        if name not in known:
+            msg = f"without: no stage is named {name!r}{did_you_mean(name, known)}; there are {listed(known)}"
+            raise PipelineError(msg)
+    return pipeline(*(stage for stage in p.stages if not _names(stage) & set(names)), seed=p.seed)
+
+
+def describe(p: Pipeline, /) -> dict[str, Any]:
+    """The pipeline as plain JSON values, for logs and hyperparameters.
+
+    >>> import fdm
+    >>> fdm.describe(fdm.pipeline(fdm.shuffle(seed=1), fdm.batch(32)))
+    {'seed': 0, 'stages': [{'stage': 'shuffle', 'seed': 1}, {'stage': 'batch', 'size': 32, 'drop_last': False}]}
+    """
+    return {"seed": p.seed, "stages": [_described(stage) for stage in p.stages]}
+
+
+def summary(stage: Stage) -> tuple[str, str]:
+    """What a line of `str(p)` says of a stage: its parameters, and the splits it is limited to."""
+    on = getattr(stage, "splits", ())
+    parts = [
+        _text(field.name, getattr(stage, field.name)) for field in attrs.fields(type(stage)) if field.name != "splits"
+    ]
+    return ", ".join(part for part in parts if part), f"on {', '.join(on)}" if on else ""
+
+
+_PHASES: tuple[tuple[type, ...], ...] = (
+    (Fetch,),
+    (Clean,),
+    (Load,),
+    (Split, Fold, Alias),
+    (Measure,),
+    (Shuffle, Sample, Take),
+    (Transform,),
+    (Batch,),
+    (Transform,),
+    (Transfer,),
+    (Transform,),
+)
+_ORDER = ", ".join(" or ".join(cls.__name__.lower() for cls in phase) for phase in _PHASES)
+
+
+def _check_order(stages: Sequence[Stage]) -> None:
+    phase = 0
+    for number, stage in enumerate(stages):
+        later = [i for i in range(phase, len(_PHASES)) if isinstance(stage, _PHASES[i])]
+        if not later:
+            before = f"stage {number - 1} ({stages[number - 1].kind})"
+            msg = f"stage {number} ({stage.kind}) comes after {before}, but the order of stages is {_ORDER}"
+            raise PipelineError(msg)
+        phase = later[0]
+
+
+def _check_once(stages: Sequence[Stage]) -> None:
+    for single in (Fetch, Load, Transfer):
+        numbers = [number for number, stage in enumerate(stages) if isinstance(stage, single)]
+        if len(numbers) > 1:
+            msg = f"a pipeline has one {single.kind} at most, not one each at stages {numbers}"
+            raise PipelineError(msg)
+    named: dict[str, int] = {}
+    for number, stage in enumerate(stages):
+        if isinstance(stage, Batch):
+            for split in stage.splits or ("",):
+                if split in named:
+                    which = f"for {split!r}" if split else "without .on"
+                    msg = f"stages {named[split]} and {number} are both a batch {which}; there can be one"
+                    raise PipelineError(msg)
+                named[split] = number
+        if isinstance(stage, Measure) and len(stage.splits) != 1:
+            msg = f'stage {number} (measure {stage.function.name}) needs one split to learn from: .on("train")'
+            raise PipelineError(msg)
+
+
+def _check_functions(stages: Sequence[Stage]) -> None:
+    measured = any(isinstance(stage, Measure) for stage in stages)
+    for number, stage in enumerate(stages):
+        try:
+            _check_calls(stage, first=number == 0)
+            if isinstance(stage, KEPT) or (measured and isinstance(stage, Load)):
+                code_of_stage(stage)  # refuses what a fingerprint could not cover
+        except PipelineError as error:
+            error.add_note(f"in stage {number}, {stage.kind}")
+            raise
+
+
+def _check_calls(stage: Stage, *, first: bool) -> None:
+    match stage:
+        case Fetch(function):
+            function.check_call("into")
+        case Clean(function) | Load(function):
+            if not (first and function.can_call()):
+                function.check_call("upstream")
+        case Measure(function):
+            function.check_call("source")
+        case Transform(function):
+            function.check_call("item")
+        case Batch(collate=Function() as collate):
+            collate.check_call("examples")
+        case Split() | Fold() | Sample():
+            for function in functions(stage):
+                function.check_call("source")
+
+
+def _place(stages: Sequence[Stage], new: Stage) -> int:
+    """The number of the stage that `new` takes the place of."""
+    same = [
+        number
+        for number, stage in enumerate(stages)
+        if type(stage) is type(new) and _function_of(stage) == _function_of(new)
+    ]
+    if len(same) > 1:
+        same = [number for number in same if _where(stages[number]) == _where(new)] or same
+    if len(same) == 1:
+        return same[0]
+    label = f"{new.kind} {_function_of(new) or ''}".rstrip()
+    if same:
+        candidates = "; ".join(f"{number} {stages[number].kind} {' '.join(summary(stages[number]))}" for number in same)
+        msg = f"replace: {label} could take the place of several stages: {candidates}; change them with .on, or build anew"
+        raise PipelineError(msg)
+    there = [f"{stage.kind} {_function_of(stage) or ''}".rstrip() for stage in stages]
+    msg = f"replace: there is no {label}{did_you_mean(label, there)}; the stages are {', '.join(there) or 'none'}"
+    raise PipelineError(msg)
+
+
+def _where(stage: Stage) -> object:
+    return getattr(stage, "splits", getattr(stage, "of", None))
+
+
+def _function_of(stage: Stage) -> str | None:
+    """The name of the function that a stage is about, if it is about one."""
+    function = getattr(stage, "function", None)
+    return function.name if isinstance(function, Function) else None
+
+
+def _names(stage: Stage) -> set[str]:
+    function = _function_of(stage)
+    return {stage.kind, function} if function else {stage.kind}
+
+
+def _text(name: str, value: Any) -> str:
+    match name, value:
+        case "function", Function():
+            return repr(value)
+        case "into", tuple():
+            return ", ".join(f"{split}={'rest' if size is None else size}" for split, size in value)
+        case "names", tuple():
+            return ", ".join(f"{new}={old}" for new, old in value)
+        case "size" | "amount" | "into", Function() | int() | float():
+            return str(value)
+        case _, None | False | ():
+            return ""
+        case "shuffle", True:
+            return ""
+        case "pinned", _:
+            return f"version={value}"
+        case _:
+            return f"{name}={value}"
+
+
+def _described(stage: Stage) -> dict[str, Any]:
+    fields = {field.name: getattr(stage, field.name) for field in attrs.fields(type(stage))}
+    plain = {name: _plain(value) for name, value in fields.items() if value is not None and value != ()}
+    return {"stage": stage.kind, **plain.pop("function", {}), **plain}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; what JSON has no form for as the text that shows it."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if isfinite(value) else repr(value)
+        case Function():
+            params = {name: _plain(param) for name, param in value.params}
+            return {"function": repr(attrs.evolve(value, params=())).removesuffix("()")} | (
+                {"params": params} if params else {}
+            )
+        case Fact():
+            return {"fact": value.name}
+        case tuple() if value and all(
+            isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in value
+        ):
+            return {name: _plain(item) for name, item in value}
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(item) for item in value]
+        case _:
+            return shown(value)

@@ -1,0 +1,129 @@
+"""Plans: the order of an epoch, and the example ids of each step of a rank, from values alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import floor
+from typing import Any, TypeVar
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ._canonical import digest
+from ._errors import DataError, UnknownNameError, did_you_mean, listed
+from ._fingerprint import stage_digest
+from ._order import Drawn, Order, Shuffled, take
+from ._permutation import derive
+from ._pipeline import Pipeline, summary
+from ._rounding import as_written
+from ._splits import Examples
+from ._stage import Batch, Clean, Fetch, Limited, Load, Sample, Shuffle, Stage, Take
+from ._steps import Steps
+
+
+StageT = TypeVar("StageT", bound=Limited)
+
+
+def applying(stages: Sequence[tuple[int, StageT]], names: Sequence[str]) -> list[tuple[int, StageT]]:
+    """The numbered stages that hold for a split, which `names` names, aliases first.
+
+    A stage without `.on` holds for all. One `.on` what an alias stands for holds for the alias too, unless a stage of
+    the same kind (and with the same function) is `.on` the alias.
+    """
+    return [
+        (number, stage)
+        for number, stage in stages
+        if not stage.splits
+        or (
+            _distance(stage, names) == min(_distance(other, names) for other in _alike(stage, stages))
+            and _distance(stage, names) < len(names)
+        )
+    ]
+
+
+def batch_of(p: Pipeline, names: Sequence[str]) -> tuple[int, Batch] | None:
+    """The batch stage of a split, with its number: the one that names it, else the one that names none."""
+    found = applying(list(p.of_kind(Batch)), names)
+    return max(found, key=lambda pair: len(pair[1].splits), default=None)
+
+
+def check_names(p: Pipeline, splits: Mapping[str, Examples]) -> None:
+    """Raise `UnknownNameError` for a stage that is `.on` a split which is not there."""
+    for number, stage in enumerate(p.stages):
+        for name in getattr(stage, "splits", ()):
+            if name not in splits:
+                hint = did_you_mean(name, splits)
+                msg = f"stage {number} ({stage.kind}) is on {name!r}{hint}, but the splits are {listed(splits)}"
+                raise UnknownNameError(msg)
+
+
+def order_of_epoch(p: Pipeline, examples: Examples, epoch: int, weights: Mapping[int, NDArray[np.float64]]) -> Order:
+    """The order in which `epoch` goes through a split: its shuffle, sample and take stages, one after the other.
+
+    `weights` has, for the number of each sample stage, the weights of the source's examples.
+    """
+    order = examples.order
+    seen: dict[str, int] = {}
+    for number, stage in applying(list(p.of_kind(Shuffle, Sample, Take)), examples.names):
+        count = seen[stage.kind] = seen.get(stage.kind, -1) + 1
+        if isinstance(stage, Take):
+            order = take(order, _count(stage.amount, order.size))
+            continue
+        seed = p.seed if stage.seed is None else stage.seed
+        key = derive(seed, stage.kind, examples.names[-1], count, epoch)
+        order = Shuffled(order, key) if isinstance(stage, Shuffle) else _drawn(order, stage, weights[number], key)
+    return order
+
+
+def order_entries(p: Pipeline, examples: Examples) -> list[tuple[str, str]]:
+    """What decides the order of a split: descriptions and digests of its stages, and how many examples it has."""
+    entries = [_entry(stage, None) for _, stage in p.of_kind(Fetch, Clean, Load)]
+    entries += [_entry(p.stages[number], None) for number in examples.lineage]
+    entries.append((f"{examples.source}: {examples.order.size} examples", digest(examples.order.size)))
+    for _, stage in applying(list(p.of_kind(Shuffle, Sample, Take)), examples.names):
+        entries.append(_entry(attrs.evolve(stage, splits=()), p.seed if getattr(stage, "seed", 0) is None else None))
+    return entries
+
+
+def ids_of_steps(order: Order, steps: Steps, rank: int, first: int, last: int) -> Iterator[Tensor]:
+    """The example ids of `rank` in steps `first` to `last`, an int64 tensor each, from one look-up for all."""
+    shards = [steps.shard(step, rank) for step in range(first, last)]
+    if not shards:
+        return iter(())
+    positions = np.concatenate([np.arange(low, high, dtype=np.int64) for low, high in shards])
+    ids = torch.from_numpy(np.ascontiguousarray(order.at(positions)))
+    return iter(torch.split(ids, [high - low for low, high in shards]))
+
+
+def _alike(stage: Any, stages: Sequence[tuple[int, Any]]) -> list[Any]:
+    function = getattr(stage, "function", None)
+    return [
+        other
+        for _, other in stages
+        if type(other) is type(stage)
+        and other.splits
+        and (function is None or other.function.qualified_name == function.qualified_name)
+    ]
+
+
+def _distance(stage: Any, names: Sequence[str]) -> int:
+    """How many aliases lie between a split and the first of its names that the stage is on."""
+    return next((far for far, name in enumerate(names) if name in stage.splits), len(names))
+
+
+def _count(amount: float, size: int) -> int:
+    return floor(as_written(amount) * size) if isinstance(amount, float) else amount
+
+
+def _drawn(order: Order, stage: Sample, weights: NDArray[np.float64], key: int) -> Order:
+    size = order.size if stage.size is None else stage.size
+    if size and not order.size:
+        msg = f"sample: there are no examples to draw {size} from"
+        raise DataError(msg)
+    return Drawn(order, weights, size, key)
+
+
+def _entry(stage: Stage, seed: int | None) -> tuple[str, str]:
+    text = f"{stage.kind} {summary(stage)[0]}".rstrip()
+    return text if seed is None else f"{text} seed={seed}", digest([stage_digest(stage), seed])

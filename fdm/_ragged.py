@@ -1,0 +1,178 @@
+"""Ragged columns: rows of different length, kept as one run of values and the offsets between them."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Self, overload
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from ._errors import DataError
+
+
+Kind = Literal["tensor", "bytes", "str"]
+Row = Tensor | bytes | str
+
+
+@attrs.frozen(eq=False, repr=False)
+class Ragged:
+    """Rows of different length: token sequences, encoded images, strings.
+
+    `values` holds all rows one after the other, shape (sum of lengths, ...); `offsets` (rows + 1 integers) says where
+    each begins; `kind` is what a row was put in as: a tensor, bytes or a string (UTF-8).
+
+    >>> words = Ragged.of(["a", "functional", "pipeline"])
+    >>> len(words), words[1], words[[2, 0]].tolist()
+    (3, 'functional', ['pipeline', 'a'])
+    >>> Ragged.of([torch.tensor([1, 2, 3]), torch.tensor([4])]).padded(fill=0)
+    tensor([[1, 2, 3],
+            [4, 0, 0]])
+
+    Raises `DataError` if the offsets do not fit the values.
+    """
+
+    values: Tensor
+    offsets: Tensor
+    kind: Kind = attrs.field(default="tensor", validator=attrs.validators.in_(("tensor", "bytes", "str")))
+
+    def __attrs_post_init__(self) -> None:
+        offsets = self.offsets
+        if offsets.dtype != torch.int64 or offsets.ndim != 1 or len(offsets) == 0 or self.values.ndim == 0:
+            msg = "Ragged needs values of one dimension or more and int64 offsets, one more than there are rows"
+            raise DataError(msg)
+        if int(offsets[0]) != 0 or int(offsets[-1]) != len(self.values):
+            msg = f"Ragged offsets run from {offsets[0]} to {offsets[-1]}, but there are {len(self.values)} values"
+            raise DataError(msg)
+
+    @classmethod
+    def of(cls, rows: Sequence[Row | NDArray[Any]]) -> Self:
+        """The ragged column of these rows: all tensors (or arrays), all bytes, or all strings.
+
+        Tensor rows have one dtype and agree in all dimensions but the first. Raises `DataError` for anything else.
+        """
+        kind = _kind(rows)
+        tensors = [_encoded(row) for row in rows]
+        if len({(row.dtype, row.shape[1:]) for row in tensors}) > 1:
+            found = sorted({f"{row.dtype} {tuple(row.shape)}" for row in tensors})
+            msg = f"the rows of a Ragged differ in more than their length: {', '.join(found[:3])}"
+            raise DataError(msg)
+        values = torch.cat(tensors) if tensors else torch.empty(0, dtype=torch.uint8)
+        return cls(values, _offsets([len(row) for row in tensors]), kind)
+
+    @property
+    def lengths(self) -> Tensor:
+        """The length of each row (bytes for strings), an int64 tensor."""
+        return self.offsets.diff()
+
+    def padded(self, fill: float = 0) -> Tensor:
+        """The rows as one tensor (rows, longest, ...), filled up with `fill` at their ends."""
+        shape = (len(self), int(self.lengths.max()) if len(self) else 0, *self.values.shape[1:])
+        out = self.values.new_full(shape, fill)
+        out[self.mask()] = self.values
+        return out
+
+    def mask(self) -> Tensor:
+        """A bool tensor (rows, longest), True where `padded` has a value."""
+        lengths = self.lengths
+        longest = int(lengths.max()) if len(self) else 0
+        return torch.arange(longest, device=lengths.device) < lengths[:, None]
+
+    def tolist(self) -> list[Any]:
+        """The rows as they were put in."""
+        return [self[row] for row in range(len(self))]
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """The same rows elsewhere, or of another dtype: as `torch.Tensor.to`, which the offsets follow in device."""
+        values = self.values.to(*args, **kwargs)
+        non_blocking = bool(kwargs.get("non_blocking", False))
+        return attrs.evolve(self, values=values, offsets=self.offsets.to(values.device, non_blocking=non_blocking))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[row] for row in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: Sequence[int] | ArrayLike | Tensor | slice) -> Self: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self[torch.arange(len(self))[index]]
+        rows = torch.as_tensor(index)
+        if rows.ndim == 0:
+            return self._row(int(rows))
+        rows = rows.to(torch.int64)
+        if len(rows) and not (-len(self) <= int(rows.min()) and int(rows.max()) < len(self)):
+            msg = f"rows {int(rows.min())} to {int(rows.max())} of a Ragged of {len(self)} rows"
+            raise IndexError(msg)
+        return self._gather(rows % max(1, len(self)))
+
+    def _row(self, row: int) -> Row:
+        if not -len(self) <= row < len(self):
+            msg = f"row {row} of a Ragged of {len(self)} rows"
+            raise IndexError(msg)
+        row %= len(self)
+        return _decoded(self.values[int(self.offsets[row]) : int(self.offsets[row + 1])], self.kind)
+
+    def _gather(self, rows: Tensor) -> Self:
+        starts, ends = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
+        pieces = [self.values[start:end] for start, end in zip(starts, ends, strict=True)]
+        values = torch.cat(pieces) if pieces else self.values[:0].clone()
+        lengths = [end - start for start, end in zip(starts, ends, strict=True)]
+        return attrs.evolve(self, values=values, offsets=_offsets(lengths).to(self.offsets.device))
+
+    def __repr__(self) -> str:
+        shape = "".join(f" x {size}" for size in self.values.shape[1:])
+        dtype = f" {self.values.dtype}{shape}" if self.kind == "tensor" else ""
+        return f"Ragged({len(self)} rows of {self.kind}{dtype}, {len(self.values)} values)"
+
+
+def concat(columns: Sequence[Ragged]) -> Ragged:
+    """One ragged column of the rows of several, in order."""
+    bounds = [0, *np.cumsum([len(column.values) for column in columns]).tolist()]
+    offsets = [column.offsets[1:] + start for column, start in zip(columns, bounds, strict=False)]
+    first = columns[0]
+    return Ragged(
+        torch.cat([column.values for column in columns]), torch.cat([first.offsets[:1], *offsets]), first.kind
+    )
+
+
+def _offsets(lengths: Sequence[int]) -> Tensor:
+    return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64))
+
+
+def _kind(rows: Sequence[object]) -> Kind:
+    kinds: set[Kind] = set()
+    for row in rows:
+        match row:
+            case str():
+                kinds.add("str")
+            case bytes():
+                kinds.add("bytes")
+            case Tensor() | np.ndarray() if row.ndim:
+                kinds.add("tensor")
+            case _:
+                msg = f"a row of a Ragged is a tensor of one dimension or more, bytes or a string, not {row!r:.60}"
+                raise DataError(msg)
+    if len(kinds) > 1:
+        msg = f"the rows of a Ragged are of one kind; these are {' and '.join(sorted(kinds))}"
+        raise DataError(msg)
+    return kinds.pop() if kinds else "tensor"
+
+
+def _encoded(row: Any) -> Tensor:
+    if isinstance(row, str | bytes):
+        raw = row.encode() if isinstance(row, str) else row
+        return torch.frombuffer(bytearray(raw), dtype=torch.uint8) if raw else torch.empty(0, dtype=torch.uint8)
+    return torch.as_tensor(row)
+
+
+def _decoded(values: Tensor, kind: Kind) -> Row:
+    if kind == "tensor":
+        return values.clone()
+    raw = values.cpu().numpy().tobytes()
+    return raw.decode() if kind == "str" else raw

@@ -1,0 +1,153 @@
+"""Sources: anything with a length and examples by index, and views of some of their examples."""
+
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ._errors import DataError, UnknownNameError, did_you_mean, listed
+from ._order import Order, is_natural, written_out
+from ._ragged import Ragged
+from ._table import Column, Table
+
+
+@runtime_checkable
+class Source(Protocol):
+    """What examples come from: a `Table`, a list, any map-style torch dataset, a Hugging Face dataset."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+@attrs.frozen(eq=False, repr=False)
+class View:
+    """Some examples of a source, in some order, without a copy: what `measure` and split functions are given.
+
+    `view[i]` is an example. Where the source is a `Table`, a view is read as one: `view["label"]` is the column of
+    these rows, and `keys`, `items`, `in` and `view[indices]` are the table's.
+    """
+
+    source: Any
+    order: Order
+
+    def keys(self) -> KeysView[str]:
+        """The names of the columns of the table below."""
+        return self._table().keys()
+
+    def items(self) -> ItemsView[str, Column]:
+        """The columns of these rows, with their names."""
+        return {name: self._column(name) for name in self.keys()}.items()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._table()
+
+    def __len__(self) -> int:
+        return self.order.size
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[position] for position in range(len(self)))
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, str):
+            return self._column(index)
+        if isinstance(index, slice):
+            return self._table().gather(self.ids(np.arange(len(self))[index]))
+        positions = np.asarray(index)
+        if positions.size and not (-len(self) <= positions.min() and positions.max() < len(self)):
+            msg = f"position {index!r:.60} of a view of {len(self)} examples"
+            raise IndexError(msg)
+        ids = self.ids(np.atleast_1d(positions) % max(1, len(self)))
+        return self._table().gather(ids) if positions.ndim else self.source[int(ids[0])]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """A list of examples."""
+        return examples(self.source, self.ids(np.asarray(indices, dtype=np.int64)))
+
+    def ids(self, positions: NDArray[np.int64]) -> Tensor:
+        """The example ids at `positions`, as an int64 tensor."""
+        return torch.from_numpy(np.ascontiguousarray(self.order.at(positions)))
+
+    def _column(self, name: str) -> Column:
+        column = self._table()[name]
+        ids = torch.from_numpy(written_out(self.order))
+        return column[ids] if isinstance(column, Ragged) else torch.index_select(column, 0, ids)
+
+    def _table(self) -> Table:
+        if not isinstance(self.source, Table):
+            msg = f"the examples come from a {type(self.source).__name__}, which has no columns; read them by position"
+            raise DataError(msg)
+        return self.source
+
+    def __repr__(self) -> str:
+        return f"<view of {len(self)} examples of {self.source!r:.100}>"
+
+
+def given(view: View) -> Any:
+    """What a user's function gets: the view, or the source itself where the view is all of it as it comes."""
+    return view.source if is_natural(view.order, len(view.source)) else view
+
+
+def examples(source: Any, ids: Tensor) -> list[Any]:
+    """The examples with these ids, by the source's `__getitems__` where it has one."""
+    if hasattr(source, "__getitems__"):
+        return list(source.__getitems__(ids.tolist()))
+    return [source[index] for index in ids.tolist()]
+
+
+def column_of(source: Any, name: str) -> Any:
+    """The column `name` of a source: of a table, of a dataset that has columns, or entry by entry of its examples."""
+    if isinstance(source, View):
+        if isinstance(source.source, Table):
+            return source[name]
+        whole = column_of(source.source, name)
+        return [whole[index] for index in written_out(source.order).tolist()]
+    if isinstance(source, Table):
+        return source[name]
+    if hasattr(source, "column_names"):
+        if name not in source.column_names:
+            raise _no_column(name, source.column_names)
+        return source[name]
+    column = []
+    for index in range(len(source)):
+        example = source[index]
+        if not isinstance(example, Mapping):
+            msg = (
+                f"column {name!r} of a {type(source).__name__}: its examples are {type(example).__name__}s, which have "
+                f"no named entries; give a function of the source instead"
+            )
+            raise DataError(msg)
+        if name not in example:
+            raise _no_column(name, example)
+        column.append(example[name])
+    return column
+
+
+def codes(values: Any, size: int, what: str) -> NDArray[np.int64]:
+    """Equal values as equal numbers from 0, in the order of the values; one for each of `size` examples.
+
+    >>> codes(["b", "a", "b"], 3, "labels").tolist()
+    [1, 0, 1]
+    """
+    return np.unique(plain_column(values, size, what), return_inverse=True)[1].astype(np.int64).reshape(-1)
+
+
+def plain_column(values: Any, size: int, what: str) -> NDArray[Any]:
+    """A column of single numbers or strings as a numpy array of `size`; `what` names it in errors."""
+    if isinstance(values, Tensor):
+        array = values.detach().cpu().numpy()
+    elif isinstance(values, np.ndarray):
+        array = values
+    else:
+        array = np.asarray([value.item() if isinstance(value, Tensor) else value for value in values])
+    if array.shape != (size,) or array.dtype.hasobject:
+        msg = f"{what} has shape {array.shape} and dtype {array.dtype}; it needs one number or string for each of the {size} examples"
+        raise DataError(msg)
+    return array
+
+
+def _no_column(name: str, there: Any) -> UnknownNameError:
+    return UnknownNameError(f"no column {name!r}{did_you_mean(name, there)}; there are {listed(there)}")

@@ -1,0 +1,164 @@
+"""Stages: the frozen records that a pipeline is made of."""
+
+from typing import ClassVar, Self, TypeAlias
+
+import attrs
+
+from ._canonical import Value
+from ._errors import PipelineError
+from ._function import Function
+
+
+Amount: TypeAlias = int | float
+Sizes: TypeAlias = tuple[tuple[str, Amount | None], ...]
+
+
+class Limited(Value):
+    """Internal base of the stages that `.on` limits to some splits."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+    splits: tuple[str, ...]
+
+    def on(self, *splits: str) -> Self:
+        """The same stage for these splits only; without `.on` a stage holds for all."""
+        for split in splits:
+            if not isinstance(split, str) or not split:
+                msg = f"{self.kind}.on takes names of splits, strings, not {split!r}"
+                raise PipelineError(msg)
+        if not splits or len(set(splits)) < len(splits):
+            msg = f"{self.kind}.on takes one or more different splits, not {splits!r}"
+            raise PipelineError(msg)
+        return attrs.evolve(self, splits=splits)  # type: ignore[misc]
+
+
+class Kept(Value):
+    """Internal base of the stages whose functions' source is part of their fingerprint, unless `.version` pins it."""
+
+    __slots__ = ()
+    kind: ClassVar[str]
+    pinned: str | None
+
+    def version(self, pinned: str) -> Self:
+        """The same stage with its functions' source fingerprinted as `pinned`: change it when the result changes."""
+        if not isinstance(pinned, str) or not pinned:
+            msg = f'{self.kind}.version takes a string such as "2", not {pinned!r}'
+            raise PipelineError(msg)
+        return attrs.evolve(self, pinned=pinned)  # type: ignore[misc]
+
+
+@attrs.frozen(eq=False)
+class Fetch(Kept):
+    kind: ClassVar[str] = "fetch"
+    function: Function
+    pinned: str | None = None
+
+
+@attrs.frozen(eq=False)
+class Clean(Kept):
+    kind: ClassVar[str] = "clean"
+    function: Function
+    pinned: str | None = None
+
+
+@attrs.frozen(eq=False)
+class Load(Kept):
+    kind: ClassVar[str] = "load"
+    function: Function
+    pinned: str | None = None
+
+
+@attrs.frozen(eq=False)
+class Split(Kept):
+    kind: ClassVar[str] = "split"
+    into: Sizes | Function
+    of: str | None
+    seed: int
+    shuffle: bool
+    stratify: str | Function | None
+    groups: str | Function | None
+    key: str | Function | None
+    pinned: str | None = None
+
+
+@attrs.frozen(eq=False)
+class Fold(Kept):
+    kind: ClassVar[str] = "fold"
+    k: int
+    index: int
+    of: str | None
+    seed: int
+    stratify: str | Function | None
+    groups: str | Function | None
+    pinned: str | None = None
+
+
+@attrs.frozen(eq=False)
+class Alias(Value):
+    kind: ClassVar[str] = "alias"
+    names: tuple[tuple[str, str], ...]
+
+
+@attrs.frozen(eq=False)
+class Measure(Kept, Limited):
+    kind: ClassVar[str] = "measure"
+    function: Function
+    pinned: str | None = None
+    splits: tuple[str, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class Shuffle(Limited):
+    kind: ClassVar[str] = "shuffle"
+    seed: int | None
+    splits: tuple[str, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class Sample(Limited):
+    kind: ClassVar[str] = "sample"
+    weights: str | Function
+    size: int | None
+    seed: int | None
+    splits: tuple[str, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class Take(Limited):
+    kind: ClassVar[str] = "take"
+    amount: Amount
+    splits: tuple[str, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class Transform(Limited):
+    kind: ClassVar[str] = "transform"
+    function: Function
+    splits: tuple[str, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class Batch(Limited):
+    kind: ClassVar[str] = "batch"
+    size: int
+    drop_last: bool
+    collate: Function | None
+    ids: str | None
+    splits: tuple[str, ...] = ()
+
+
+@attrs.frozen(eq=False)
+class Transfer(Value):
+    kind: ClassVar[str] = "transfer"
+    skip: tuple[str, ...]
+
+
+Stage: TypeAlias = (
+    Fetch | Clean | Load | Split | Fold | Alias | Measure | Shuffle | Sample | Take | Transform | Batch | Transfer
+)
+
+
+def functions(stage: Stage) -> list[Function]:
+    """The functions that a stage holds."""
+    values = [getattr(stage, field.name) for field in attrs.fields(type(stage))]
+    return [value for value in values if isinstance(value, Function)]

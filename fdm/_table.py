@@ -1,0 +1,202 @@
+"""Tables: immutable columns of tensors with one row per example."""
+
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
+from types import MappingProxyType
+from typing import Any, TypeAlias, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ._errors import DataError, UnknownNameError, did_you_mean, listed
+from ._ragged import Ragged
+
+
+Column: TypeAlias = Tensor | Ragged
+Rows: TypeAlias = list[int] | tuple[int, ...] | range | NDArray[Any] | Tensor | slice
+
+
+class Table:
+    """An immutable columnar dataset: a mapping from column name to tensor, with one row per example.
+
+    Columns are tensors or numpy arrays of any shape and dtype, or `Ragged`. They are shared, not copied; what is read
+    (`table[i]`, `table[indices]`) is a copy, so a function that works in place harms no one.
+
+    >>> table = Table({"image": torch.zeros(10, 8, 8), "label": torch.arange(10)})
+    >>> table
+    Table(10 rows: image float32 8x8, label int64)
+    >>> table[3]["label"], table[[3, 4]]["image"].shape, len(table)
+    (tensor(3), torch.Size([2, 8, 8]), 10)
+
+    Raises `DataError` for no columns, columns of different lengths, or columns that are no tensors.
+    """
+
+    __slots__ = ("_columns", "_length", "_origin")
+
+    _columns: Mapping[str, Column]
+    _length: int
+    _origin: object
+
+    def __init__(self, columns: Mapping[str, Tensor | Ragged | NDArray[Any]]) -> None:
+        checked = {name: _checked_column(name, column) for name, column in _checked_mapping(columns).items()}
+        lengths = {name: len(column) for name, column in checked.items()}
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
+            msg = f"the columns of a table have one row per example, as many in each; {found}"
+            raise DataError(msg)
+        object.__setattr__(self, "_columns", MappingProxyType(checked))
+        object.__setattr__(self, "_length", next(iter(lengths.values())))
+        object.__setattr__(self, "_origin", None)
+
+    def keys(self) -> KeysView[str]:
+        """The names of the columns."""
+        return self._columns.keys()
+
+    def values(self) -> ValuesView[Column]:
+        """The columns."""
+        return self._columns.values()
+
+    def items(self) -> ItemsView[str, Column]:
+        """The columns with their names."""
+        return self._columns.items()
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self[row] for row in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: str) -> Column: ...
+    @overload
+    def __getitem__(self, index: int | Rows) -> dict[str, Any]: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, str):
+            return self._column(index)
+        if isinstance(index, slice):
+            return self.gather(torch.arange(self._length)[index])
+        rows = torch.as_tensor(index)
+        if rows.ndim > 1 or (rows.dtype in _NOT_INDICES and rows.numel()):
+            msg = f"a table is indexed by a column name, a row or a list of rows, not {index!r:.60}"
+            raise DataError(msg)
+        if rows.ndim:
+            return self.gather(_checked_rows(rows.to(torch.int64), self._length))
+        row = int(_checked_rows(rows[None], self._length))
+        return {name: _row(column, row) for name, column in self._columns.items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """A list of examples, by one gather per column (torch's protocol for whole-batch fetches)."""
+        return unbatched(self.gather(torch.as_tensor(indices, dtype=torch.int64)))
+
+    def gather(self, rows: Tensor) -> dict[str, Any]:
+        """The batch of these rows (int64, in range): one gather per column."""
+        return {
+            name: torch.index_select(column, 0, rows) if isinstance(column, Tensor) else column[rows]
+            for name, column in self._columns.items()
+        }
+
+    def __setattr__(self, name: str, value: object) -> None:
+        msg = f"a Table is immutable; make a new one: Table({{**table, {name!r}: ...}})"
+        raise AttributeError(msg)
+
+    def __delattr__(self, name: str) -> None:
+        msg = "a Table is immutable"
+        raise AttributeError(msg)
+
+    def __reduce__(self) -> Any:
+        # A table on disk travels as its path, so a worker process maps the same pages instead of receiving a copy.
+        if self._origin is not None:
+            return self._origin
+        return Table, (dict(self._columns),)
+
+    def __repr__(self) -> str:
+        columns = ", ".join(f"{name} {_described(column)}" for name, column in self._columns.items())
+        return f"Table({self._length} rows: {columns})"
+
+    def _column(self, name: str) -> Column:
+        if name not in self._columns:
+            msg = f"no column {name!r}{did_you_mean(name, self.keys())}; the table has {listed(self.keys())}"
+            raise UnknownNameError(msg)
+        return self._columns[name]
+
+
+def with_origin(table: Table, origin: tuple[Any, ...]) -> Table:
+    """The same table, which pickles as `origin`, a callable and its arguments that open it again."""
+    copy = Table(dict(table.items()))
+    object.__setattr__(copy, "_origin", origin)
+    return copy
+
+
+def unbatched(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a batch as a list of examples."""
+    columns = [column.unbind() if isinstance(column, Tensor) else column.tolist() for column in batch.values()]
+    return [dict(zip(batch, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+_NOT_INDICES = (torch.bool, torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128)
+
+
+def _checked_mapping(columns: Any) -> Mapping[str, Any]:
+    if not isinstance(columns, Mapping | Table):
+        msg = f"Table takes a mapping from column name to tensor, not {type(columns).__name__}"
+        raise DataError(msg)
+    if not columns:
+        msg = "a Table without columns has no length; give it one column at least"
+        raise DataError(msg)
+    wrong = [name for name, _ in columns.items() if not isinstance(name, str) or not name]
+    if wrong:
+        msg = f"column names are strings, not {wrong[0]!r}"
+        raise DataError(msg)
+    return dict(columns.items())
+
+
+def _checked_column(name: str, column: Any) -> Column:
+    if isinstance(column, Ragged):
+        return column
+    if isinstance(column, np.ndarray):
+        column = _from_numpy(name, column)
+    if not isinstance(column, Tensor):
+        msg = (
+            f"column {name!r} is a {type(column).__name__}; a column is a tensor, a numpy array, or, for rows of "
+            f"different length and strings, Ragged.of(rows)"
+        )
+        raise DataError(msg)
+    if column.ndim == 0:
+        msg = f"column {name!r} is a single number; a column has one row per example"
+        raise DataError(msg)
+    return column.detach()
+
+
+def _from_numpy(name: str, column: NDArray[Any]) -> Tensor:
+    # torch warns of arrays that it may not write to; nothing here writes, but users must not be able to either.
+    usable = (
+        column if column.flags.writeable and column.dtype.isnative else column.astype(column.dtype.newbyteorder("="))
+    )
+    try:
+        return torch.from_numpy(np.ascontiguousarray(usable) if min(usable.strides, default=0) < 0 else usable)
+    except TypeError as error:
+        msg = f"column {name!r} has dtype {column.dtype}, which torch does not know; for strings use Ragged.of(list)"
+        raise DataError(msg) from error
+
+
+def _checked_rows(rows: Tensor, length: int) -> Tensor:
+    if len(rows) and not (-length <= int(rows.min()) and int(rows.max()) < length):
+        first, last = int(rows.min()), int(rows.max())
+        msg = f"row {last if last >= length else first} of a table of {length} rows"
+        raise IndexError(msg)
+    return torch.where(rows < 0, rows + length, rows)
+
+
+def _row(column: Column, row: int) -> Any:
+    return column[row].clone() if isinstance(column, Tensor) else column[row]
+
+
+def _described(column: Column) -> str:
+    if isinstance(column, Ragged):
+        return f"ragged {column.kind}"
+    shape = "x".join(map(str, column.shape[1:]))
+    return f"{str(column.dtype).removeprefix('torch.')} {shape}".rstrip()
