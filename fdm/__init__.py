@@ -28,10 +28,9 @@ from ._errors import (
     UnknownNameError,
 )
 from ._executor import Executor, open
-from ._fingerprint import fingerprint
 from ._function import fact
 from ._loader import Loader
-from ._pipeline import Pipeline, describe, pipeline, replace, without
+from ._pipeline import Pipeline, describe, fingerprint, pipeline, replace, without
 from ._ragged import Ragged
 from ._snapshot import Snapshot
 from ._source import Source

@@ -6,10 +6,10 @@ from typing import Any
 
 import attrs
 
-from ._canonical import Value
+from ._canonical import Value, digest
 from ._construct import checked_seed
+from ._digest import KEPT, code_of_stage, stage_digest
 from ._errors import PipelineError, did_you_mean, listed
-from ._fingerprint import KEPT, code_of_stage
 from ._function import Fact, Function, shown
 from ._stage import (
     Alias,
@@ -147,6 +147,18 @@ def describe(p: Pipeline, /) -> dict[str, Any]:
     {'seed': 0, 'stages': [{'stage': 'shuffle', 'seed': 1}, {'stage': 'batch', 'size': 32, 'drop_last': False}]}
     """
     return {"seed": p.seed, "stages": [_described(stage) for stage in p.stages]}
+
+
+def fingerprint(p: Pipeline, /) -> str:
+    """The fingerprint of a pipeline, 64 hexadecimal digits: equal exactly for equal pipelines.
+
+    Covers every stage with its parameters by value, the seed, and, for the functions whose results are kept (fetch,
+    clean, measure, split), their code and the user's helpers and constants that it reaches. Comments, docstrings and
+    formatting do not count.
+
+    Raises `PipelineError` for code that has no source or no value, with the remedy.
+    """
+    return digest({"seed": p.seed, "stages": [stage_digest(stage) for stage in p.stages]})
 
 
 def summary(stage: Stage) -> tuple[str, str]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._canonical import digest
+from ._digest import stage_digest
 from ._errors import DataError, UnknownNameError, did_you_mean, listed
-from ._fingerprint import stage_digest
 from ._order import Drawn, Order, Shuffled, take
 from ._permutation import derive
 from ._pipeline import Pipeline, summary

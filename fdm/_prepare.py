@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ._canonical import digest, qualified_name
+from ._digest import address, measure_address
 from ._disk import open_facts, open_tables, plain_fact, save_facts, save_tables
 from ._errors import DataError, PipelineError, listed, noted
-from ._fingerprint import address, measure_address
 from ._function import Function
 from ._pipeline import Pipeline
 from ._plan import check_names

@@ -1,7 +1,7 @@
-"""Fingerprints: a digest of what decides a result, equal in every process and on every machine."""
+"""Digests of stages: what decides a result, equal in every process and on every machine."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ._canonical import canonical, digest, is_named
 from ._code import code_of, is_own_code
@@ -9,24 +9,8 @@ from ._function import Function
 from ._stage import Clean, Fetch, Fold, Load, Measure, Split, Stage, functions
 
 
-if TYPE_CHECKING:
-    from ._pipeline import Pipeline
-
-
 # What load opens is not kept, and may reach anything: its name and parameters stand for it.
 KEPT = (Fetch, Clean, Measure, Split, Fold)
-
-
-def fingerprint(p: "Pipeline", /) -> str:
-    """The fingerprint of a pipeline, 64 hexadecimal digits: equal exactly for equal pipelines.
-
-    Covers every stage with its parameters by value, the seed, and, for the functions whose results are kept (fetch,
-    clean, measure, split), their code and the user's helpers and constants that it reaches. Comments, docstrings and
-    formatting do not count.
-
-    Raises `PipelineError` for code that has no source or no value, with the remedy.
-    """
-    return digest({"seed": p.seed, "stages": [stage_digest(stage) for stage in p.stages]})
 
 
 def stage_digest(stage: Stage) -> str:

@@ -1,0 +1,11 @@
+"""Settings of the whole suite."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+
+# The machines are slow and noisy: no deadline, and the same examples on every run of CI.
+settings.register_profile("dev", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("dev"), max_examples=100, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")

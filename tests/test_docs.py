@@ -1,0 +1,44 @@
+"""The README and the examples run as printed."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def run(tmp_path, *command):
+    environment = {**os.environ, "FDM_STORE": str(tmp_path / "store"), "PYTHONWARNINGS": "error"}
+    ran = subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert 0 == ran.returncode, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def test_the_readme_runs_from_top_to_bottom(tmp_path):
+    script = tmp_path / "readme.py"
+    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", README, re.DOTALL)), encoding="utf-8")
+    assert "<fdm.Loader of 'train', epoch 2, 45 steps>" == run(tmp_path, str(script)).splitlines()[-1]
+
+
+def test_the_readme_has_two_commands_and_ci_runs_the_second():
+    commands = re.findall(r"```sh\n(.*?)\n```", README, re.DOTALL)
+    assert 2 == len(commands)
+    assert commands[0].endswith("python examples/digits.py")
+    assert commands[1].endswith("python -m pytest")
+    assert "python -m pytest" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_digits_are_learned_and_resumed_exactly(tmp_path):
+    out = run(tmp_path, "examples/digits.py")
+    assert "these are exactly the examples that the first process would have seen next" in out
+    assert 0.95 < float(re.search(r"accuracy ([\d.]+)% on test", out).group(1)) / 100
+    assert ["epoch 3", "epoch 4", "epoch 5"] == re.findall(r"^epoch \d", out.partition("resumed")[2], re.MULTILINE)
+
+
+def test_kfold_is_a_comprehension_over_pipelines(tmp_path):
+    out = run(tmp_path, "examples/kfold.py")
+    assert 5 == len(re.findall(r"^fold \d: accuracy 9\d", out, re.MULTILINE))
