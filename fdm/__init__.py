@@ -1,5 +1,6 @@
 """fdm: functional, immutable data pipelines for PyTorch."""
 
+from . import store
 from ._construct import (
     alias,
     batch,
@@ -17,12 +18,16 @@ from ._construct import (
 )
 from ._context import RankContext
 from ._data import Data
+from ._download import File, download
 from ._errors import (
     ContextError,
     DataError,
+    DownloadError,
     FdmError,
     ParameterError,
     PipelineError,
+    PoisonError,
+    PreparationError,
     SnapshotError,
     StoreError,
     UnknownNameError,
@@ -41,12 +46,16 @@ __all__ = [
     "ContextError",
     "Data",
     "DataError",
+    "DownloadError",
     "Executor",
     "FdmError",
+    "File",
     "Loader",
     "ParameterError",
     "Pipeline",
     "PipelineError",
+    "PoisonError",
+    "PreparationError",
     "Ragged",
     "RankContext",
     "Snapshot",
@@ -59,6 +68,7 @@ __all__ = [
     "batch",
     "clean",
     "describe",
+    "download",
     "fact",
     "fetch",
     "fingerprint",
@@ -71,6 +81,7 @@ __all__ = [
     "sample",
     "shuffle",
     "split",
+    "store",
     "take",
     "transfer",
     "transform",

@@ -1,39 +1,72 @@
-"""Tables and facts on disk: safetensors and JSON files, memory-mapped when read."""
+"""Tables on disk: safetensors files, written in one pass at any size, memory-mapped when read."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
-import numpy as np
+import attrs
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ._errors import DataError, StoreError
 from ._ragged import Ragged
-from ._table import Table, with_origin
+from ._table import Column, Table, with_origin
 
 
-def save_table(table: Table, path: Path) -> None:
-    """Write a table as one safetensors file; the names and kinds of its columns are in the file's metadata."""
-    tensors: dict[str, Tensor] = {}
-    columns: list[dict[str, str]] = []
-    for number, (name, column) in enumerate(table.items()):
-        if isinstance(column, Ragged):
-            tensors[f"{number}.values"] = _alone(column.values)
-            tensors[f"{number}.offsets"] = _alone(column.offsets)
-            columns.append({"name": name, "ragged": column.kind})
-        else:
-            tensors[str(number)] = _alone(column)
-            columns.append({"name": name})
+@attrs.frozen
+class _Entry:
+    """A tensor of a file that is still to be written, in pieces: its name, type, rows, and shape of a row."""
+
+    name: str
+    dtype: torch.dtype
+    rows: int
+    row: tuple[int, ...]
+    pieces: tuple[Tensor, ...]
+    offsets: bool = False
+
+    @property
+    def size(self) -> int:
+        """The number of bytes."""
+        return self.rows * torch.Size(self.row).numel() * self.dtype.itemsize
+
+
+def save_tables(tables: Mapping[str, Sequence[Table]], folder: Path) -> None:
+    """Write, for each source name, the concatenation of its tables as one file; `tables.json` has the names in order.
+
+    Tables that are memory-mapped themselves are copied without being held in memory. Raises `DataError` for tables
+    that do not fit together, `StoreError` if they cannot be written.
+    """
+    files = {name: f"{number}-{quote(name, safe='')[:80]}.safetensors" for number, name in enumerate(tables)}
+    for name, parts in tables.items():
+        save_table(parts, folder / files[name])
+    (folder / _TABLES).write_text(json.dumps(files), encoding="utf-8")
+
+
+def open_tables(folder: Path) -> dict[str, Table]:
+    """The tables that `save_tables` wrote, memory-mapped."""
+    files = json.loads((folder / _TABLES).read_text(encoding="utf-8"))
+    return {name: open_table(folder / file) for name, file in files.items()}
+
+
+def save_table(parts: Sequence[Table], path: Path) -> None:
+    """Write the concatenation of tables as one safetensors file, one piece at a time.
+
+    The library's own writer wants everything in memory at once, and a table may be larger.
+    """
+    entries, columns = _entries([table for table in parts if len(table)] or parts[:1])
+    header = json.dumps({"__metadata__": {"columns": json.dumps(columns)}, **_offsets(entries)}).encode()
+    header += b" " * (-len(header) % 8)
     try:
-        save_file(_apart(tensors), path, metadata={"columns": json.dumps(columns)})
-    except SafetensorError as error:
-        msg = f"cannot write {path}: {error}"
-        raise StoreError(msg) from error
+        with path.open("wb") as file:
+            file.write(len(header).to_bytes(8, "little") + header)
+            for entry in entries:
+                _write(entry, file)
+    except OSError as error:
+        msg = f"cannot write {path} ({error.strerror or error}); what is published is untouched"
+        raise StoreError(error.errno, msg) from error
 
 
 def open_table(path: Path) -> Table:
@@ -45,87 +78,106 @@ def open_table(path: Path) -> Table:
         with safe_open(path, framework="pt") as file:
             columns = json.loads(file.metadata()["columns"])
             table = Table({column["name"]: _column(file, number, column) for number, column in enumerate(columns)})
-    except (SafetensorError, OSError, KeyError, TypeError) as error:
-        msg = f"cannot read the table {path}: {error}"
-        raise StoreError(msg) from error
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        msg = f"cannot read the table {path}: {error}; fdm.store.verify tells what is damaged"
+        raise StoreError(getattr(error, "errno", None) or 5, msg) from error
     return with_origin(table, (open_table, (path,)))
 
 
-def save_tables(tables: Mapping[str, Table], folder: Path) -> None:
-    """Write tables by source name, one file each, and `tables.json` with the names in order."""
-    files = {name: f"{number}-{quote(name, safe='')[:80]}.safetensors" for number, name in enumerate(tables)}
-    for name, table in tables.items():
-        save_table(table, folder / files[name])
-    (folder / "tables.json").write_text(json.dumps(files), encoding="utf-8")
-
-
-def open_tables(folder: Path) -> dict[str, Table]:
-    """The tables that `save_tables` wrote, memory-mapped."""
-    files = json.loads((folder / "tables.json").read_text(encoding="utf-8"))
-    return {name: open_table(folder / file) for name, file in files.items()}
-
-
-def save_facts(facts: Mapping[str, Any], folder: Path) -> None:
-    """Write facts: JSON values to `facts.json`, tensors to `facts.safetensors`."""
-    tensors = {name: value for name, value in facts.items() if isinstance(value, Tensor)}
-    plain = {name: value for name, value in facts.items() if name not in tensors}
-    (folder / "facts.json").write_text(json.dumps({"order": list(facts), "plain": plain}), encoding="utf-8")
-    if tensors:
-        save_file(_apart({name: _alone(value) for name, value in tensors.items()}), folder / "facts.safetensors")
-
-
-def open_facts(folder: Path) -> dict[str, Any]:
-    """The facts that `save_facts` wrote, tensors as copies."""
-    stored = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
-    found: dict[str, Any] = dict(stored["plain"])
-    if (folder / "facts.safetensors").exists():
-        with safe_open(folder / "facts.safetensors", framework="pt") as file:
-            found.update({name: file.get_tensor(name).clone() for name in file.keys()})  # noqa: SIM118 - no mapping
-    return {name: found[name] for name in stored["order"]}
-
-
-def plain_fact(name: str, value: Any) -> Any:
-    """A fact as it is stored: a JSON value or a tensor; numpy values become those. `DataError` for anything else."""
-    if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
-    if isinstance(value, Tensor):
-        return value.detach().cpu()
-    if isinstance(value, np.generic):
-        return value.item()
-    try:
-        return json.loads(json.dumps(value, allow_nan=True, default=_number))
-    except (TypeError, ValueError) as error:
-        msg = f"the fact {name!r} is neither a JSON value nor a tensor: {error}"
-        raise DataError(msg) from error
-
-
-def _number(value: object) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    msg = f"a {type(value).__name__} is no JSON value"
-    raise TypeError(msg)
-
-
-def _column(file: Any, number: int, column: Mapping[str, str]) -> Tensor | Ragged:
+def _column(file: Any, number: int, column: Mapping[str, Any]) -> Column:
     if "ragged" in column:
-        values, offsets = file.get_tensor(f"{number}.values"), file.get_tensor(f"{number}.offsets")
-        return Ragged(values, offsets, column["ragged"])  # type: ignore[arg-type]
+        return Ragged(file.get_tensor(f"{number}.values"), file.get_tensor(f"{number}.offsets"), column["ragged"])
     tensor: Tensor = file.get_tensor(str(number))
     return tensor
 
 
-def _alone(tensor: Tensor) -> Tensor:
-    """The tensor on the host in storage of its own, which is what the file format takes."""
-    host = tensor.detach().cpu().contiguous()
-    return host if host.untyped_storage().nbytes() == host.numel() * host.element_size() else host.clone()
+def _entries(parts: Sequence[Table]) -> tuple[list[_Entry], list[dict[str, str]]]:
+    """What is to be written of the columns of tables, and the names and kinds of these columns in order."""
+    entries: list[_Entry] = []
+    columns: list[dict[str, str]] = []
+    for number, name in enumerate(parts[0].keys()):
+        pieces = [_same_columns(table, parts[0])[name] for table in parts]
+        ragged = [piece for piece in pieces if isinstance(piece, Ragged)]
+        plain = [piece for piece in pieces if isinstance(piece, Tensor)]
+        if len({piece.kind for piece in ragged}) + bool(plain) > 1:
+            msg = f"column {name!r} is ragged in some tables and not in others, or of several kinds; they must agree"
+            raise DataError(msg)
+        if ragged:
+            entries.append(_entry(f"{number}.values", name, [piece.values for piece in ragged]))
+            offsets = _entry(f"{number}.offsets", name, [piece.offsets for piece in ragged])
+            entries.append(attrs.evolve(offsets, rows=offsets.rows - len(ragged) + 1, offsets=True))
+            columns.append({"name": name, "ragged": ragged[0].kind})
+        else:
+            entries.append(_entry(str(number), name, plain))
+            columns.append({"name": name})
+    # The widest first, which keeps every tensor aligned without holes.
+    return sorted(entries, key=lambda entry: -entry.dtype.itemsize), columns
 
 
-def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors, copied where two are the same memory."""
-    seen: set[int] = set()
-    apart = {}
-    for name, tensor in tensors.items():
-        pointer = tensor.data_ptr()
-        apart[name] = tensor.clone() if pointer in seen else tensor
-        seen.add(pointer)
-    return apart
+def _same_columns(table: Table, first: Table) -> Table:
+    if list(table.keys()) != list(first.keys()):
+        msg = f"tables of one source have the same columns; these have {list(first.keys())} and {list(table.keys())}"
+        raise DataError(msg)
+    return table
+
+
+def _entry(name: str, column: str, pieces: Sequence[Tensor]) -> _Entry:
+    kinds = {(piece.dtype, tuple(piece.shape[1:])) for piece in pieces if len(piece)} or {
+        (pieces[0].dtype, tuple(pieces[0].shape[1:]))
+    }
+    if len(kinds) > 1:
+        found = " and ".join(sorted(f"{dtype} of shape {row}" for dtype, row in kinds))
+        msg = f"column {column!r} has rows of {found}; the rows of a column have one dtype and shape"
+        raise DataError(msg)
+    ((dtype, row),) = kinds
+    if dtype not in _DTYPES:
+        msg = f"column {column!r} has dtype {dtype}, which tables on disk cannot have; convert it"
+        raise DataError(msg)
+    return _Entry(name, dtype, sum(len(piece) for piece in pieces), row, tuple(pieces))
+
+
+def _offsets(entries: Sequence[_Entry]) -> dict[str, Any]:
+    described, start = {}, 0
+    for entry in entries:
+        shape, stop = [entry.rows, *entry.row], start + entry.size
+        described[entry.name] = {"dtype": _DTYPES[entry.dtype], "shape": shape, "data_offsets": [start, stop]}
+        start = stop
+    return described
+
+
+def _write(entry: _Entry, file: BinaryIO) -> None:
+    for piece in _running(entry.pieces) if entry.offsets else entry.pieces:
+        for block in torch.split(piece, max(1, _BLOCK // max(1, piece[:1].nbytes))) if len(piece) else ():
+            flat = block.detach().cpu().contiguous().reshape(-1)
+            file.write(flat.view(torch.uint8).numpy().data)
+
+
+def _running(pieces: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Offsets of several ragged columns as those of one: each continues where the one before ended."""
+    yield pieces[0][:1]
+    end = 0
+    for piece in pieces:
+        yield piece[1:] + end
+        end += int(piece[-1])
+
+
+_TABLES = "tables.json"
+_BLOCK = 1 << 24  # bytes written at a time
+_DTYPES = {
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
+    torch.int8: "I8",
+    torch.int16: "I16",
+    torch.uint16: "U16",
+    torch.int32: "I32",
+    torch.uint32: "U32",
+    torch.int64: "I64",
+    torch.uint64: "U64",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float32: "F32",
+    torch.float64: "F64",
+    torch.complex64: "C64",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+}

@@ -8,7 +8,10 @@
         │   └── UnknownNameError (KeyError)   a split, column or fact that is not there
         ├── SnapshotError (ValueError)        a snapshot of something else
         ├── ContextError (ValueError)         ranks or launcher variables that contradict each other
-        └── StoreError (OSError)              an artifact that cannot be written or read
+        ├── StoreError (OSError)              an artifact that cannot be written or read
+        ├── DownloadError (OSError)           a file that cannot be had from any of its URLs, or is not what it should be
+        ├── PoisonError (RuntimeError)        a part that ended the process it ran in, every time it was tried
+        └── PreparationError (RuntimeError)   the process that prepares for this one failed; has its true cause
 
 Errors raised inside a user's function keep their own type and carry a note that says where they happened.
 """
@@ -51,6 +54,18 @@ class ContextError(FdmError, ValueError):
 
 class StoreError(FdmError, OSError):
     """An artifact that cannot be written, published or read."""
+
+
+class DownloadError(FdmError, OSError):
+    """A file that cannot be had from any of its URLs, has another digest, or cannot be unpacked safely."""
+
+
+class PoisonError(FdmError, RuntimeError):
+    """A part that ended the process it ran in every time it was tried."""
+
+
+class PreparationError(FdmError, RuntimeError):
+    """The process that this one waited for, while it prepared an artifact, failed; the message has its true cause."""
 
 
 def listed(names: Iterable[object]) -> str:

@@ -11,10 +11,12 @@ from ._data import Data
 from ._errors import PipelineError, UnknownNameError, did_you_mean, listed
 from ._pipeline import Pipeline
 from ._plan import check_names
-from ._prepare import prepare_facts, prepare_sources
+from ._pool import PoolOption
+from ._prepare import Means, prepare_facts, prepare_sources
+from ._progress import is_shown, waiting
 from ._splits import resolve_splits
 from ._stage import Alias, Fold, Split
-from ._store import default_store
+from ._store import Patience, default_store
 
 
 @attrs.frozen
@@ -23,10 +25,18 @@ class Executor:
 
     `context` is the rank and device, by default those of this process; `store` is the folder for what is kept, by
     default `$FDM_STORE` or the user's cache folder.
+
+    `pool` runs the parts of `clean(...).each(...)`: a `concurrent.futures.Executor`, or a function that makes one, which
+    can then be renewed when it breaks; by default a process for each core. `progress` shows bars (default: on the
+    terminal of a machine's first rank). `wait` is for how many seconds to wait for another process that prepares the
+    same (default: as long as it takes).
     """
 
     context: RankContext = attrs.field(factory=RankContext.detect, validator=attrs.validators.instance_of(RankContext))
     store: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
+    pool: PoolOption = None
+    progress: bool | None = None
+    wait: float | None = None
 
     def prepare(self, p: Pipeline, /) -> None:
         """Run fetch, clean and measure where their results are not in the store yet, and nothing else."""
@@ -41,11 +51,16 @@ class Executor:
         if not isinstance(p, Pipeline):
             msg = f"open takes a Pipeline, made by fdm.pipeline(...), not a {type(p).__name__}"
             raise PipelineError(msg)
-        sources = prepare_sources(p, self._folder)
+        means = self._means()
+        sources = prepare_sources(p, means)
         splits = resolve_splits(list(p.of_kind(Split, Fold, Alias)), sources)
         check_names(p, splits)
-        facts = prepare_facts(p, sources, splits, self._folder)
+        facts = prepare_facts(p, sources, splits, means)
         return Data(p, self.context, sources, splits, facts)
+
+    def _means(self) -> Means:
+        shown = is_shown(self.progress, self.context)
+        return Means(self._folder, self.pool, Patience(self.wait, waiting(shown=shown)), shown, self.context)
 
     def _folder(self) -> Path:
         return default_store(os.environ) if self.store is None else self.store

@@ -233,6 +233,10 @@ def _check_calls(stage: Stage, *, first: bool) -> None:
     match stage:
         case Fetch(function):
             function.check_call("into")
+        case Clean(function, parts=Function() as parts):
+            given = () if first and parts.can_call() else ("upstream",)
+            parts.check_call(*given)
+            function.check_call(*given, "part")
         case Clean(function) | Load(function):
             if not (first and function.can_call()):
                 function.check_call("upstream")
@@ -297,6 +301,8 @@ def _text(name: str, value: Any) -> str:
             return ""
         case "shuffle", True:
             return ""
+        case "parts", Function():
+            return f"each {value!r}"
         case "pinned", _:
             return f"version={value}"
         case _:

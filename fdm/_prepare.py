@@ -1,88 +1,179 @@
 """Preparation: fetch, clean and measure run once per store; what they made is opened from it."""
 
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import attrs
+from filelock import FileLock, Timeout
+
 from ._canonical import digest, qualified_name
-from ._digest import address, measure_address
-from ._disk import open_facts, open_tables, plain_fact, save_facts, save_tables
+from ._context import RankContext
+from ._digest import address, measure_address, stage_digest
+from ._disk import open_tables, save_tables
+from ._download import download
 from ._errors import DataError, PipelineError, listed, noted
+from ._facts import open_facts, plain_fact, save_facts
 from ._function import Function
+from ._parts import joined, parts_of, run_parts
 from ._pipeline import Pipeline
-from ._plan import check_names
+from ._pool import PoolOption, opened
+from ._progress import bar
 from ._source import View, given
 from ._splits import Examples
 from ._stage import Clean, Fetch, Load, Measure
-from ._store import artifact_folder, publish
-from ._table import Table
+from ._store import Patience, Staging, artifact_folder, publish
+from ._table import tables_of
 
 
-def prepare_sources(p: Pipeline, store: Callable[[], Path]) -> Mapping[str, Any]:
+@attrs.frozen
+class Means:
+    """What preparation works with: the store's folder (asked for only where something is kept), pool, bars, ranks."""
+
+    folder: Callable[[], Path]
+    pool: PoolOption
+    patience: Patience
+    shown: bool
+    context: RankContext
+
+
+def prepare_sources(p: Pipeline, means: Means) -> Mapping[str, Any]:
     """The sources of a pipeline by name: made if need be, and opened.
 
-    `store` is asked for its folder only where something is kept. Raises `PipelineError` for a pipeline without a
-    source, and `DataError` for functions that return what is no table or source.
+    Raises `PipelineError` for a pipeline without a source, and `DataError` for functions that return what is no table
+    or source.
     """
     stages = list(p.of_kind(Fetch, Clean, Load))
     if not any(isinstance(stage, Clean | Load) for _, stage in stages):
         msg = "the pipeline has no source: begin with fdm.clean or fdm.load, or splice it behind one that does"
         raise PipelineError(msg)
-    return _named(_result(p, len(stages) - 1, store))
+    made = _result(p, len(stages) - 1, means)
+    return made if isinstance(made, Mapping) else {"all": made}
 
 
-def _result(p: Pipeline, number: int, store: Callable[[], Path]) -> Any:
+def prepare_facts(
+    p: Pipeline, sources: Mapping[str, Any], splits: Mapping[str, Examples], means: Means
+) -> dict[str, Any]:
+    """The facts that the measure stages find: computed once per store, and read from it."""
+    facts: dict[str, Any] = {}
+    addresses: list[str] = []
+    source_stages = [stage for _, stage in p.of_kind(Fetch, Clean, Load)]
+    for number, stage in p.of_kind(Measure):
+        examples = splits[stage.splits[0]]
+        upstream = address([*source_stages, *(p.stages[made_by] for made_by in examples.lineage)])
+        named = digest([upstream, examples.source, *examples.names])
+        at = measure_address(named, examples.order.size, stage, addresses)
+        with noted(_where(stage.function, number, stage.kind)):
+            function = stage.function.with_facts(facts)
+        view = given(View(sources[examples.source], examples.order))
+        found = open_facts(_published(stage, at, _measurer(function, number, view), means))
+        twice = facts.keys() & found.keys()
+        if twice:
+            msg = f"stage {number}, measure {function.name}: {listed(twice)} was measured before; a fact has one name"
+            raise DataError(msg)
+        facts.update(found)
+        addresses.append(at)
+    return facts
+
+
+def _result(p: Pipeline, number: int, means: Means) -> Any:
     """What the stage of this number hands on: a folder, a table or source, or a mapping of them."""
     stage: Fetch | Clean | Load = p.stages[number]  # type: ignore[assignment]
 
     def upstream() -> tuple[Any, ...]:
-        return (_result(p, number - 1, store),) if number else ()
+        return (_result(p, number - 1, means),) if number else ()
 
     if isinstance(stage, Load):
-        return _sources(stage.function, _called(stage.function, number, stage.kind, upstream()))
+        before = upstream()
+        with _first_on_machine(stage, means.context):
+            return _checked_sources(stage.function, _called(stage.function, number, stage.kind, before))
     at = address(p.stages[: number + 1])
-    folder = artifact_folder(store(), f"{stage.kind}-{stage.function.name}", at)
-    about = {"stage": stage.kind, "function": stage.function.qualified_name, "address": at}
     if isinstance(stage, Fetch):
-        return publish(folder, lambda into: _fetch(stage.function, number, into / "files"), about) / "files"
+        return _published(stage, at, lambda staging: _fetch(stage.function, number, staging, means), means) / _FILES
 
-    def make(into: Path) -> None:
-        made = _called(stage.function, number, stage.kind, upstream())
-        with noted(_where(stage.function, number, stage.kind)):
-            _save(stage.function, made, into)
+    def make(staging: Staging) -> None:
+        maker = _clean if stage.parts is None else _clean_parts
+        maker(stage, number, upstream(), staging, means)
 
-    tables = open_tables(publish(folder, make, about))
+    tables = open_tables(_published(stage, at, make, means))
     return tables.get("", tables)
 
 
-def _fetch(function: Function, number: int, into: Path) -> None:
+def _published(stage: Fetch | Clean | Measure, at: str, make: Callable[[Staging], None], means: Means) -> Path:
+    folder = artifact_folder(means.folder(), f"{stage.kind}-{stage.function.name}", at)
+    about = {
+        "stage": stage.kind,
+        "function": stage.function.qualified_name,
+        "address": at,
+        "digest": stage_digest(stage),
+    }
+    return publish(folder, make, about, means.patience)
+
+
+def _fetch(function: Function, number: int, staging: Staging, means: Means) -> None:
+    into = staging.into / _FILES
     into.mkdir()
+    if function.call is download:
+        # fdm's own fetch function can go on with what an earlier attempt left of a file, and shows how far it is.
+        function = attrs.evolve(
+            function, params=(*function.params, ("partial", staging.kept), ("progress", means.shown))
+        )
     _called(function, number, "fetch", (into,))
     if not any(into.iterdir()):
         msg = f"{function.name} wrote nothing below the folder it was given; stage {number}, fetch, needs files there"
         raise DataError(msg)
 
 
-def _save(function: Function, made: Any, into: Path) -> None:
-    # One table without a name is kept as such, so that the next clean gets what this one returned.
-    tables = {"": made} if isinstance(made, Table) else made
-    if not isinstance(tables, Mapping) or not tables or not all(isinstance(table, Table) for table in tables.values()):
-        found = f"{type(made).__name__} {made!r:.60}" if made is None or not made else _kinds(made)
-        msg = f"{function.name} returns a Table or a mapping of Tables, not {found}; wrap columns: fdm.Table({{...}})"
+def _clean(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Staging, _: Means) -> None:
+    made = _called(stage.function, number, stage.kind, upstream)
+    with noted(_where(stage.function, number, stage.kind)):
+        # One table without a name is kept as such, so that the next clean gets what this one returned.
+        tables = tables_of(made, stage.function.name)
+        for name, table in tables.items():
+            if len(table) == 0:
+                which = f" for {name!r}" if name else ""
+                msg = f"{stage.function.name} returned an empty table{which}: it has columns but no rows"
+                raise DataError(msg)
+        save_tables({name: [table] for name, table in tables.items()}, staging.into)
+
+
+def _clean_parts(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Staging, means: Means) -> None:
+    assert stage.parts is not None
+    names = _called(stage.parts, number, "each", upstream)
+    with noted(_where(stage.function, number, stage.kind)):
+        parts = parts_of(names, stage.function, upstream, staging.kept)
+        with bar(len(parts), stage.function.name, "part", shown=means.shown) as progress, opened(means.pool) as pool:
+
+            def tell(done: int) -> None:
+                progress.update(done - progress.n)
+                staging.note(f"{done} of {len(parts)} parts")
+
+            run_parts(parts, pool, tell)
+        joined(parts, staging.into)
+
+
+def _measurer(function: Function, number: int, view: Any) -> Callable[[Staging], None]:
+    def make(staging: Staging) -> None:
+        made = _called(function, number, "measure", (view,))
+        with noted(_where(function, number, "measure")):
+            if not isinstance(made, Mapping) or not all(isinstance(name, str) for name in made):
+                msg = f"{function.name} returns a mapping from names to JSON values and tensors, not {made!r:.60}"
+                raise DataError(msg)
+            save_facts({name: plain_fact(name, value) for name, value in made.items()}, staging.into)
+
+    return make
+
+
+def _checked_sources(function: Function, made: Any) -> Any:
+    if isinstance(made, Mapping) and not made:
+        msg = f"{function.name} returned an empty mapping; it returns a source, or a mapping from names to sources"
         raise DataError(msg)
-    for name, table in tables.items():
-        _check_source_name(function, name) if tables is made else None
-        if len(table) == 0:
-            msg = (
-                f"{function.name} returned an empty table{f' for {name!r}' if name else ''}: it has columns but no rows"
-            )
-            raise DataError(msg)
-    save_tables(tables, into)
-
-
-def _sources(function: Function, made: Any) -> Any:
     for name, source in made.items() if isinstance(made, Mapping) else [("all", made)]:
-        _check_source_name(function, name)
+        if not isinstance(name, str) or not name:
+            msg = f"{function.name}: the name of a source is a string, not {name!r}"
+            raise DataError(msg)
         if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
             lacking = "__len__" if hasattr(source, "__getitem__") else "__getitem__"
             msg = (
@@ -90,73 +181,38 @@ def _sources(function: Function, made: Any) -> Any:
                 f"a source has a length and examples by index: a Table, a list, a map-style torch dataset"
             )
             raise DataError(msg)
-    if isinstance(made, Mapping) and not made:
-        msg = f"{function.name} returned an empty mapping; it returns a source, or a mapping from names to sources"
-        raise DataError(msg)
     return made
 
 
-def _check_source_name(function: Function, name: object) -> None:
-    if not isinstance(name, str) or not name:
-        msg = f"{function.name}: the name of a source is a string, not {name!r}"
-        raise DataError(msg)
+@contextmanager
+def _first_on_machine(stage: Load, context: RankContext) -> Iterator[None]:
+    """Let one process of a machine load first, since it may download; the others follow, all at the same time."""
+    if context.local_world_size == 1:
+        yield
+        return
+    lock = FileLock(Path(tempfile.gettempdir()) / f"fdm-load-{stage_digest(stage)[:24]}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        with lock:
+            pass
+        yield
+    else:
+        try:
+            yield
+        finally:
+            lock.release()
 
 
-def _named(made: Any) -> Mapping[str, Any]:
-    return made if isinstance(made, Mapping) else {"all": made}
-
-
-def _kinds(made: Any) -> str:
-    if not isinstance(made, Mapping):
-        return f"a {qualified_name(type(made))}"
-    return "a mapping of " + ", ".join(sorted({type(value).__name__ for value in made.values()}))
-
-
-def prepare_facts(
-    p: Pipeline, sources: Mapping[str, Any], splits: Mapping[str, Examples], store: Callable[[], Path]
-) -> dict[str, Any]:
-    """The facts that the measure stages find: computed once per store, and read from it."""
-    facts: dict[str, Any] = {}
-    addresses: list[str] = []
-    check_names(p, splits)
-    sources_at = [stage for _, stage in p.of_kind(Fetch, Clean, Load)]
-    for number, stage in p.of_kind(Measure):
-        examples = splits[stage.splits[0]]
-        upstream = address([*sources_at, *(p.stages[made_by] for made_by in examples.lineage)])
-        names = digest([upstream, examples.source, *examples.names])
-        at = measure_address(names, examples.order.size, stage, addresses)
-        function = stage.function.with_facts(facts)
-        view = given(View(sources[examples.source], examples.order))
-        folder = artifact_folder(store(), f"measure-{function.name}", at)
-        about = {"stage": "measure", "function": function.qualified_name, "address": at}
-        found = open_facts(publish(folder, _measurer(function, number, view), about))
-        twice = facts.keys() & found.keys()
-        if twice:
-            msg = f"stage {number}, measure {function.name}: {listed(twice)} was measured before; facts have one name each"
-            raise DataError(msg)
-        facts.update(found)
-        addresses.append(at)
-    return facts
-
-
-def _measurer(function: Function, number: int, view: Any) -> Callable[[Path], None]:
-    def make(into: Path) -> None:
-        made = _called(function, number, "measure", (view,))
-        with noted(_where(function, number, "measure")):
-            if not isinstance(made, Mapping) or not all(isinstance(name, str) for name in made):
-                msg = f"{function.name} returns a mapping from names to JSON values and tensors, not {made!r:.60}"
-                raise DataError(msg)
-            save_facts({name: plain_fact(name, value) for name, value in made.items()}, into)
-
-    return make
-
-
-def _called(function: Function, number: int, kind: str, given: tuple[Any, ...]) -> Any:
+def _called(function: Function, number: int, kind: str, before: tuple[Any, ...]) -> Any:
     """What the user's function returns; a first clean or load that wants an upstream is told that there is none."""
     with noted(_where(function, number, kind)):
-        function.check_call(*(["upstream"] * len(given)))
-        return function.bound()(*given)
+        function.check_call(*(["upstream"] * len(before)))
+        return function.bound()(*before)
 
 
 def _where(function: Function, number: int, kind: str) -> str:
     return f"in stage {number}, {kind} {function!r}, defined at {function.location}"
+
+
+_FILES = "files"

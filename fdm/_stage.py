@@ -1,12 +1,13 @@
 """Stages: the frozen records that a pipeline is made of."""
 
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Self, TypeAlias
 
 import attrs
 
 from ._canonical import Value
 from ._errors import PipelineError
-from ._function import Function
+from ._function import Function, function
 
 
 Amount: TypeAlias = int | float
@@ -59,6 +60,15 @@ class Clean(Kept):
     kind: ClassVar[str] = "clean"
     function: Function
     pinned: str | None = None
+    parts: Function | None = None
+
+    def each(self, parts: Callable[..., Sequence[str]]) -> "Clean":
+        """The same stage, part by part: `parts(upstream)` lists names, and `fn(upstream, part, **params)` cleans one.
+
+        The result is the concatenation of the parts in that order, per source name. Parts run in parallel on the
+        executor's pool, and each is saved as it finishes, so that a crash loses only those in flight.
+        """
+        return attrs.evolve(self, parts=function(parts, {}, "each"))
 
 
 @attrs.frozen(eq=False)

@@ -6,16 +6,39 @@ import json
 import os
 import re
 import shutil
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 import platformdirs
-from filelock import FileLock
 
 from ._errors import StoreError
+from ._lock import Tell, turn
+from ._owner import is_abandoned, owned
+
+
+MANIFEST = "manifest.json"
+
+
+@attrs.frozen
+class Staging:
+    """Where an artifact is made: `into` is published, `kept` outlives a failed attempt, `note` tells progress."""
+
+    into: Path
+    kept: Path
+    note: Tell
+
+
+@attrs.frozen
+class Patience:
+    """How a process waits for another that makes the same artifact: for how many seconds, and whom it tells."""
+
+    seconds: float | None = None
+    tell: Tell = lambda _: None
 
 
 def default_store(environ: Mapping[str, str]) -> Path:
@@ -25,74 +48,163 @@ def default_store(environ: Mapping[str, str]) -> Path:
 
 def artifact_folder(store: Path, label: str, address: str) -> Path:
     """Where the artifact of this address stands; `label` is for people who look into the store."""
-    readable = re.sub(r"[^A-Za-z0-9_.-]+", "_", label)[:60]
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", label)[:60]
     return store / f"{readable}-{address[:32]}"
 
 
 def is_published(folder: Path) -> bool:
     """Whether an artifact is there. It is there whole or not at all."""
-    return (folder / _MANIFEST).is_file()
+    return (folder / MANIFEST).is_file()
 
 
-def publish(folder: Path, make: Callable[[Path], None], about: Mapping[str, Any]) -> Path:
-    """The artifact at `folder`, which `make(staging folder)` writes if it is not there yet.
+def publish(
+    folder: Path, make: Callable[[Staging], None], about: Mapping[str, Any], patience: Patience | None = None
+) -> Path:
+    """The artifact at `folder`, which `make` writes if it is not there yet.
 
-    Its files are written in a staging folder beside it, digested, flushed to disk, and appear under `folder` by one
-    rename together with a manifest (files, sizes, digests). A file lock keeps others from doing the same work; it is
-    the rename, not the lock, that keeps the store right. If `make` fails nothing is left.
+    Its files are written in a staging folder, digested, flushed to disk, and appear under `folder` by one rename,
+    together with a manifest (files, sizes, digests). A lock keeps others from doing the same work; it is the rename,
+    not the lock, that keeps the store right. If `make` fails nothing is left but what it put into `kept`.
 
-    Raises `StoreError` if the store cannot be written; errors of `make` pass through.
+    Raises `StoreError` if the store cannot be written, or waiting for another process took too long;
+    `PreparationError` if that process failed. Errors of `make` pass through.
     """
     if is_published(folder):
+        with suppress(OSError):  # a store that cannot be written does not tell when it was used
+            os.utime(folder / MANIFEST)
         return folder
-    staging = folder.parent / ".staging" / f"{folder.name}.{uuid.uuid4().hex[:8]}"
-    try:
-        _make_folders(folder.parent / ".locks", staging.parent)
-        with FileLock(folder.parent / ".locks" / f"{folder.name}.lock"):
-            if not is_published(folder):
-                staging.mkdir()
-                make(staging)
-                _seal(staging, about)
-                _rename(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    store = folder.parent
+    patience = patience or Patience()
+    with _explained(store):
+        for name in (".locks", ".staging", ".kept"):
+            (store / name).mkdir(parents=True, exist_ok=True)
+    sweep(store)
+    with turn(
+        store / ".locks", folder.name, lambda: is_published(folder), patience=patience.seconds, tell=patience.tell
+    ) as mine:
+        if mine is not None:
+            _make(folder, make, about, mine)
     return folder
 
 
-def _make_folders(*folders: Path) -> None:
-    for folder in folders:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            msg = f"cannot write to the store {folder.parent}: {error.strerror}; give another: store=... or $FDM_STORE"
-            raise StoreError(error.errno, msg) from error
+def sweep(store: Path) -> list[Path]:
+    """Remove what dead processes left half-made, and return what that was."""
+    removed = []
+    for path in sorted((store / ".staging").iterdir()):
+        with suppress(FileNotFoundError):  # its owner, or another sweeper, was faster
+            if is_abandoned(path):
+                shutil.rmtree(path)
+                removed.append(path)
+    return removed
+
+
+def remove(folder: Path) -> None:
+    """Take an artifact away: it vanishes by one rename, so nobody can read half of it; who has it open keeps it."""
+    gone = folder.parent / ".staging" / owned(folder.name)
+    gone.parent.mkdir(exist_ok=True)
+    folder.rename(gone)
+    shutil.rmtree(gone)
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """What an artifact says of itself; `StoreError` if that cannot be read."""
+    try:
+        found: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        msg = f"the manifest of {folder} cannot be read ({error}); remove the folder, and it is made again"
+        raise StoreError(errno.EIO, msg) from error
+    return found
+
+
+def digest_of(path: Path) -> str:
+    """The sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _make(folder: Path, make: Callable[[Staging], None], about: Mapping[str, Any], note: Tell) -> None:
+    store = folder.parent
+    staging, kept = store / ".staging" / owned(folder.name), store / ".kept" / folder.name
+    try:
+        with _explained(store):
+            staging.mkdir()
+            kept.mkdir(exist_ok=True)
+        make(Staging(staging, kept, note))
+        with _explained(store):
+            _seal(staging, about)
+            _rename(staging, folder)
+    except FileNotFoundError:
+        # Where locks do not work, another process may have finished the same, and tidied up what both had kept.
+        if not is_published(folder):
+            raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        if is_published(folder):
+            shutil.rmtree(kept, ignore_errors=True)
+        with suppress(OSError):
+            kept.rmdir()  # unless there is something in it
+
+
+def flush_all(folder: Path) -> dict[Path, str]:
+    """Bring all files below a folder to disk; returns their digests."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    with ThreadPoolExecutor(8) as threads:
+        digests = list(threads.map(_flushed, paths))
+    for parent in {path.parent for path in paths} | {folder}:
+        _flush_folder(parent)
+    return dict(zip(paths, digests, strict=True))
 
 
 def _seal(staging: Path, about: Mapping[str, Any]) -> None:
-    files = sorted(path for path in staging.rglob("*") if path.is_file())
-    entries = [
-        {"path": path.relative_to(staging).as_posix(), "size": path.stat().st_size, "sha256": _flushed_digest(path)}
-        for path in files
+    """Write the manifest, and bring everything to disk, so that a rename cannot outlive what it names."""
+    files = [
+        {"path": path.relative_to(staging).as_posix(), "size": path.stat().st_size, "sha256": digest}
+        for path, digest in flush_all(staging).items()
     ]
-    manifest = {"version": 1, **about, "created": datetime.now(UTC).isoformat(timespec="seconds"), "files": entries}
-    (staging / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    _flushed_digest(staging / _MANIFEST)
+    content = {"version": 1, **about, "created": datetime.now(UTC).isoformat(timespec="seconds"), "files": files}
+    (staging / MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    _flushed(staging / MANIFEST)
+    _flush_folder(staging)
 
 
-def _flushed_digest(path: Path) -> str:
+def _flushed(path: Path) -> str:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _flush_folder(folder: Path) -> None:
+    with suppress(OSError):  # some systems cannot open a folder, and flush names on their own
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def _rename(staging: Path, folder: Path) -> None:
     try:
         staging.rename(folder)
+    except OSError:
+        # Someone whose lock did not exclude ours may have been first, with the same result.
+        if not is_published(folder):
+            raise
+    _flush_folder(folder.parent)
+
+
+@contextmanager
+def _explained(store: Path) -> Iterator[None]:
+    """Turn what the file system refuses into an error that says what to do."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        # Someone whose lock did not exclude ours was first, with the same result.
-        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.EACCES) or not is_published(folder):
-            msg = f"cannot publish {folder}: {error.strerror}"
-            raise StoreError(error.errno, msg) from error
+        remedy = "free some space" if error.errno in _FULL else "give another folder: store=... or $FDM_STORE"
+        msg = (
+            f"the store {store} cannot be written ({error.strerror or error}); {remedy}; what is published is untouched"
+        )
+        raise StoreError(error.errno, msg) from error
 
 
-_MANIFEST = "manifest.json"
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))

@@ -131,6 +131,25 @@ def with_origin(table: Table, origin: tuple[Any, ...]) -> Table:
     return copy
 
 
+def tables_of(made: object, function: str) -> dict[str, Table]:
+    """What a clean function returned, as tables by source name; one table without a name is under the empty name.
+
+    Raises `DataError`, which names `function`, unless it is a Table or a mapping from names to Tables.
+    """
+    tables = {"": made} if isinstance(made, Table) else made
+    if isinstance(tables, Mapping) and tables and all(isinstance(table, Table) for table in tables.values()):
+        wrong = [name for name in tables if not isinstance(name, str) or (not name and tables is made)]
+        if not wrong:
+            return dict(tables)
+        msg = f"{function}: the name of a source is a string, not {wrong[0]!r}"
+        raise DataError(msg)
+    found = f"a {type(made).__name__}"
+    if isinstance(made, Mapping):
+        found = f"a mapping of {', '.join(sorted({type(value).__name__ for value in made.values()})) or 'nothing'}"
+    msg = f"{function} returns a Table or a mapping of Tables, not {found}; wrap columns: fdm.Table({{...}})"
+    raise DataError(msg)
+
+
 def unbatched(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of a batch as a list of examples."""
     columns = [column.unbind() if isinstance(column, Tensor) else column.tolist() for column in batch.values()]

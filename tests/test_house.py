@@ -21,9 +21,10 @@ FLOORS = (
     # plans
     ("_order", "_source", "_sizes", "_splits", "_plan"),
     # running
-    ("_store", "_disk", "_prepare", "_assemble", "_transfer", "_loader", "_dataset", "_data", "_executor"),
+    ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts")
+    + ("_prepare", "_assemble", "_transfer", "_loader", "_dataset", "_data", "_executor"),
     # edges
-    ("testing", "__init__"),
+    ("store", "testing", "__init__"),
 )
 PLACE = {module: place for place, module in enumerate(module for floor in FLOORS for module in floor)}
 # What touches disk, clock, network, processes or devices; asked of floors 0 to 2.

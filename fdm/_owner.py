@@ -1,0 +1,64 @@
+"""Owners: which process made a temporary file, and whether it still lives."""
+
+import hashlib
+import os
+import platform
+import time
+import uuid
+from functools import cache
+from pathlib import Path
+
+
+def owned(name: str) -> str:
+    """A name for a temporary file or folder of this process: `name`, the owner, and something unique."""
+    return f"{name}.{_machine()}-{os.getpid()}-{_started(os.getpid())}.{uuid.uuid4().hex[:8]}"
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether the owner of a temporary file or folder, named by `owned`, is dead.
+
+    A process of this machine is asked for by its number and start. Of another machine nothing can be asked, so what
+    has not been touched for a week counts as abandoned.
+    """
+    parts = path.name.rsplit(".", 2)
+    machine, _, process = parts[1].partition("-") if len(parts) == 3 else ("", "", "")
+    number, _, started = process.partition("-")
+    if machine == _machine() and number.isdecimal():
+        return not _is_alive(int(number), started)
+    return time.time() - path.stat().st_mtime > _WEEK
+
+
+def _is_alive(number: int, started: str) -> bool:
+    if os.name != "posix":  # a signal would end the process there, and nothing else tells
+        return True
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return _started(number) == started
+
+
+def _started(number: int) -> str:
+    """When a process started, in the kernel's ticks, so that a reused number is told apart; empty where unknown."""
+    try:
+        stat = Path(f"/proc/{number}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
+
+
+@cache
+def _machine() -> str:
+    """This machine since its boot, and the container: the space in which process numbers are unique."""
+    names = [platform.node()]
+    for file in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):
+        try:
+            names.append(str(file.readlink()) if file.is_symlink() else file.read_text(encoding="ascii"))
+        except OSError:
+            names.append("")
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+
+
+_WEEK = 7 * 24 * 3600

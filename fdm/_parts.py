@@ -1,0 +1,185 @@
+"""Parts: one function run over many parts in a pool, each saved as it finishes, whatever dies in between."""
+
+import pickle
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from ._canonical import digest
+from ._disk import open_tables, save_tables
+from ._errors import DataError, PoisonError
+from ._function import Function
+from ._owner import owned
+from ._pool import Pool
+from ._store import flush_all
+from ._table import Table, tables_of
+
+
+@attrs.frozen
+class Part:
+    """One part to clean: its name, the function with what comes before the name, and where its tables go."""
+
+    name: str
+    function: Function
+    upstream: tuple[Any, ...]
+    folder: Path
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the part's tables are there; they are there whole or not at all."""
+        return self.folder.is_dir()
+
+
+def parts_of(names: object, function: Function, upstream: tuple[Any, ...], kept: Path) -> list[Part]:
+    """The parts of these names, in order; `DataError` unless they are different strings, at least one."""
+    if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        msg = f"each takes a function that returns a list of names of parts, strings, not {names!r:.60}"
+        raise DataError(msg)
+    if not names:
+        msg = "each: there are no parts; the function that lists them returned an empty list"
+        raise DataError(msg)
+    if len(set(names)) < len(names):
+        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        msg = f"each: the part {twice!r} is listed twice; the names of parts are different"
+        raise DataError(msg)
+    return [Part(name, function, upstream, kept / digest(name)[:32]) for name in names]
+
+
+def run_parts(parts: Sequence[Part], pool: Pool, tell: Callable[[int], None]) -> None:
+    """Make every part that is not there yet; `tell` gets the number of those that are.
+
+    Parts are submitted in a window that moves, so a pool that dies takes few with it; what was in it then is run again
+    one by one, on a new pool, and a part that ends its process again and again is named in a `PoisonError`. After the
+    first error of the user's function no part is begun; those running are finished and saved, and the error is raised
+    with the part's name. A later call makes only what is missing.
+    """
+    while missing := [part for part in parts if not part.is_done]:
+        done = len(parts) - len(missing)
+        tell(done)
+        lost, failure = _run(deque(missing), pool, pool.window, partial(_add, tell, done))
+        for part in lost:
+            failure = failure or _run_alone(part, pool)
+        if failure is not None:
+            raise failure
+    tell(len(parts))
+
+
+def _add(tell: Callable[[int], None], done: int, finished: int) -> None:
+    tell(done + finished)
+
+
+def _run_alone(part: Part, pool: Pool) -> Exception | None:
+    """Try a part that was lost in company, which may have been another's fault; returns the user's error."""
+    for _ in range(_ATTEMPTS):
+        lost, failure = _run(deque([part]), pool, 1, lambda _: None)
+        if not lost:
+            return failure
+    raise _poison(part, pool)
+
+
+def joined(parts: Sequence[Part], into: Path) -> None:
+    """Write the concatenation of the parts' tables, in order and per source name, from file to file."""
+    tables: dict[str, list[Table]] = {}
+    for part in parts:
+        for name, table in open_tables(part.folder).items():
+            tables.setdefault(name, []).append(table)
+    if "" in tables and len(tables) > 1:
+        msg = "each: some parts returned a Table and some a mapping of Tables; they must agree"
+        raise DataError(msg)
+    if not sum(len(table) for found in tables.values() for table in found):
+        msg = "each: all parts returned empty tables; there are columns but no rows"
+        raise DataError(msg)
+    save_tables(tables, into)
+
+
+def clean_part(part: Part) -> Exception | None:
+    """Make one part, in whatever process this runs; the user's error is returned, since raised ones mean a lost part."""
+    if part.is_done:
+        return None
+    try:
+        made = part.function.bound()(*part.upstream, part.name)
+        tables = tables_of(made, part.function.name)
+        _save(tables, part.folder)
+    except Exception as error:  # noqa: BLE001 - it is raised again where the part was asked for
+        return _sendable(error)
+    return None
+
+
+def _run(
+    waiting: deque[Part], pool: Pool, window: int, tell: Callable[[int], None]
+) -> tuple[list[Part], Exception | None]:
+    """Run parts through a window; returns those that were lost with their processes, and the first user's error."""
+    running: dict[Future[Exception | None], Part] = {}
+    lost: list[Part] = []
+    failure: Exception | None = None
+    finished = 0
+    while running or (waiting and not lost and failure is None):
+        while waiting and len(running) < window and not lost and failure is None:
+            part = waiting.popleft()
+            try:
+                running[pool.executor.submit(clean_part, part)] = part
+            except BrokenExecutor:
+                lost.append(part)
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            part = running.pop(future)
+            error = future.exception()
+            if error is not None:
+                lost.append(part)
+                pool.broken_by(error)
+            elif (result := future.result()) is not None:
+                failure = failure or _named(result, part)
+            else:
+                finished += 1
+                tell(finished)
+            del future  # engines keep, and after a death repeat, what somebody still holds
+    if lost:
+        pool.renew()
+    return lost, failure
+
+
+def _named(error: Exception, part: Part) -> Exception:
+    error.add_note(f"in part {part.name!r}; finished parts are saved, and the next run makes only the others")
+    return error
+
+
+def _poison(part: Part, pool: Pool) -> PoisonError:
+    msg = (
+        f"part {part.name!r} was lost {_ATTEMPTS + 1} times, the last times alone, with {pool.last_error!r}; does "
+        f"{part.function.name} end its process (out of memory, a crash in native code) on this part? Finished parts "
+        f"are saved"
+    )
+    return PoisonError(msg)
+
+
+def _save(tables: dict[str, Table], folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    staging = folder.with_name(owned(folder.name))
+    staging.mkdir()
+    save_tables({name: [table] for name, table in tables.items()}, staging)
+    flush_all(staging)
+    try:
+        staging.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # unless the part was made elsewhere at the same time
+            raise
+
+
+def _sendable(error: Exception) -> Exception:
+    """The error with its traceback as a note, or where it cannot be pickled, its text."""
+    text = "".join(traceback.format_exception(error))
+    # A user's exception may fail to be pickled in any way it likes, and would take the whole pool with it.
+    with suppress(Exception):
+        if type(pickle.loads(pickle.dumps(error))) is type(error):  # noqa: S301 - made by ourselves
+            error.add_note(f"where it happened:\n{text}")
+            return error
+    return RuntimeError(f"{type(error).__name__}: {error}\n\n{text}")
+
+
+_ATTEMPTS = 2  # alone, after the first time in company

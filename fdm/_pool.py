@@ -1,0 +1,109 @@
+"""Pools: the executor that parts run on, renewed when it breaks."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing import parent_process
+from typing import TypeAlias
+
+import attrs
+import torch
+
+from ._errors import PipelineError
+
+
+PoolOption: TypeAlias = Executor | Callable[[], Executor] | None
+
+
+@attrs.define
+class Pool:
+    """An executor, how to make another when it breaks, and how many parts to have in it at a time."""
+
+    executor: Executor
+    make: Callable[[], Executor] | None
+    window: int
+    last_error: BaseException | None = None
+
+    def broken_by(self, error: BaseException) -> None:
+        """Remember what a part was lost with."""
+        self.last_error = error
+
+    def renew(self) -> None:
+        """Make a new executor if the old one is broken; raises its error if nobody knows how."""
+        if not isinstance(self.last_error, BrokenExecutor):
+            return
+        if self.make is None:
+            self.last_error.add_note(
+                "the pool that was given is broken, and fdm cannot make another: finished parts are saved, so run "
+                "again, or give a function that makes a pool (pool=make_pool) in place of a pool"
+            )
+            raise self.last_error
+        _end(self.executor)
+        self.executor = self.make()
+
+
+@contextmanager
+def opened(option: PoolOption) -> Iterator[Pool]:
+    """The pool for an option: processes by default, an executor as it is, or what a function makes, ended afterwards."""
+    make = _processes if option is None else None if isinstance(option, Executor) else option
+    if isinstance(option, Executor):
+        yield Pool(option, None, _window(option))
+        return
+    assert make is not None
+    executor = make()
+    if not isinstance(executor, Executor):
+        msg = f"pool is a concurrent.futures.Executor or a function that makes one, not one of {executor!r:.60}"
+        raise PipelineError(msg)
+    pool = Pool(executor, make, _window(executor))
+    try:
+        yield pool
+        pool.executor.shutdown()
+    except BaseException:
+        _end(pool.executor)
+        raise
+
+
+def _processes() -> Executor:
+    return ProcessPoolExecutor(_cores(), initializer=_begin_worker)
+
+
+def _begin_worker() -> None:
+    """One thread each, since all cores have a worker; the parent decides about Ctrl-C, and is not outlived."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _end(executor: Executor) -> None:
+    """Shut down at once: what is running is stopped, not waited for."""
+    workers = list((getattr(executor, "_processes", None) or {}).values())
+    executor.shutdown(wait=False, cancel_futures=True)
+    for worker in workers:
+        with suppress(OSError, ValueError):
+            worker.terminate()
+    for worker in workers:
+        with suppress(OSError, ValueError, AssertionError):
+            worker.join()
+
+
+def _window(executor: Executor) -> int:
+    # Engines of many machines do not tell how many workers they have: keep enough for a few hundred of them busy.
+    workers = getattr(executor, "_max_workers", None)
+    return 2 * workers if isinstance(workers, int) else 256
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
