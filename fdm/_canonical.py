@@ -1,17 +1,20 @@
 """Canonical form: any parameter as plain JSON values that are equal exactly when the parameters are."""
 
+import datetime as dt
 import hashlib
 import json
 import logging
+import re
 import sys
 import types
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from pathlib import PurePath
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import attrs
 import numpy as np
@@ -160,4 +163,7 @@ _SCALARS: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
     ((types.ModuleType,), lambda module: module_name(module.__name__)),
     ((logging.Logger,), lambda logger: logger.name),
     ((types.EllipsisType,), repr),
+    ((re.Pattern,), lambda pattern: [repr(pattern.pattern), pattern.flags]),
+    ((dt.date, dt.time, dt.timedelta, dt.tzinfo, uuid.UUID), repr),
+    ((types.GenericAlias, types.UnionType, TypeVar, ParamSpec, type(list[int] | None), type(Any | None)), repr),
 )

@@ -37,8 +37,8 @@ def _follow(named: Any, found: dict[str, Any]) -> None:
     if name in found:
         return
     plain = inspect.unwrap(named) if not isinstance(named, type) else named
-    tree = _tree(plain, name)
-    found[name] = ast.unparse(_without_docstrings(tree))
+    tree = _Bare().visit(_tree(plain, name))
+    found[name] = ast.unparse(tree)
     for reached, value in _reached(plain, tree):
         _follow_value(f"{name} -> {reached}", value, found)
 
@@ -95,14 +95,32 @@ def _tree(named: Any, name: str) -> ast.Module:
     return ast.parse(source)
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-            and ast.get_docstring(node) is not None
-        ):
-            node.body = node.body[1:] or [ast.Pass()]
-    return tree
+class _Bare(ast.NodeTransformer):
+    """Takes away what does not decide what a function computes: docstrings and the annotations of functions."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        _drop_docstring(node)
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        _drop_docstring(node)
+        node.returns = None
+        return self.generic_visit(node)
+
+
+def _drop_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+    if ast.get_docstring(node) is not None:
+        node.body = node.body[1:] or [ast.Pass()]
 
 
 def _reached(named: Any, tree: ast.Module) -> Iterator[tuple[str, Any]]:

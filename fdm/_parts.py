@@ -63,7 +63,7 @@ def run_parts(parts: Sequence[Part], pool: Pool, tell: Callable[[int], None]) ->
     while missing := [part for part in parts if not part.is_done]:
         done = len(parts) - len(missing)
         tell(done)
-        lost, failure = _run(deque(missing), pool, pool.window, partial(_add, tell, done))
+        lost, failure = _run(missing, pool, pool.window, partial(_add, tell, done))
         for part in lost:
             failure = failure or _run_alone(part, pool)
         if failure is not None:
@@ -78,7 +78,7 @@ def _add(tell: Callable[[int], None], done: int, finished: int) -> None:
 def _run_alone(part: Part, pool: Pool) -> Exception | None:
     """Try a part that was lost in company, which may have been another's fault; returns the user's error."""
     for _ in range(_ATTEMPTS):
-        lost, failure = _run(deque([part]), pool, 1, lambda _: None)
+        lost, failure = _run([part], pool, 1, lambda _: None)
         if not lost:
             return failure
     raise _poison(part, pool)
@@ -113,15 +113,16 @@ def clean_part(part: Part) -> Exception | None:
 
 
 def _run(
-    waiting: deque[Part], pool: Pool, window: int, tell: Callable[[int], None]
+    parts: Sequence[Part], pool: Pool, window: int, tell: Callable[[int], None]
 ) -> tuple[list[Part], Exception | None]:
     """Run parts through a window; returns those that were lost with their processes, and the first user's error."""
+    waiting = deque(parts)
     running: dict[Future[Exception | None], Part] = {}
     lost: list[Part] = []
-    failure: Exception | None = None
+    failures: dict[str, Exception] = {}
     finished = 0
-    while running or (waiting and not lost and failure is None):
-        while waiting and len(running) < window and not lost and failure is None:
+    while running or (waiting and not lost and not failures):
+        while waiting and len(running) < window and not lost and not failures:
             part = waiting.popleft()
             try:
                 running[pool.executor.submit(clean_part, part)] = part
@@ -134,18 +135,28 @@ def _run(
                 lost.append(part)
                 pool.broken_by(error)
             elif (result := future.result()) is not None:
-                failure = failure or _named(result, part)
+                failures[part.name] = result
             else:
                 finished += 1
                 tell(finished)
             del future  # engines keep, and after a death repeat, what somebody still holds
     if lost:
         pool.renew()
-    return lost, failure
+    return lost, _first(failures, [part.name for part in parts])
 
 
-def _named(error: Exception, part: Part) -> Exception:
-    error.add_note(f"in part {part.name!r}; finished parts are saved, and the next run makes only the others")
+def _first(failures: dict[str, Exception], names: Sequence[str]) -> Exception | None:
+    """Of the users' errors the one whose part comes first, with a note that names it and the others."""
+    failed = [name for name in names if name in failures]
+    if not failed:
+        return None
+    others = (
+        f" (so did {', '.join(map(repr, failed[1:4]))}{' and others' if len(failed) > 4 else ''})" if failed[1:] else ""
+    )
+    error = failures[failed[0]]
+    error.add_note(
+        f"part {failed[0]!r} failed{others}; finished parts are saved, and the next run makes only the others"
+    )
     return error
 
 

@@ -23,7 +23,7 @@ def is_shown(progress: bool | None, context: RankContext) -> bool:
 def bar(total: int | None, what: str, unit: str, *, shown: bool) -> "tqdm[Any]":
     """A progress bar with rate and time left; without `total` it counts. Bytes are scaled."""
     scaled = unit == "B"
-    return tqdm(total=total, desc=what, unit=unit, unit_scale=scaled, unit_divisor=1024, disable=not shown, leave=False)
+    return tqdm(total=total, desc=what, unit=unit, unit_scale=scaled, unit_divisor=1024, disable=not shown)
 
 
 def waiting(*, shown: bool) -> Callable[[str], None]:

@@ -72,6 +72,7 @@ def publish(
     if is_published(folder):
         with suppress(OSError):  # a store that cannot be written does not tell when it was used
             os.utime(folder / MANIFEST)
+        _tidy(folder)
         return folder
     store = folder.parent
     patience = patience or Patience()
@@ -95,6 +96,8 @@ def sweep(store: Path) -> list[Path]:
             if is_abandoned(path):
                 shutil.rmtree(path)
                 removed.append(path)
+    for path in (store / ".kept").iterdir():
+        _tidy(store / path.name)
     return removed
 
 
@@ -139,10 +142,7 @@ def _make(folder: Path, make: Callable[[Staging], None], about: Mapping[str, Any
             raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-        if is_published(folder):
-            shutil.rmtree(kept, ignore_errors=True)
-        with suppress(OSError):
-            kept.rmdir()  # unless there is something in it
+        _tidy(folder)
 
 
 def flush_all(folder: Path) -> dict[Path, str]:
@@ -153,6 +153,15 @@ def flush_all(folder: Path) -> dict[Path, str]:
     for parent in {path.parent for path in paths} | {folder}:
         _flush_folder(parent)
     return dict(zip(paths, digests, strict=True))
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what was kept for an artifact's next attempt, once it is published; before, only an empty folder."""
+    kept = folder.parent / ".kept" / folder.name
+    with suppress(OSError):
+        kept.rmdir()
+    if kept.exists() and is_published(folder):
+        shutil.rmtree(kept, ignore_errors=True)
 
 
 def _seal(staging: Path, about: Mapping[str, Any]) -> None:

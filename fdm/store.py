@@ -141,7 +141,7 @@ def _damages(folder: Path) -> Iterator[Damage]:
 
 def _tidy(store: Path, unused_for: timedelta | None) -> None:
     """Remove what dead processes left, and what failed attempts kept for a next one that did not come."""
-    if (store / ".staging").is_dir():
+    if (store / ".staging").is_dir() and (store / ".kept").is_dir():
         sweep(store)
     if unused_for is None or not (store / ".kept").is_dir():
         return
