@@ -80,7 +80,9 @@ def train(folder: Path, *, resume: bool) -> None:
                 nn.functional.cross_entropy(model(batch["image"]), batch["label"]).backward()
                 optimizer.step()
                 if not resume and (loader.epoch, step) == STOP_AT:
-                    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, folder / "weights.pt")
+                    torch.save(
+                        {"model": model.state_dict(), "optimizer": optimizer.state_dict()}, folder / "weights.pt"
+                    )
                     (folder / "snapshot.json").write_text(json.dumps(loader.snapshot(step).to_dict()))
                     (folder / "next.json").write_text(json.dumps(loader.indices(step).tolist()))
                     print(f"stopped in epoch {loader.epoch} after step {step} of {len(loader)}; the snapshot is")

@@ -1,6 +1,6 @@
 """Five-fold cross-validation as a plain comprehension over pipelines.
 
-    python examples/kfold.py
+python examples/kfold.py
 """
 
 import torch

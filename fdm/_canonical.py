@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import inspect
 import json
 import logging
 import re
@@ -13,8 +14,8 @@ from dataclasses import is_dataclass
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from pathlib import PurePath
-from typing import Any, ParamSpec, TypeVar
+from pathlib import Path, PurePath
+from typing import Any
 
 import attrs
 import numpy as np
@@ -60,10 +61,12 @@ def canonical(value: Any, name_function: Callable[[Any], Any] | None = None) -> 
     if value is None or (isinstance(value, bool | str) and type(value) in (bool, str)):
         return value
     if isinstance(value, Enum):
-        return {"enum": [qualified_name(type(value)), value.name]}
+        return {"enum": [qualified_name(type(value)), value.name, canonical(value.value, name_function)]}
     for types_, render in _SCALARS:
         if isinstance(value, types_):
             return {types_[0].__name__: render(value)}
+    if type(value).__module__ == "typing":  # a TypeVar, or an alias such as Optional[int]
+        return {"typing": repr(value)}
     if is_named(value):
         return name_function(value) if name_function else {"name": qualified_name(value)}
     return _container(value, lambda child: canonical(child, name_function))
@@ -81,10 +84,10 @@ def _container(value: Any, recur: Callable[[Any], Any]) -> Any:
         tag = {list: "list", tuple: "tuple"}.get(type(value)) or qualified_name(type(value))
         return {tag: [recur(item) for item in value]}
     if isinstance(value, torch.nn.Module):
-        return {"module": [qualified_name(type(value)), recur(_module_state(value))]}
+        return {"module": [recur(type(value)), recur(_module_state(value))]}
     names = field_names(value)
     if names is not None:
-        return {"record": [qualified_name(type(value)), {name: recur(getattr(value, name)) for name in names}]}
+        return {"record": [recur(type(value)), {name: recur(getattr(value, name)) for name in names}]}
     msg = f"a {qualified_name(type(value))} cannot be compared by value"
     raise PipelineError(msg)
 
@@ -106,21 +109,45 @@ def is_named(value: object) -> bool:
 
 def qualified_name(named: Any) -> str:
     """`module.qualname` of a function, class or module, with the real name of a script in place of `__main__`."""
-    module = getattr(named, "__module__", None) or "builtins"
     name = getattr(named, "__qualname__", None) or getattr(named, "__name__", repr(named))
-    return f"{module_name(module, getattr(named, '__globals__', None))}.{name}"
+    return f"{module_name(module_of(named), namespace_of(named))}.{name}"
+
+
+def module_of(named: Any) -> str:
+    """The name of the module in which a function or class was defined."""
+    owner = getattr(named, "__objclass__", named)  # methods of classes written in C do not say
+    return getattr(named, "__module__", None) or getattr(owner, "__module__", None) or "builtins"
+
+
+def namespace_of(named: Any) -> Mapping[str, Any]:
+    """The globals of the module in which a function or class was defined, below any decorators."""
+    below = named if isinstance(named, type) else inspect.unwrap(named)
+    names: Mapping[str, Any] | None = getattr(below, "__globals__", None)
+    if names is not None:
+        return names
+    module = sys.modules.get(module_of(below))
+    return vars(module) if module is not None else {}
 
 
 def module_name(module: str, namespace: Mapping[str, Any] | None = None) -> str:
     """The name under which `module` can be imported, also while it runs as a script."""
     if module not in ("__main__", "__mp_main__"):
         return module
-    names = namespace if namespace is not None else vars(sys.modules[module])
+    names = namespace if namespace and namespace.get("__name__") == module else vars(sys.modules[module])
     spec = names.get("__spec__")
     if spec is not None and spec.name not in ("__main__", "__mp_main__"):
-        return str(spec.name).removesuffix(".__main__")
-    file = names.get("__file__")
-    return PurePath(file).stem if file else "__main__"
+        return str(spec.name)
+    return _importable(Path(names["__file__"]).resolve()) if names.get("__file__") else "__main__"
+
+
+def _importable(file: Path) -> str:
+    """The name under which a script can be imported: that of its file, below the packages that it lies in."""
+    parts = [file.stem]
+    for folder in file.parents:
+        if not (folder / "__init__.py").exists():
+            break
+        parts.append(folder.name)
+    return ".".join(reversed(parts))
 
 
 def _array(array: Any) -> list[Any]:
@@ -139,20 +166,24 @@ def _tensor(tensor: torch.Tensor) -> list[Any]:
 
 def _module_state(module: torch.nn.Module) -> dict[str, Any]:
     if next(module.parameters(), None) is not None:
-        msg = f"{type(module).__name__} has parameters, which training would change; a stage is a fixed function"
+        msg = (
+            f"{type(module).__name__} has parameters, which training would change, and a stage is a fixed function; "
+            f"apply it to the batches of the loader, or write a function that loads its weights from a file"
+        )
         raise PipelineError(msg)
     public = {name: item for name, item in vars(module).items() if not name.startswith("_")}
     return {**public, **dict(module.named_buffers(recurse=False)), **dict(module.named_children())}
 
 
-_SCALARS: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
-    ((int,), str),
-    ((float,), repr),
+_SCALARS: tuple[tuple[tuple[Any, ...], Callable[[Any], Any]], ...] = (
+    ((int,), lambda value: str(int(value))),
+    ((float,), lambda value: repr(float(value))),
     ((str,), str),
     ((complex,), repr),
     ((bytes, bytearray), lambda value: hashlib.sha256(value).hexdigest()),
     ((PurePath,), lambda value: value.as_posix()),
-    ((Fraction, Decimal), str),
+    ((Fraction,), str),
+    ((Decimal,), str),
     ((range,), repr),
     ((slice,), repr),
     ((np.ndarray,), _array),
@@ -165,5 +196,5 @@ _SCALARS: tuple[tuple[tuple[type, ...], Callable[[Any], Any]], ...] = (
     ((types.EllipsisType,), repr),
     ((re.Pattern,), lambda pattern: [repr(pattern.pattern), pattern.flags]),
     ((dt.date, dt.time, dt.timedelta, dt.tzinfo, uuid.UUID), repr),
-    ((types.GenericAlias, types.UnionType, TypeVar, ParamSpec, type(list[int] | None), type(Any | None)), repr),
+    ((types.GenericAlias, types.UnionType), repr),
 )

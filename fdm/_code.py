@@ -15,8 +15,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ._canonical import canonical, is_named, module_name, qualified_name
+from ._canonical import canonical, module_name, namespace_of, qualified_name
 from ._errors import PipelineError
+
+
+class UncoveredError(PipelineError):
+    """Code that a fingerprint cannot cover; the message names it, and the remedy."""
 
 
 def code_of(function: Any) -> dict[str, Any]:
@@ -24,51 +28,63 @@ def code_of(function: Any) -> dict[str, Any]:
 
     Holds the source of the function and of every function and class of the user's own that it reaches through
     globals, closures, defaults, decorators, bases and imports, and the values of the constants that they read.
-    Comments, docstrings and formatting do not count. Library code (the standard library, installed packages, fdm)
-    counts by name. Raises `PipelineError` for what has no source or no value, and names it.
+    Comments, docstrings, annotations and formatting do not count. Library code (the standard library, installed
+    packages, fdm) counts by name. Raises `PipelineError` for what has no source or no value, and names it.
     """
     found: dict[str, Any] = {}
-    _follow(function, found)
+    _follow(function, qualified_name(function), found, set())
     return found
 
 
-def _follow(named: Any, found: dict[str, Any]) -> None:
-    name = qualified_name(named)
-    if name in found:
+def _follow(named: Any, label: str, found: dict[str, Any], seen: set[int]) -> None:
+    """Add the code of one function or class to `found`, under `label`, and what it reaches."""
+    plain = _below(named)
+    if id(plain) in seen or not is_own_code(plain):
         return
-    plain = inspect.unwrap(named) if not isinstance(named, type) else named
-    tree = _Bare().visit(_tree(plain, name))
-    found[name] = ast.unparse(tree)
-    for reached, value in _reached(plain, tree):
-        _follow_value(f"{name} -> {reached}", value, found)
+    seen.add(id(plain))
+    if isinstance(named, types.MethodType):  # of a class, whose other methods it can call
+        _follow_value(named.__self__, f"{label}.__self__", found, seen)
+    tree = _Bare().visit(_tree(plain, label))
+    found[f"{label}()"] = ast.unparse(tree)
+    for name, value in _reached(plain, tree):
+        _follow_value(value, f"{label} -> {name}", found, seen)
 
 
-def _follow_value(label: str, value: Any, found: dict[str, Any]) -> None:
-    def by_name(function: Any) -> dict[str, str]:
-        if is_own_code(function):
-            _follow(function, found)
-        return {"name": qualified_name(function)}
+def _follow_value(value: Any, label: str, found: dict[str, Any], seen: set[int]) -> None:
+    def by_name(named: Any) -> dict[str, str]:
+        name = qualified_name(named)
+        # Closures and lambdas share their names: what leads to them tells them apart.
+        _follow(named, label if "<" in name else name, found, seen)
+        return {"name": name}
 
     if isinstance(value, types.ModuleType):
+        if is_own_code(value):  # passed around as a whole, so anything in it may be reached
+            found[label] = ast.unparse(_Bare().visit(_tree(value, label)))
         return
     try:
-        found[label] = canonical(_unwrapped(value), by_name)
+        found[label] = canonical(value, by_name)
+    except UncoveredError:
+        raise
     except PipelineError as error:
         msg = (
             f"{label} has no value that a fingerprint could cover ({error}); pass it as a parameter, or pin the "
             f'stage by hand with .version("1") and change the string whenever its result changes'
         )
-        raise PipelineError(msg) from None
+        raise UncoveredError(msg) from None
 
 
 def is_own_code(named: Any) -> bool:
     """Whether a function, class or module is the user's own: not built in, not installed, not of fdm."""
-    module = named if isinstance(named, types.ModuleType) else sys.modules.get(getattr(named, "__module__", None) or "")
-    names: Mapping[str, Any] = getattr(named, "__globals__", None) or (vars(module) if module else {})
+    names = vars(named) if isinstance(named, types.ModuleType) else namespace_of(named)
     name, file = str(names.get("__name__", "builtins")), names.get("__file__")
     if file is None:
         return name in ("__main__", "__mp_main__")
     return name.partition(".")[0] != __package__ and not _is_installed(str(Path(file).resolve()))
+
+
+def _below(named: Any) -> Any:
+    """The function below its decorators, such as that of `functools.lru_cache`."""
+    return named if isinstance(named, type) else inspect.unwrap(getattr(named, "__func__", named))
 
 
 @cache
@@ -85,14 +101,13 @@ def _is_installed(file: str) -> bool:
 
 def _tree(named: Any, name: str) -> ast.Module:
     try:
-        source = textwrap.dedent(inspect.getsource(named))
-    except (OSError, TypeError):
+        return ast.parse(textwrap.dedent(inspect.getsource(named)))
+    except (OSError, TypeError, SyntaxError):  # a lambda inside an expression has no source of its own
         msg = (
-            f"the source of {name} cannot be read, so a change of it would go unnoticed; define it in a file, or pin "
+            f"the source of {name} cannot be read, so its fingerprint could not cover it; define it in a file with def, or pin "
             f'the stage by hand with .version("1") and change the string whenever its result changes'
         )
-        raise PipelineError(msg) from None
-    return ast.parse(source)
+        raise UncoveredError(msg) from None
 
 
 class _Bare(ast.NodeTransformer):
@@ -127,15 +142,19 @@ def _reached(named: Any, tree: ast.Module) -> Iterator[tuple[str, Any]]:
     """Names that the code reads from outside itself, with their values, in the order of the names."""
     scope = _scope(named)
     imported = dict(_imports(tree, scope))
-    names = _free_names(ast.unparse(tree)) | imported.keys()
-    for name in sorted(names):
+    passed = _passed_around(tree)
+    for name in sorted(_free_names(ast.unparse(tree)) | imported.keys()):
         value = imported.get(name, scope.get(name, _MISSING))
-        if value is _MISSING:
-            continue
-        if isinstance(value, types.ModuleType):
+        if isinstance(value, types.ModuleType) and name not in passed:
             yield from _attributes(tree, name, value)
-        else:
+        elif value is not _MISSING:
             yield name, value
+
+
+def _passed_around(tree: ast.Module) -> set[str]:
+    """The names that the code reads otherwise than as `name.x`."""
+    before_dots = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in before_dots}
 
 
 _MISSING = object()
@@ -143,12 +162,17 @@ _MISSING = object()
 
 def _scope(named: Any) -> Mapping[str, Any]:
     """The global names that the code sees, its closure's variables in front."""
-    namespace = getattr(named, "__globals__", None)
-    if namespace is None:
-        namespace = vars(sys.modules[named.__module__])
     cells = getattr(named, "__closure__", None) or ()
     names = named.__code__.co_freevars if cells else ()
-    return {**namespace, **{name: cell.cell_contents for name, cell in zip(names, cells, strict=True)}}
+    contents = {name: cell.cell_contents for name, cell in zip(names, cells, strict=True) if _is_filled(cell)}
+    return {**namespace_of(named), **contents}
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
 
 
 def _free_names(source: str) -> set[str]:
@@ -173,28 +197,33 @@ def _global_names(table: symtable.SymbolTable) -> Iterator[str]:
 
 def _imports(tree: ast.Module, scope: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """What import statements inside the code bind, where that is the user's own."""
+    package = scope.get("__package__") or None
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                target = alias.name if alias.asname else alias.name.partition(".")[0]
-                yield from _own_module(alias.asname or target, target)
+                module = _own_module(alias.name)
+                if module is not None:
+                    top = alias.name.partition(".")[0]
+                    yield (alias.asname, module) if alias.asname else (top, sys.modules[top])
         elif isinstance(node, ast.ImportFrom):
-            package = "." * node.level + (node.module or "")
-            for _, module in _own_module("", package, scope.get("__package__") or None):
-                for alias in node.names:
-                    if hasattr(module, alias.name):
-                        yield alias.asname or alias.name, getattr(module, alias.name)
+            base = "." * node.level + (node.module or "")
+            module = _own_module(base, package)
+            for alias in node.names if module is not None else ():
+                dot = "" if base.endswith(".") else "."
+                value = getattr(module, alias.name, None) or _own_module(f"{base}{dot}{alias.name}", package)
+                if value is not None:
+                    yield alias.asname or alias.name, value
 
 
-def _own_module(bound: str, name: str, package: str | None = None) -> Iterator[tuple[str, types.ModuleType]]:
+def _own_module(name: str, package: str | None = None) -> types.ModuleType | None:
+    """The user's module of this name, imported if need be: the function would import it itself, but too late."""
     if not name.startswith(".") and name.partition(".")[0] in (*sys.stdlib_module_names, __package__):
-        return
+        return None
     try:
         module = importlib.import_module(name, package)
     except (ImportError, TypeError):  # the function will say so itself, if it comes to that
-        return
-    if is_own_code(module):
-        yield bound, module
+        return None
+    return module if is_own_code(module) else None
 
 
 def _attributes(tree: ast.Module, name: str, module: types.ModuleType) -> Iterator[tuple[str, Any]]:
@@ -226,8 +255,3 @@ def _dotted(node: ast.AST) -> list[str]:
         parts.append(node.attr)
         node = node.value
     return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []
-
-
-def _unwrapped(value: Any) -> Any:
-    """The user's function below a decorator's wrapper such as that of `functools.lru_cache`."""
-    return inspect.unwrap(value) if is_named(value) and not isinstance(value, type) else value

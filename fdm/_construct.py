@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec, TypeAlias
 
 from ._errors import PipelineError
 from ._function import Function, function
-from ._rounding import as_written
+from ._rounding import SLACK, as_written
 from ._stage import (
     Alias,
     Amount,
@@ -247,19 +247,16 @@ def _checked_sizes(into: object) -> Sizes:
         msg = f"split: only one split can take the rest (None), not {[name for name, size in sizes if size is None]}"
         raise PipelineError(msg)
     fractions = sum((as_written(size) for _, size in sizes if isinstance(size, float)), Fraction(0))
-    if fractions > 1 + _SLACK:
+    if fractions > 1 + SLACK:
         msg = f"split: the fractions {_shown(sizes)} sum to {float(fractions):g}, more than 1"
         raise PipelineError(msg)
-    if all(isinstance(size, float) for _, size in sizes) and fractions < 1 - _SLACK:
+    if all(isinstance(size, float) for _, size in sizes) and fractions < 1 - SLACK:
         msg = (
             f"split: the fractions {_shown(sizes)} sum to {float(fractions):g}, so some examples would be in no split; "
             f'name one that takes the rest: "unused": None'
         )
         raise PipelineError(msg)
     return sizes
-
-
-_SLACK = Fraction(1, 10**9)  # 1/3 written as a float, three times, is not quite 1
 
 
 def _shown(sizes: Sizes) -> str:

@@ -77,8 +77,9 @@ class Data:
         """
         self._check_open()
         examples = self._examples(split)
-        entries = order_entries(self.pipeline, examples)
-        fingerprint, stages = order_fingerprint(entries), order_stages(entries)
+        size = len(self._sources[examples.source])
+        entries = order_entries(self.pipeline, examples, size, self._weights_for(examples))
+        fingerprint, stages = order_fingerprint(entries), order_stages(entries, split)
         if start is not None:
             _check_start(start, split, epoch)
             check_same_order(start, fingerprint, stages)

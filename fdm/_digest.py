@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ._canonical import canonical, digest, is_named
+from ._canonical import canonical, digest
 from ._code import code_of, is_own_code
 from ._function import Function
 from ._stage import Clean, Fetch, Fold, Load, Measure, Split, Stage, functions
@@ -47,6 +47,7 @@ def code_of_stage(stage: Stage) -> dict[str, Any] | None:
 
 
 def _code_of_function(function: Function) -> dict[str, Any]:
+    """The code of a stage's function, of the classes of its values, and of the functions among its parameters."""
     found: dict[str, Any] = {}
 
     def follow(named: Any) -> dict[str, str]:
@@ -54,7 +55,5 @@ def _code_of_function(function: Function) -> dict[str, Any]:
             found.update(code_of(named))
         return {}
 
-    named = function.call if is_named(function.call) else type(function.call)
-    follow(named)
-    canonical(function.params, follow)
+    canonical([function.call, function.params], follow)
     return found

@@ -1,5 +1,6 @@
 """Tables on disk: safetensors files, written in one pass at any size, memory-mapped when read."""
 
+import errno
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ._errors import DataError, StoreError
-from ._ragged import Ragged
+from ._ragged import Ragged, mapped
 from ._table import Column, Table, with_origin
 
 
@@ -47,8 +48,13 @@ def save_tables(tables: Mapping[str, Sequence[Table]], folder: Path) -> None:
 
 def open_tables(folder: Path) -> dict[str, Table]:
     """The tables that `save_tables` wrote, memory-mapped."""
-    files = json.loads((folder / _TABLES).read_text(encoding="utf-8"))
-    return {name: open_table(folder / file) for name, file in files.items()}
+    try:
+        files: dict[str, str] = json.loads((folder / _TABLES).read_text(encoding="utf-8"))
+        paths = {name: folder / file for name, file in files.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        msg = f"cannot read {folder / _TABLES}: {error}; fdm.store.verify tells what is damaged"
+        raise StoreError(errno.EIO, msg) from error
+    return {name: open_table(path) for name, path in paths.items()}
 
 
 def save_table(parts: Sequence[Table], path: Path) -> None:
@@ -80,13 +86,13 @@ def open_table(path: Path) -> Table:
             table = Table({column["name"]: _column(file, number, column) for number, column in enumerate(columns)})
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         msg = f"cannot read the table {path}: {error}; fdm.store.verify tells what is damaged"
-        raise StoreError(getattr(error, "errno", None) or 5, msg) from error
+        raise StoreError(errno.EIO, msg) from error
     return with_origin(table, (open_table, (path,)))
 
 
 def _column(file: Any, number: int, column: Mapping[str, Any]) -> Column:
     if "ragged" in column:
-        return Ragged(file.get_tensor(f"{number}.values"), file.get_tensor(f"{number}.offsets"), column["ragged"])
+        return mapped(file.get_tensor(f"{number}.values"), file.get_tensor(f"{number}.offsets"), column["ragged"])
     tensor: Tensor = file.get_tensor(str(number))
     return tensor
 
@@ -130,7 +136,7 @@ def _entry(name: str, column: str, pieces: Sequence[Tensor]) -> _Entry:
         msg = f"column {column!r} has rows of {found}; the rows of a column have one dtype and shape"
         raise DataError(msg)
     ((dtype, row),) = kinds
-    if dtype not in _DTYPES:
+    if dtype not in DTYPES:
         msg = f"column {column!r} has dtype {dtype}, which tables on disk cannot have; convert it"
         raise DataError(msg)
     return _Entry(name, dtype, sum(len(piece) for piece in pieces), row, tuple(pieces))
@@ -140,7 +146,7 @@ def _offsets(entries: Sequence[_Entry]) -> dict[str, Any]:
     described, start = {}, 0
     for entry in entries:
         shape, stop = [entry.rows, *entry.row], start + entry.size
-        described[entry.name] = {"dtype": _DTYPES[entry.dtype], "shape": shape, "data_offsets": [start, stop]}
+        described[entry.name] = {"dtype": DTYPES[entry.dtype], "shape": shape, "data_offsets": [start, stop]}
         start = stop
     return described
 
@@ -148,7 +154,7 @@ def _offsets(entries: Sequence[_Entry]) -> dict[str, Any]:
 def _write(entry: _Entry, file: BinaryIO) -> None:
     for piece in _running(entry.pieces) if entry.offsets else entry.pieces:
         for block in torch.split(piece, max(1, _BLOCK // max(1, piece[:1].nbytes))) if len(piece) else ():
-            flat = block.detach().cpu().contiguous().reshape(-1)
+            flat = block.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
             file.write(flat.view(torch.uint8).numpy().data)
 
 
@@ -163,7 +169,7 @@ def _running(pieces: Sequence[Tensor]) -> Iterator[Tensor]:
 
 _TABLES = "tables.json"
 _BLOCK = 1 << 24  # bytes written at a time
-_DTYPES = {
+DTYPES = {
     torch.bool: "BOOL",
     torch.uint8: "U8",
     torch.int8: "I8",

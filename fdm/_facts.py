@@ -1,56 +1,77 @@
 """Facts on disk: JSON values and tensors that a measure stage found."""
 
+import errno
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ._errors import DataError
+from ._arrays import tensor_of
+from ._disk import DTYPES
+from ._errors import DataError, StoreError
 
 
 def save_facts(facts: Mapping[str, Any], folder: Path) -> None:
-    """Write facts: JSON values to `facts.json`, tensors to `facts.safetensors`."""
-    tensors = {name: value for name, value in facts.items() if isinstance(value, Tensor)}
-    plain = {name: value for name, value in facts.items() if name not in tensors}
-    (folder / _PLAIN).write_text(json.dumps({"order": list(facts), "plain": plain}), encoding="utf-8")
-    if tensors:
-        save_file({name: value.contiguous().clone() for name, value in tensors.items()}, folder / _TENSORS)
+    """Write facts: JSON values to `facts.json`, tensors to `facts.safetensors` under their places."""
+    tensors = {str(place): value for place, value in enumerate(facts.values()) if isinstance(value, Tensor)}
+    plain = [None if isinstance(value, Tensor) else value for value in facts.values()]
+    content = {"names": list(facts), "plain": plain, "tensors": list(tensors)}
+    try:
+        (folder / _PLAIN).write_text(json.dumps(content), encoding="utf-8")
+        if tensors:
+            save_file({place: value.contiguous().clone() for place, value in tensors.items()}, folder / _TENSORS)
+    except (OSError, SafetensorError) as error:
+        msg = f"cannot write facts to {folder} ({error}); what is published is untouched"
+        raise StoreError(getattr(error, "errno", None) or errno.EIO, msg) from error
 
 
 def open_facts(folder: Path) -> dict[str, Any]:
     """The facts that `save_facts` wrote, tensors as copies."""
-    stored = json.loads((folder / _PLAIN).read_text(encoding="utf-8"))
-    found: dict[str, Any] = dict(stored["plain"])
-    if (folder / _TENSORS).exists():
-        with safe_open(folder / _TENSORS, framework="pt") as file:
-            found.update({name: file.get_tensor(name).clone() for name in file.keys()})  # noqa: SIM118 - no mapping
-    return {name: found[name] for name in stored["order"]}
+    try:
+        stored = json.loads((folder / _PLAIN).read_text(encoding="utf-8"))
+        found = dict(zip(stored["names"], stored["plain"], strict=True))
+        if stored["tensors"]:
+            with safe_open(folder / _TENSORS, framework="pt") as file:
+                for place in stored["tensors"]:
+                    found[stored["names"][int(place)]] = file.get_tensor(place).clone()
+    except (OSError, ValueError, TypeError, LookupError, SafetensorError) as error:
+        msg = f"cannot read {folder / _PLAIN} and its tensors: {error}; fdm.store.verify tells what is damaged"
+        raise StoreError(errno.EIO, msg) from error
+    return found
 
 
 def plain_fact(name: str, value: Any) -> Any:
     """A fact as it is stored: a JSON value or a tensor; numpy values become those. `DataError` for anything else."""
     if isinstance(value, np.ndarray):
-        return torch.from_numpy(value.copy())
-    if isinstance(value, Tensor):
-        return value.detach().cpu()
-    try:
-        return json.loads(json.dumps(value, default=_number))
-    except (TypeError, ValueError) as error:
-        msg = f"the fact {name!r} is neither a JSON value nor a tensor: {error}"
-        raise DataError(msg) from error
+        value = tensor_of(value, f"the fact {name!r}").clone()
+    if not isinstance(value, Tensor):
+        return _json(name, value)
+    if value.dtype not in DTYPES or value.is_sparse:
+        msg = (
+            f"the fact {name!r} is a tensor of dtype {value.dtype}, {value.layout}; store a dense one of a common dtype"
+        )
+        raise DataError(msg)
+    return value.detach().cpu().resolve_conj().resolve_neg()
 
 
-def _number(value: object) -> Any:
-    if isinstance(value, np.generic):
-        return value.item()
-    msg = f"a {type(value).__name__} is no JSON value"
-    raise TypeError(msg)
+def _json(name: str, value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case np.generic() if value.dtype.kind in "biuf":
+            return value.item()
+        case list() | tuple():
+            return [_json(name, item) for item in value]
+        case Mapping() if all(isinstance(key, str) for key in value):
+            return {key: _json(name, item) for key, item in value.items()}
+        case _:
+            msg = f"the fact {name!r} is neither a JSON value nor a tensor: it is, or has inside, {value!r:.60}"
+            raise DataError(msg)
 
 
 _PLAIN, _TENSORS = "facts.json", "facts.safetensors"

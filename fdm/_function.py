@@ -1,14 +1,17 @@
 """Named functions with keyword parameters: what a stage holds, compared by value."""
 
+import builtins
+import copy
 import inspect
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+import numpy as np
 import torch
 
-from ._canonical import Value, canonical, is_frozen_instance, is_named, qualified_name
+from ._canonical import Value, canonical, is_frozen_instance, is_named, module_of, namespace_of, qualified_name
 from ._errors import ParameterError, PipelineError, UnknownNameError, did_you_mean, listed
 from ._nested import map_leaves
 
@@ -143,7 +146,7 @@ def function(call: Callable[..., Any], params: Mapping[str, Any], stage: str) ->
                 f"strings, tensors, containers of them, or an instance of a frozen attrs class or dataclass"
             )
             raise PipelineError(msg) from None
-    made = Function(call, frozen)
+    made = Function(_copied(call), frozen)
     canonical(made)
     return made
 
@@ -166,7 +169,7 @@ def _check_importable(call: Any, stage: str) -> None:
     if _resolved(call) is not call and _resolved(call) != call:
         kind = "a lambda" if "<lambda>" in call.__qualname__ else f"{call.__qualname__!r}"
         msg = (
-            f"{stage} takes a function with an importable name, not {kind} in {call.__module__}: it cannot be found "
+            f"{stage} takes a function with an importable name, not {kind} in {module_of(call)}: it cannot be found "
             f"again by name, so it can be neither compared nor sent to a worker; define it with def at the top of a "
             f"module, and pass what it needs as keyword parameters: fdm.{stage}(fn, name=value)"
         )
@@ -175,16 +178,14 @@ def _check_importable(call: Any, stage: str) -> None:
 
 def _resolved(call: Any) -> Any:
     """What the function's own name leads to from the top of its module, or None."""
-    namespace = getattr(call, "__globals__", None) or vars(_module(call))
     head, *rest = call.__qualname__.split(".")
-    found = namespace.get(head)
-    for name in rest:
-        found = getattr(found, name, None)
-    return found if found is not None else getattr(_module(call), call.__name__, None)
-
-
-def _module(call: Any) -> Any:
-    return sys.modules.get(call.__module__ or "builtins")
+    for namespace in (namespace_of(call), vars(sys.modules.get(module_of(call), builtins))):
+        found = namespace.get(head)
+        for name in rest:
+            found = getattr(found, name, None)
+        if found is not None:
+            return found
+    return getattr(sys.modules.get(module_of(call)), call.__name__, None)
 
 
 def _check_names(call: Callable[..., Any], params: Mapping[str, Any], stage: str) -> None:
@@ -232,7 +233,9 @@ def _copied(leaf: Any) -> Any:
     """A private copy of what could be changed in place behind the pipeline's back."""
     if isinstance(leaf, torch.Tensor):
         return leaf.detach().clone()
-    return leaf.copy() if type(leaf).__module__ == "numpy" and hasattr(leaf, "copy") else leaf
+    if isinstance(leaf, np.ndarray | bytearray) or _is_value(leaf):
+        return copy.deepcopy(leaf)
+    return leaf
 
 
 def shown(value: Any) -> str:

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import fields, is_dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import attrs
@@ -80,6 +81,8 @@ def with_entries(tree: T, changed: Mapping[str, Any]) -> T:
 
 
 def _mapping(tree: Mapping[Any, Any], changed: dict[Any, Any]) -> Any:
+    if isinstance(tree, MappingProxyType):
+        return MappingProxyType(changed)
     if type(tree) is dict or not isinstance(tree, MutableMapping):
         return changed
     new = copy.copy(tree)  # keeps a defaultdict's factory, an OrderedDict's order, a subclass's attributes
@@ -91,11 +94,15 @@ def _mapping(tree: Mapping[Any, Any], changed: dict[Any, Any]) -> Any:
 def _sequence(tree: Any, changed: Any) -> Any:
     if type(tree) in (list, tuple, set, frozenset):
         return type(tree)(changed)
-    if isinstance(tree, list):
-        new = copy.copy(tree)
-        new[:] = changed
+    if isinstance(tree, tuple | frozenset):
+        base: Any = tuple if isinstance(tree, tuple) else frozenset
+        new = base.__new__(type(tree), changed)
+        vars(new).update(getattr(tree, "__dict__", {})) if hasattr(new, "__dict__") else None
         return new
-    return type(tree)(changed)
+    new = copy.copy(tree)
+    new.clear()
+    new.extend(changed) if isinstance(new, list) else new.update(changed)
+    return new
 
 
 def _with_fields(tree: Any, changed: dict[str, Any]) -> Any:

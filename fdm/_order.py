@@ -102,16 +102,21 @@ class Drawn:
     @cached_property
     def cumulative(self) -> NDArray[np.float64]:
         """The running sum of the weights in the order drawn from, 8 bytes an example, made at the first draw."""
-        return np.cumsum(self.weights[self.of.at(np.arange(self.of.size))])
+        weights = self.weights[self.of.at(np.arange(self.of.size))]
+        most = weights.max(initial=0.0)
+        if not most > 0:
+            msg = "sample: the examples to draw from all have weight 0"
+            raise DataError(msg)
+        return np.cumsum(weights / most)
 
     def at(self, positions: Ids) -> Ids:
         """Equivalent to `of.at(searchsorted(cumulative, uniforms(all positions) * total))[positions]`."""
-        total = self.cumulative[-1] if len(self.cumulative) else 0.0
-        if len(positions) and not total > 0:
-            msg = "sample: the examples to draw from all have weight 0"
-            raise DataError(msg)
+        if not len(positions):
+            return positions
+        total = self.cumulative[-1]
         drawn = np.searchsorted(self.cumulative, uniforms(positions, self.key) * total, side="right")
-        return self.of.at(np.minimum(drawn, self.of.size - 1))
+        last = np.searchsorted(self.cumulative, total)  # rounding may lead beyond the last with a weight
+        return self.of.at(np.minimum(drawn, last))
 
 
 Order: TypeAlias = Natural | Shuffled | Window | Without | Chosen | Drawn

@@ -41,7 +41,7 @@ def permute(positions: NDArray[np.int64], n: int, key: int) -> NDArray[np.int64]
         return np.argsort(random_bits(np.arange(n), key), kind="stable")[positions]
     bits = (n - 1).bit_length()
     keys = _round_keys(key, n)
-    if bits <= 32:  # half the memory traffic, and vector instructions multiply 32 bits
+    if n < 2**32:  # half the memory traffic, and vector instructions multiply 32 bits
         return _walk(positions.astype(np.uint32), np.uint32(n), bits, keys.astype(np.uint32))
     return _walk(positions.astype(np.uint64), np.uint64(n), bits, keys)
 

@@ -222,11 +222,20 @@ def _check_functions(stages: Sequence[Stage]) -> None:
     for number, stage in enumerate(stages):
         try:
             _check_calls(stage, first=number == 0)
+            _check_facts(stage)
             if isinstance(stage, KEPT) or (measured and isinstance(stage, Load)):
                 code_of_stage(stage)  # refuses what a fingerprint could not cover
         except PipelineError as error:
             error.add_note(f"in stage {number}, {stage.kind}")
             raise
+
+
+def _check_facts(stage: Stage) -> None:
+    early = isinstance(stage, Fetch | Clean | Load)
+    facts = [name for function in functions(stage) for name in function.facts] if early else []
+    if facts:
+        msg = f"{stage.kind} cannot take the fact {facts[0]!r}, since facts are measured later; give it a value"
+        raise PipelineError(msg)
 
 
 def _check_calls(stage: Stage, *, first: bool) -> None:

@@ -1,5 +1,6 @@
 """Plans: the order of an epoch, and the example ids of each step of a rank, from values alone."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from math import floor
 from typing import Any, TypeVar
@@ -76,13 +77,20 @@ def order_of_epoch(p: Pipeline, examples: Examples, epoch: int, weights: Mapping
     return order
 
 
-def order_entries(p: Pipeline, examples: Examples) -> list[tuple[str, str]]:
-    """What decides the order of a split: descriptions and digests of its stages, and how many examples it has."""
-    entries = [_entry(stage, None) for _, stage in p.of_kind(Fetch, Clean, Load)]
-    entries += [_entry(p.stages[number], None) for number in examples.lineage]
-    entries.append((f"{examples.source}: {examples.order.size} examples", digest(examples.order.size)))
-    for _, stage in applying(list(p.of_kind(Shuffle, Sample, Take)), examples.names):
-        entries.append(_entry(attrs.evolve(stage, splits=()), p.seed if getattr(stage, "seed", 0) is None else None))
+def order_entries(
+    p: Pipeline, examples: Examples, source_size: int, weights: Mapping[int, NDArray[np.float64]]
+) -> list[tuple[str, str]]:
+    """What decides the order of a split: descriptions and digests of its stages, and how large its source is."""
+    entries = [_entry(stage) for _, stage in p.of_kind(Fetch, Clean, Load)]
+    entries.append((f"{examples.source}: {source_size} examples", digest([examples.source, source_size])))
+    entries += [_entry(p.stages[number]) for number in examples.lineage]
+    for number, stage in applying(list(p.of_kind(Shuffle, Sample, Take)), examples.names):
+        plain = attrs.evolve(stage, splits=())
+        if not isinstance(stage, Take) and stage.seed is None:
+            plain = attrs.evolve(plain, seed=p.seed)
+        entries.append(
+            _entry(plain, hashlib.sha256(weights[number].tobytes()).hexdigest() if number in weights else "")
+        )
     return entries
 
 
@@ -124,6 +132,5 @@ def _drawn(order: Order, stage: Sample, weights: NDArray[np.float64], key: int) 
     return Drawn(order, weights, size, key)
 
 
-def _entry(stage: Stage, seed: int | None) -> tuple[str, str]:
-    text = f"{stage.kind} {summary(stage)[0]}".rstrip()
-    return text if seed is None else f"{text} seed={seed}", digest([stage_digest(stage), seed])
+def _entry(stage: Stage, more: str = "") -> tuple[str, str]:
+    return f"{stage.kind} {summary(stage)[0]}".rstrip(), digest([stage_digest(stage), more])

@@ -121,7 +121,7 @@ def _fetch(function: Function, number: int, staging: Staging, means: Means) -> N
             function, params=(*function.params, ("partial", staging.kept), ("progress", means.shown))
         )
     _called(function, number, "fetch", (into,))
-    if not any(into.iterdir()):
+    if not any(path.is_file() for path in into.rglob("*")):
         msg = f"{function.name} wrote nothing below the folder it was given; stage {number}, fetch, needs files there"
         raise DataError(msg)
 

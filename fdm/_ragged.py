@@ -6,9 +6,10 @@ from typing import Any, Literal, Self, overload
 import attrs
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from torch import Tensor
 
+from ._arrays import row_numbers, tensor_of
 from ._errors import DataError
 
 
@@ -42,9 +43,10 @@ class Ragged:
         if offsets.dtype != torch.int64 or offsets.ndim != 1 or len(offsets) == 0 or self.values.ndim == 0:
             msg = "Ragged needs values of one dimension or more and int64 offsets, one more than there are rows"
             raise DataError(msg)
-        # On a device a look would wait for it; what is there was checked on the host.
-        if offsets.is_cpu and (int(offsets[0]) != 0 or int(offsets[-1]) != len(self.values)):
-            msg = f"Ragged offsets run from {offsets[0]} to {offsets[-1]}, but there are {len(self.values)} values"
+        if not offsets.is_cpu:  # a look would wait for the device; what is there was checked on the host
+            return
+        if int(offsets[0]) != 0 or int(offsets[-1]) != len(self.values) or bool((offsets.diff() < 0).any()):
+            msg = f"Ragged offsets rise from 0 to the number of values, {len(self.values)}; these do not: {offsets}"
             raise DataError(msg)
 
     @classmethod
@@ -53,6 +55,7 @@ class Ragged:
 
         Tensor rows have one dtype and agree in all dimensions but the first. Raises `DataError` for anything else.
         """
+        rows = list(rows)
         kind = _kind(rows)
         tensors = [_encoded(row) for row in rows]
         if len({(row.dtype, row.shape[1:]) for row in tensors}) > 1:
@@ -99,24 +102,12 @@ class Ragged:
     @overload
     def __getitem__(self, index: int) -> Any: ...
     @overload
-    def __getitem__(self, index: Sequence[int] | ArrayLike | Tensor | slice) -> Self: ...
+    def __getitem__(self, index: Sequence[int] | NDArray[Any] | Tensor | slice) -> Self: ...
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return self[torch.arange(len(self))[index]]
-        rows = torch.as_tensor(index)
-        if rows.ndim == 0:
-            return self._row(int(rows))
-        rows = rows.to(torch.int64)
-        if len(rows) and not (-len(self) <= int(rows.min()) and int(rows.max()) < len(self)):
-            msg = f"rows {int(rows.min())} to {int(rows.max())} of a Ragged of {len(self)} rows"
-            raise IndexError(msg)
-        return self._gather(rows % max(1, len(self)))
+        rows = row_numbers(index, len(self), "Ragged")
+        return self._gather(rows) if rows.ndim else self._row(int(rows))
 
     def _row(self, row: int) -> Row:
-        if not -len(self) <= row < len(self):
-            msg = f"row {row} of a Ragged of {len(self)} rows"
-            raise IndexError(msg)
-        row %= len(self)
         return _decoded(self.values[int(self.offsets[row]) : int(self.offsets[row + 1])], self.kind)
 
     def _gather(self, rows: Tensor) -> Self:
@@ -132,14 +123,12 @@ class Ragged:
         return f"Ragged({len(self)} rows of {self.kind}{dtype}, {len(self.values)} values)"
 
 
-def concat(columns: Sequence[Ragged]) -> Ragged:
-    """One ragged column of the rows of several, in order."""
-    bounds = [0, *np.cumsum([len(column.values) for column in columns]).tolist()]
-    offsets = [column.offsets[1:] + start for column, start in zip(columns, bounds, strict=False)]
-    first = columns[0]
-    return Ragged(
-        torch.cat([column.values for column in columns]), torch.cat([first.offsets[:1], *offsets]), first.kind
-    )
+def mapped(values: Tensor, offsets: Tensor, kind: Kind) -> Ragged:
+    """A ragged column whose offsets are known to be right, and are not read now, since they may be on disk."""
+    column = Ragged.__new__(Ragged)
+    for name, value in (("values", values), ("offsets", offsets), ("kind", kind)):
+        object.__setattr__(column, name, value)
+    return column
 
 
 def _offsets(lengths: Sequence[int]) -> Tensor:
@@ -169,7 +158,7 @@ def _encoded(row: Any) -> Tensor:
     if isinstance(row, str | bytes):
         raw = row.encode() if isinstance(row, str) else row
         return torch.frombuffer(bytearray(raw), dtype=torch.uint8) if raw else torch.empty(0, dtype=torch.uint8)
-    return torch.as_tensor(row)
+    return tensor_of(row, "a row of a Ragged") if isinstance(row, np.ndarray) else torch.as_tensor(row)
 
 
 def _decoded(values: Tensor, kind: Kind) -> Row:

@@ -5,6 +5,9 @@ from fractions import Fraction
 from math import floor
 
 
+SLACK = Fraction(1, 10**9)  # how far fractions that are meant to sum to 1 may be off: 1/3 as a float is not quite 1/3
+
+
 def as_written(number: float) -> Fraction:
     """The decimal fraction that a float was written as: 0.29 is 29/100, not the nearest binary number.
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ._errors import DataError
 from ._order import Ids
 from ._permutation import permute
-from ._rounding import as_written, largest_remainder, proportional
+from ._rounding import SLACK, as_written, largest_remainder, proportional
 from ._stage import Sizes
 
 
@@ -21,19 +21,20 @@ def exact_sizes(into: Sizes, n: int) -> list[int]:
 
     Raises `DataError` for sizes that do not sum to `n`.
     """
-    shares: list[Fraction] = [_share(size, n) for _, size in into]
-    fractions = [as_written(size) for _, size in into if isinstance(size, float)]
-    if len(fractions) == len(into):  # 1/3 three times: their sum is 1 but for rounding
-        shares = [share / sum(fractions, Fraction(0)) for share in shares]
-    rest = n - sum(shares, Fraction(0))
-    if None in (size for _, size in into) and rest >= 0:
-        shares = [rest if size is None else share for share, (_, size) in zip(shares, into, strict=True)]
-    elif rest != 0:
+    counts = sum(size for _, size in into if isinstance(size, int))
+    fractions = sum((as_written(size) for _, size in into if isinstance(size, float)), Fraction(0)) * n
+    rest = n - counts - fractions
+    missing = 0 if None in dict(into).values() else rest
+    # 1/3 three times is not quite 1: what is off by no more than rounding is spread over the fractions.
+    if fractions and 0 < max(missing, -rest) <= SLACK * n:
+        scale = (n - counts) / fractions
+        return largest_remainder([_share(size, n, scale) for _, size in into], n)
+    if rest < 0 or missing > 0:
         found = ", ".join(f"{name}={size}" for name, size in into)
         remedy = 'name one that takes the rest: "unused": None' if rest > 0 else "make them smaller"
-        msg = f"the sizes {found} come to {float(sum(shares)):g}, but there are {n} examples; {remedy}"
+        msg = f"the sizes {found} come to {float(counts + fractions):g}, but there are {n} examples; {remedy}"
         raise DataError(msg)
-    return largest_remainder(shares, n)
+    return largest_remainder([rest if size is None else _share(size, n) for _, size in into], n)
 
 
 def stratified(classes: Ids, sizes: Sequence[int], shuffled: Ids) -> Ids:
@@ -53,19 +54,54 @@ def stratified(classes: Ids, sizes: Sequence[int], shuffled: Ids) -> Ids:
 def grouped(groups: Ids, classes: Ids, sizes: Sequence[int], key: int) -> Ids:
     """The number of the split of each position, such that a group is in one split, with sizes near `sizes`.
 
-    The largest group goes first, each to the split that lacks its classes most; with one class for all, to the split
-    that lacks most examples. Equal groups are taken in an order that `key` shuffles.
+    Where there is one class and the table of sums that can be reached is small, each split in turn takes the groups
+    whose sum is nearest to its size. Else the largest group goes first, each to the split that lacks its classes most.
+    Groups are considered in an order that `key` shuffles.
     """
     members = np.zeros((int(groups.max(initial=-1)) + 1, int(classes.max(initial=0)) + 1), dtype=np.int64)
     np.add.at(members, (groups, classes), 1)
-    lacking = np.outer(np.asarray(sizes), members.sum(axis=0) / max(1, len(groups)))
-    split_of = np.empty(len(members), dtype=np.int64)
     order = permute(np.arange(len(members)), len(members), key)
+    if members.shape[1] == 1 and len(members) * len(groups) <= _SUMS:
+        return _nearest_sums(members[:, 0], sizes, order)[groups]
+    return _greedy(members, sizes, order)[groups]
+
+
+def _greedy(members: Ids, sizes: Sequence[int], order: Ids) -> Ids:
+    totals = members.sum(axis=0)
+    lacking = np.outer(np.asarray(sizes), totals / max(1, totals.sum()))
+    split_of = np.empty(len(members), dtype=np.int64)
     for group in order[np.argsort(-members.sum(axis=1)[order], kind="stable")]:
         chosen = int(np.argmax(lacking @ members[group]))
         split_of[group] = chosen
         lacking[chosen] -= members[group]
-    return split_of[groups]
+    return split_of
+
+
+def _nearest_sums(members: Ids, sizes: Sequence[int], order: Ids) -> Ids:
+    split_of = np.full(len(members), len(sizes) - 1)
+    left = order.tolist()
+    for number, size in enumerate(sizes[:-1]):
+        for group in _subset(left, members, size):
+            split_of[group] = number
+            left.remove(group)
+    return split_of
+
+
+def _subset(groups: Sequence[int], members: Ids, size: int) -> list[int]:
+    """The groups whose sum is nearest to `size`, by the table of all sums that the first groups can reach."""
+    reached = [1]  # bit s is set if some of the groups so far sum to s
+    for group in groups:
+        reached.append(reached[-1] | reached[-1] << int(members[group]))
+    below = (reached[-1] & ((1 << (size + 1)) - 1)).bit_length() - 1
+    above = reached[-1] >> (size + 1)
+    step = (above & -above).bit_length()  # from size up to the next sum, 0 if there is none
+    total = size + step if step and step < size - below else below
+    chosen = []
+    for group, before in zip(reversed(groups), reversed(reached[:-1]), strict=True):
+        if not before >> total & 1:
+            chosen.append(group)
+            total -= int(members[group])
+    return chosen
 
 
 def hashed(uniform: NDArray[np.float64], into: Sizes) -> Ids:
@@ -77,7 +113,10 @@ def hashed(uniform: NDArray[np.float64], into: Sizes) -> Ids:
     return np.searchsorted(bounds, uniform, side="right").astype(np.int64)
 
 
-def _share(size: float | None, n: int) -> Fraction:
+def _share(size: float | None, n: int, scale: Fraction = Fraction(1)) -> Fraction:
     if size is None:
         return Fraction(0)
-    return as_written(size) * n if isinstance(size, float) else Fraction(size)
+    return as_written(size) * n * scale if isinstance(size, float) else Fraction(size)
+
+
+_SUMS = 1 << 28  # bits of that table: 32 megabytes

@@ -1,5 +1,6 @@
 """Snapshots: a place in the order of a split, as plain JSON values."""
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, Self
@@ -62,23 +63,28 @@ def _all_text(values: Any) -> bool:
 
 
 _VERSION = 1
-_TEXT = 700  # characters for all descriptions together, which keeps a snapshot under 1 kB
+_BYTES = 800  # for the descriptions and the name of the split, in JSON, which keeps a snapshot under 1 kB
 _ENTRIES = 20
 
 
-def order_stages(entries: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """Descriptions and digests of the stages that decide an order, shortened to fit into a snapshot."""
+def order_stages(entries: Sequence[tuple[str, str]], split: str) -> tuple[str, ...]:
+    """Descriptions and digests of the stages that decide an order, shortened to fit into a snapshot of `split`."""
     shown = list(entries[:_ENTRIES])
     if len(entries) > _ENTRIES:
         rest = entries[_ENTRIES - 1 :]
         shown[-1] = (f"{len(rest)} more stages", order_fingerprint(rest))
-    room = _TEXT // max(1, len(shown)) - 14
-    return tuple(f"{_ascii(text, room)} #{code[:8]}" for text, code in shown)
+    room = max(0, _BYTES - len(json.dumps(split))) // max(1, len(shown)) - len('"", #12345678')
+    return tuple(f"{_shortened(text, room)} #{code[:8]}" for text, code in shown)
 
 
-def _ascii(text: str, room: int) -> str:
+def _shortened(text: str, room: int) -> str:
+    """The beginning of a text that takes no more than `room` bytes in JSON."""
     plain = text.encode("ascii", "replace").decode()
-    return plain if len(plain) <= room else plain[: room - 2] + ".."
+    if len(json.dumps(plain)) - 2 <= room:
+        return plain
+    while plain and len(json.dumps(plain)) > room:
+        plain = plain[:-1]
+    return plain + ".."
 
 
 def order_fingerprint(entries: Sequence[tuple[str, str]]) -> str:

@@ -1,6 +1,6 @@
 """Sources: anything with a length and examples by index, and views of some of their examples."""
 
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ._arrays import row_numbers, select
 from ._errors import DataError, UnknownNameError, did_you_mean, listed
 from ._order import Order, is_natural, written_out
 from ._ragged import Ragged
@@ -42,6 +43,10 @@ class View:
         """The columns of these rows, with their names."""
         return {name: self._column(name) for name in self.keys()}.items()
 
+    def values(self) -> ValuesView[Column]:
+        """The columns of these rows."""
+        return {name: self._column(name) for name in self.keys()}.values()
+
     def __contains__(self, name: object) -> bool:
         return name in self._table()
 
@@ -54,14 +59,14 @@ class View:
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, str):
             return self._column(index)
-        if isinstance(index, slice):
-            return self._table().gather(self.ids(np.arange(len(self))[index]))
-        positions = np.asarray(index)
-        if positions.size and not (-len(self) <= positions.min() and positions.max() < len(self)):
-            msg = f"position {index!r:.60} of a view of {len(self)} examples"
-            raise IndexError(msg)
-        ids = self.ids(np.atleast_1d(positions) % max(1, len(self)))
-        return self._table().gather(ids) if positions.ndim else self.source[int(ids[0])]
+        positions = row_numbers(index, len(self), "view")
+        if positions.ndim:
+            return self._table().gather(self.ids(positions.numpy()))
+        return self.source[int(self.ids(positions.numpy().reshape(1))[0])]
+
+    def batches(self, size: int = 1024) -> Iterator[dict[str, Any]]:
+        """All rows in order, `size` at a time: for facts about splits that are larger than memory."""
+        return (self[start : start + size] for start in range(0, len(self), size))
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """A list of examples."""
@@ -74,7 +79,7 @@ class View:
     def _column(self, name: str) -> Column:
         column = self._table()[name]
         ids = torch.from_numpy(written_out(self.order))
-        return column[ids] if isinstance(column, Ragged) else torch.index_select(column, 0, ids)
+        return column[ids] if isinstance(column, Ragged) else select(column, ids)
 
     def _table(self) -> Table:
         if not isinstance(self.source, Table):
@@ -87,8 +92,10 @@ class View:
 
 
 def given(view: View) -> Any:
-    """What a user's function gets: the view, or the source itself where the view is all of it as it comes."""
-    return view.source if is_natural(view.order, len(view.source)) else view
+    """What a user's function gets: the view, or the source itself where that is no table, and all of it is meant."""
+    # A table is always viewed: who gets it whole could change it in place.
+    whole = is_natural(view.order, len(view.source)) and not isinstance(view.source, Table)
+    return view.source if whole else view
 
 
 def examples(source: Any, ids: Tensor) -> list[Any]:

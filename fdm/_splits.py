@@ -100,8 +100,7 @@ def _split_parts(stage: Split, of: str, view: View) -> dict[str, Order]:
         return _user_parts(stage.into, view)
     key, names, n = derive(stage.seed, "split", of), [name for name, _ in stage.into], len(view)
     if stage.key is not None:
-        uniform = _hashed_keys(plain_column(_column(stage.key, view), n, "key"), key)
-        split_of = hashed(uniform, stage.into)
+        split_of = hashed(_hashed_keys(_column(stage.key, view), n, key), stage.into)
         return {name: Chosen(view.order, np.flatnonzero(split_of == part)) for part, name in enumerate(names)}
     sizes = exact_sizes(stage.into, n)
     if stage.groups is not None or stage.stratify is not None:
@@ -138,7 +137,11 @@ def _assigned(stage: Split | Fold, view: View, sizes: Sequence[int], shuffled: I
         classes = codes(_column(stage.stratify, view), n, "stratify")
     if stage.groups is None:
         return stratified(classes, sizes, shuffled)
-    return grouped(codes(_column(stage.groups, view), n, "groups"), classes, sizes, derive(key, "groups"))
+    groups = codes(_column(stage.groups, view), n, "groups")
+    if isinstance(stage, Fold) and len(set(groups.tolist())) < stage.k:
+        msg = f"fold: {len(set(groups.tolist()))} groups do not make {stage.k} folds"
+        raise DataError(msg)
+    return grouped(groups, classes, sizes, derive(key, "groups"))
 
 
 def _column(by: str | Function, view: View) -> Any:
@@ -151,20 +154,53 @@ def weights_of(by: str | Function, source: Any) -> NDArray[np.float64]:
     Raises `DataError` for a weight that is negative or no number, and if all are zero.
     """
     column = column_of(source, by) if isinstance(by, str) else by.bound()(source)
-    weights = plain_column(column, len(source), "sample weights").astype(np.float64)
-    if len(weights) and not (np.isfinite(weights).all() and (weights >= 0).all() and weights.sum() > 0):
+    plain = plain_column(column, len(source), "sample weights")
+    if plain.dtype.kind not in "biuf":
+        msg = f"sample: weights are numbers, not of dtype {plain.dtype}"
+        raise DataError(msg)
+    weights = plain.astype(np.float64)
+    if len(weights) and not (np.isfinite(weights).all() and (weights >= 0).all() and weights.max() > 0):
         msg = "sample: weights are finite and not negative, and one at least is above 0"
         raise DataError(msg)
     return weights
 
 
-def _hashed_keys(keys: NDArray[Any], key: int) -> NDArray[np.float64]:
-    """A uniform number for each key, which depends on the key's value and on nothing else."""
-    if keys.dtype.kind in "biu":
-        return uniforms(keys.astype(np.int64), key)
-    distinct, places = np.unique(keys, return_inverse=True)
-    hashes = [hashlib.blake2b(str(value).encode(), digest_size=8).digest() for value in distinct.tolist()]
-    return uniforms(np.frombuffer(b"".join(hashes), dtype="<i8"), key)[places]
+def _hashed_keys(keys: Any, n: int, key: int) -> NDArray[np.float64]:
+    """A uniform number for each key, which depends on the key's value and on nothing else, such as its neighbours.
+
+    Whole numbers are equal whatever their type, so that a column which becomes floating point moves nothing.
+    """
+    array = keys.detach().cpu().numpy() if isinstance(keys, Tensor) else keys
+    if isinstance(array, np.ndarray) and array.dtype.kind in "bi":
+        return uniforms(_of_length(array, n).astype(np.int64), key)
+    values = array.tolist() if isinstance(array, np.ndarray) else list(array)
+    plain = [value.item() if isinstance(value, Tensor | np.generic) else value for value in values]
+    words = [_word(value) for value in plain]
+    is_text = np.fromiter((text for text, _ in words), dtype=bool, count=len(words))
+    counters = np.fromiter((number for _, number in words), dtype=np.int64, count=len(words))
+    return np.where(
+        is_text, uniforms(_of_length(counters, n), derive(key, "text")), uniforms(_of_length(counters, n), key)
+    )
+
+
+def _word(value: Any) -> tuple[bool, int]:
+    """A key as a 64-bit number: small whole numbers as they are, all else (marked so) by a hash."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return False, int(value)
+    if not isinstance(value, int | float | str | bytes):
+        msg = f"key: a key is a number or a string, not {value!r:.60}"
+        raise DataError(msg)
+    raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+    return True, int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little", signed=True)
+
+
+def _of_length(keys: NDArray[Any], n: int) -> NDArray[Any]:
+    if keys.shape != (n,):
+        msg = f"key has shape {keys.shape}; it needs one number or string for each of the {n} examples"
+        raise DataError(msg)
+    return keys
 
 
 def _user_parts(function: Function, view: View) -> dict[str, Order]:
@@ -178,10 +214,13 @@ def _user_parts(function: Function, view: View) -> dict[str, Order]:
 
 
 def _indices(name: str, indices: Any, n: int) -> Ids:
-    array = indices.detach().cpu().numpy() if isinstance(indices, Tensor) else np.asarray(indices)
+    try:
+        array = indices.detach().cpu().numpy() if isinstance(indices, Tensor) else np.asarray(indices)
+    except ValueError:  # lists of different lengths
+        array = np.empty((0, 0, 1), dtype=object)
     if array.dtype == bool and array.shape == (n,):
         return np.flatnonzero(array)
-    if array.size and (array.ndim != 1 or array.dtype.kind not in "iu"):
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         msg = f"the indices of split {name!r} are integers in one dimension, not {array.dtype} of shape {array.shape}"
         raise DataError(msg)
     outside = array[(array < 0) | (array >= n)] if array.size else array

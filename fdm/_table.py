@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ._arrays import row_numbers, select, tensor_of
 from ._errors import DataError, UnknownNameError, did_you_mean, listed
 from ._ragged import Ragged
 
@@ -20,8 +21,9 @@ Rows: TypeAlias = list[int] | tuple[int, ...] | range | NDArray[Any] | Tensor | 
 class Table:
     """An immutable columnar dataset: a mapping from column name to tensor, with one row per example.
 
-    Columns are tensors or numpy arrays of any shape and dtype, or `Ragged`. They are shared, not copied; what is read
-    (`table[i]`, `table[indices]`) is a copy, so a function that works in place harms no one.
+    Columns are tensors or numpy arrays of any shape and dtype, or `Ragged`. They are shared, not copied (but for arrays
+    that are read-only, or laid out as torch cannot have them); what is read (`table[i]`, `table[indices]`) is a copy, so
+    a function that works in place harms no one.
 
     >>> table = Table({"image": torch.zeros(10, 8, 8), "label": torch.arange(10)})
     >>> table
@@ -77,25 +79,23 @@ class Table:
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, str):
             return self._column(index)
-        if isinstance(index, slice):
-            return self.gather(torch.arange(self._length)[index])
-        rows = torch.as_tensor(index)
-        if rows.ndim > 1 or (rows.dtype in _NOT_INDICES and rows.numel()):
-            msg = f"a table is indexed by a column name, a row or a list of rows, not {index!r:.60}"
-            raise DataError(msg)
+        rows = row_numbers(index, self._length, "table")
         if rows.ndim:
-            return self.gather(_checked_rows(rows.to(torch.int64), self._length))
-        row = int(_checked_rows(rows[None], self._length))
-        return {name: _row(column, row) for name, column in self._columns.items()}
+            return self.gather(rows)
+        return {name: _row(column, int(rows)) for name, column in self._columns.items()}
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """A list of examples, by one gather per column (torch's protocol for whole-batch fetches)."""
         return unbatched(self.gather(torch.as_tensor(indices, dtype=torch.int64)))
 
+    def batches(self, size: int = 1024) -> Iterator[dict[str, Any]]:
+        """All rows in order, `size` at a time: for work on tables that are larger than memory."""
+        return (self[start : start + size] for start in range(0, self._length, size))
+
     def gather(self, rows: Tensor) -> dict[str, Any]:
         """The batch of these rows (int64, in range): one gather per column."""
         return {
-            name: torch.index_select(column, 0, rows) if isinstance(column, Tensor) else column[rows]
+            name: select(column, rows) if isinstance(column, Tensor) else column[rows]
             for name, column in self._columns.items()
         }
 
@@ -156,9 +156,6 @@ def unbatched(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(batch, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-_NOT_INDICES = (torch.bool, torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128)
-
-
 def _checked_mapping(columns: Any) -> Mapping[str, Any]:
     if not isinstance(columns, Mapping | Table):
         msg = f"Table takes a mapping from column name to tensor, not {type(columns).__name__}"
@@ -177,7 +174,7 @@ def _checked_column(name: str, column: Any) -> Column:
     if isinstance(column, Ragged):
         return column
     if isinstance(column, np.ndarray):
-        column = _from_numpy(name, column)
+        column = tensor_of(column, f"column {name!r}")
     if not isinstance(column, Tensor):
         msg = (
             f"column {name!r} is a {type(column).__name__}; a column is a tensor, a numpy array, or, for rows of "
@@ -188,26 +185,6 @@ def _checked_column(name: str, column: Any) -> Column:
         msg = f"column {name!r} is a single number; a column has one row per example"
         raise DataError(msg)
     return column.detach()
-
-
-def _from_numpy(name: str, column: NDArray[Any]) -> Tensor:
-    # torch warns of arrays that it may not write to; nothing here writes, but users must not be able to either.
-    usable = (
-        column if column.flags.writeable and column.dtype.isnative else column.astype(column.dtype.newbyteorder("="))
-    )
-    try:
-        return torch.from_numpy(np.ascontiguousarray(usable) if min(usable.strides, default=0) < 0 else usable)
-    except TypeError as error:
-        msg = f"column {name!r} has dtype {column.dtype}, which torch does not know; for strings use Ragged.of(list)"
-        raise DataError(msg) from error
-
-
-def _checked_rows(rows: Tensor, length: int) -> Tensor:
-    if len(rows) and not (-length <= int(rows.min()) and int(rows.max()) < length):
-        first, last = int(rows.min()), int(rows.max())
-        msg = f"row {last if last >= length else first} of a table of {length} rows"
-        raise IndexError(msg)
-    return torch.where(rows < 0, rows + length, rows)
 
 
 def _row(column: Column, row: int) -> Any:

@@ -15,16 +15,16 @@ ROOT = Path(__file__).parent.parent
 # Imports point down only; within a floor, only to modules named earlier.
 FLOORS = (
     # words
-    ("_errors", "_permutation", "_steps", "_rounding", "_nested", "_ragged", "_table"),
+    ("_errors", "_permutation", "_steps", "_rounding", "_nested", "_arrays", "_ragged", "_table"),
     # values
     ("_canonical", "_function", "_code", "_stage", "_construct", "_digest", "_pipeline", "_context", "_snapshot"),
     # plans
     ("_order", "_source", "_sizes", "_splits", "_plan"),
     # running
-    ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts")
-    + ("_prepare", "_assemble", "_transfer", "_loader", "_dataset", "_data", "_executor"),
+    ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts"),
+    ("_prepare", "_assemble", "_transfer", "_loader", "_dataset", "_data", "_executor"),
     # edges
-    ("store", "testing", "__init__"),
+    ("store", "ray", "testing", "__init__"),
 )
 PLACE = {module: place for place, module in enumerate(module for floor in FLOORS for module in floor)}
 # What touches disk, clock, network, processes or devices; asked of floors 0 to 2.
