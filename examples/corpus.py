@@ -129,5 +129,6 @@ if __name__ == "__main__":
             interrupt_preparation(store, files)
             before, began = finished_parts(store), time.monotonic()
             with fdm.open(corpus, store=store) as data:
-                print(f"prepared the other {files - before} files in {time.monotonic() - began:.1f} s; {data.splits} windows")
+                seconds = time.monotonic() - began
+                print(f"prepared the other {files - before} files in {seconds:.1f} s; windows: {dict(data.splits)}")
                 train(data, seconds=float(sys.argv[1]) if len(sys.argv) > 1 else 60)

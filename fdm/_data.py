@@ -44,6 +44,7 @@ class Data:
         self._facts = facts
         self._functions = _with_facts(pipeline, facts)
         self._weights: dict[tuple[int, str], NDArray[Any]] = {}
+        self._order_names: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._is_open = True
 
     @property
@@ -77,9 +78,7 @@ class Data:
         """
         self._check_open()
         examples = self._examples(split)
-        size = len(self._sources[examples.source])
-        entries = order_entries(self.pipeline, examples, size, self._weights_for(examples))
-        fingerprint, stages = order_fingerprint(entries), order_stages(entries, split)
+        fingerprint, stages = self._order_named(split, examples)
         if start is not None:
             _check_start(start, split, epoch)
             check_same_order(start, fingerprint, stages)
@@ -142,6 +141,14 @@ class Data:
 
     def _order(self, examples: Examples, epoch: int) -> Order:
         return order_of_epoch(self.pipeline, examples, epoch, self._weights_for(examples))
+
+    def _order_named(self, split: str, examples: Examples) -> tuple[str, tuple[str, ...]]:
+        """The fingerprint and the stages of the split's order: the same in every epoch, so computed once."""
+        if split not in self._order_names:
+            size = len(self._sources[examples.source])
+            entries = order_entries(self.pipeline, examples, size, self._weights_for(examples))
+            self._order_names[split] = order_fingerprint(entries), order_stages(entries, split)
+        return self._order_names[split]
 
     def _weights_for(self, examples: Examples) -> dict[int, NDArray[Any]]:
         found = {}

@@ -96,13 +96,11 @@ class Loader:
         return attrs.evolve(self, first=self._first + first, last=self._first + max(first, last))
 
     def _ids(self) -> Iterator[Tensor]:
-        """The ids of the steps in turn, looked up in blocks that grow, so that the first batch does not wait."""
-        step, block = self._first, 1
-        most = max(1, _BLOCK // self._steps.size)
+        """The ids of the steps in turn, looked up in blocks, but for the first, so that its batch does not wait."""
+        step, until = self._first, min(self._first + 1, self._last)
         while step < self._last:
-            until = min(step + block, self._last)
             yield from ids_of_steps(self._order, self._steps, self._context.rank, step, until)
-            step, block = until, min(4 * block, most)
+            step, until = until, min(until + max(1, _BLOCK // self._steps.size), self._last)
 
     def _maker(self) -> Callable[[Tensor], Any]:
         on_host = batch_maker(self._assembly)

@@ -31,19 +31,19 @@ def permute(positions: NDArray[np.int64], n: int, key: int) -> NDArray[np.int64]
     """The elements at `positions` of the permutation of `range(n)` that `key` names.
 
     Equivalent to `shuffled(range(n), key)[positions]`, in memory independent of n. Short ranges are sorted by a keyed
-    hash. Longer ones go through an unbalanced Feistel network over the smallest power of two that holds n, walking
-    each cycle until it is back in range (Black and Rogaway, "Ciphers with arbitrary finite domains", 2002).
+    hash. Longer ones go through a Feistel network over the product of two ranges near the square root of n (Black and
+    Rogaway, "Ciphers with arbitrary finite domains", 2002), and the few positions that it leads out of `range(n)` go
+    through it again until they are back.
 
     >>> sorted(permute(np.arange(10), 10, key=7).tolist())
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     if n < _SORTED_BELOW:
         return np.argsort(random_bits(np.arange(n), key), kind="stable")[positions]
-    bits = (n - 1).bit_length()
     keys = _round_keys(key, n)
     if n < 2**32:  # half the memory traffic, and vector instructions multiply 32 bits
-        return _walk(positions.astype(np.uint32), np.uint32(n), bits, keys.astype(np.uint32))
-    return _walk(positions.astype(np.uint64), np.uint64(n), bits, keys)
+        return _walk(positions.astype(np.uint32), np.uint32(n), keys.astype(np.uint32))
+    return _walk(positions.astype(np.uint64), np.uint64(n), keys)
 
 
 def random_bits(counters: NDArray[np.int64], key: int) -> NDArray[np.uint64]:
@@ -65,12 +65,12 @@ def uniforms(counters: NDArray[np.int64], key: int) -> NDArray[np.float64]:
     return (random_bits(counters, key) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _walk(x: NDArray[_Word], n: _Word, bits: int, keys: NDArray[_Word]) -> NDArray[np.int64]:
+def _walk(x: NDArray[_Word], n: _Word, keys: NDArray[_Word]) -> NDArray[np.int64]:
     """The cipher of each x, applied again until it is below n."""
-    out = _feistel(x, bits, keys)
+    out = _feistel(x, n, keys)
     (outside,) = np.nonzero(out >= n)
     while len(outside):
-        walked = _feistel(out[outside], bits, keys)
+        walked = _feistel(out[outside], n, keys)
         out[outside] = walked
         outside = outside[walked >= n]
     return out.astype(np.int64)
@@ -83,21 +83,37 @@ def _round_keys(key: int, n: int) -> NDArray[np.uint64]:
     return keys
 
 
-def _feistel(x: NDArray[_Word], bits: int, keys: NDArray[_Word]) -> NDArray[Any]:
+def _feistel(x: NDArray[_Word], n: _Word, keys: NDArray[_Word]) -> NDArray[Any]:
+    """A permutation of `range(count * 2**low)`, which is hardly larger than `range(n)`.
+
+    x is `left * 2**low + right`. In turn, a hash of the right half is added to the left modulo `count`, and a hash of
+    the left half is xored to the right.
+    """
     word = x.dtype.type
-    width = 8 * x.dtype.itemsize
-    multiplier = word(0x9E3779B1 if width == 32 else 0xD6E8FEB86659FD93)
-    low = bits // 2
-    shifts = word(width - (bits - low)), word(width - low)
-    left, right = x >> word(low), x & word((1 << low) - 1)
-    mixed, folded = np.empty_like(x), np.empty_like(x)
-    for turn, (addend, factor) in enumerate(keys):
-        np.add(right, addend, out=mixed)
-        np.multiply(mixed, factor, out=mixed)
-        np.right_shift(mixed, word(width // 2), out=folded)
-        np.bitwise_xor(mixed, folded, out=mixed)
-        np.multiply(mixed, multiplier, out=mixed)
-        np.right_shift(mixed, shifts[turn % 2], out=mixed)
-        np.bitwise_xor(left, mixed, out=left)
-        left, right = right, left
+    low = int(n - 1).bit_length() // 2
+    count = word(-(-int(n) // 2**low))
+    high_bits = word(8 * x.dtype.itemsize - low)
+    left, right = x >> word(low), x & word(2**low - 1)
+    mixed, scratch = np.empty_like(x), np.empty_like(x)
+    for to_left, to_right in zip(keys[::2], keys[1::2], strict=True):
+        _mix(right, to_left, mixed, scratch)
+        np.floor_divide(mixed, count, out=scratch)  # numpy divides by vector instructions, but has none for %
+        np.multiply(scratch, count, out=scratch)
+        np.subtract(mixed, scratch, out=mixed)
+        np.add(left, mixed, out=left)
+        np.subtract(left, count, out=mixed)
+        np.minimum(left, mixed, out=left)  # what would be below 0 has wrapped to far above count
+        _mix(left, to_right, mixed, scratch)
+        np.right_shift(mixed, high_bits, out=mixed)
+        np.bitwise_xor(right, mixed, out=right)
     return (left << word(low)) | right
+
+
+def _mix(x: NDArray[Any], key: NDArray[Any], mixed: NDArray[Any], scratch: NDArray[Any]) -> None:
+    """A hash of each x under a key, into `mixed`."""
+    width = 8 * x.dtype.itemsize
+    np.add(x, key[0], out=mixed)
+    np.multiply(mixed, key[1], out=mixed)
+    np.right_shift(mixed, x.dtype.type(width // 2), out=scratch)
+    np.bitwise_xor(mixed, scratch, out=mixed)
+    np.multiply(mixed, x.dtype.type(0x9E3779B1 if width == 32 else 0xD6E8FEB86659FD93), out=mixed)

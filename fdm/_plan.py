@@ -96,12 +96,12 @@ def order_entries(
 
 def ids_of_steps(order: Order, steps: Steps, rank: int, first: int, last: int) -> Iterator[Tensor]:
     """The example ids of `rank` in steps `first` to `last`, an int64 tensor each, from one look-up for all."""
-    shards = [steps.shard(step, rank) for step in range(first, last)]
-    if not shards:
+    if first == last:
         return iter(())
-    positions = np.concatenate([np.arange(low, high, dtype=np.int64) for low, high in shards])
+    lows, sizes = steps.shards(first, last, rank)
+    positions = np.arange(sizes.sum()) + np.repeat(lows + sizes - sizes.cumsum(), sizes)
     ids = torch.from_numpy(np.ascontiguousarray(order.at(positions)))
-    return iter(torch.split(ids, [high - low for low, high in shards]))
+    return iter(torch.split(ids, sizes.tolist()))
 
 
 def _alike(stage: Any, stages: Sequence[tuple[int, Any]]) -> list[Any]:

@@ -79,23 +79,26 @@ def _greedy(members: Ids, sizes: Sequence[int], order: Ids) -> Ids:
 
 def _nearest_sums(members: Ids, sizes: Sequence[int], order: Ids) -> Ids:
     split_of = np.full(len(members), len(sizes) - 1)
-    left = order.tolist()
+    left, carried = order.tolist(), 0
     for number, size in enumerate(sizes[:-1]):
-        for group in _subset(left, members, size):
-            split_of[group] = number
-            left.remove(group)
+        # What one split lacks or has too much, the next makes good; of two sums as near, the one nearer to its size.
+        chosen = set(_subset(left, members, max(0, size + carried), prefer_more=carried < 0))
+        split_of[list(chosen)] = number
+        carried += size - int(members[list(chosen)].sum())
+        left = [group for group in left if group not in chosen]
     return split_of
 
 
-def _subset(groups: Sequence[int], members: Ids, size: int) -> list[int]:
+def _subset(groups: Sequence[int], members: Ids, size: int, *, prefer_more: bool) -> list[int]:
     """The groups whose sum is nearest to `size`, by the table of all sums that the first groups can reach."""
     reached = [1]  # bit s is set if some of the groups so far sum to s
     for group in groups:
         reached.append(reached[-1] | reached[-1] << int(members[group]))
-    below = (reached[-1] & ((1 << (size + 1)) - 1)).bit_length() - 1
+    fewer = (reached[-1] & ((1 << (size + 1)) - 1)).bit_length() - 1
     above = reached[-1] >> (size + 1)
     step = (above & -above).bit_length()  # from size up to the next sum, 0 if there is none
-    total = size + step if step and step < size - below else below
+    nearer = step < size - fewer or (prefer_more and step == size - fewer)
+    total = size + step if step and nearer else fewer
     chosen = []
     for group, before in zip(reversed(groups), reversed(reached[:-1]), strict=True):
         if not before >> total & 1:
