@@ -24,7 +24,7 @@ Tell = Callable[[str], None]
 
 @contextmanager
 def turn(
-    locks: Path, name: str, is_done: Callable[[], bool], *, patience: float | None, tell: Tell
+    locks: Path, name: str, is_done: Callable[[], bool], patience: float | None, tell: Tell
 ) -> Iterator[Tell | None]:
     """Wait until it is this process's turn to make `name`; yields a function to note progress, or None if it is made.
 

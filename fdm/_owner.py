@@ -41,12 +41,13 @@ def _is_alive(number: int, started: str) -> bool:
 
 
 def _started(number: int) -> str:
-    """When a process started, in the kernel's ticks, so that a reused number is told apart; empty where unknown."""
+    """When a process started, in the kernel's ticks, so that a reused number is told apart; of dead ones, "dead"."""
     try:
         stat = Path(f"/proc/{number}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    state, *numbers = stat.rpartition(")")[2].split()
+    return "dead" if state in "ZX" else numbers[18]  # a dead process keeps its number until its parent asks
 
 
 @cache

@@ -60,10 +60,8 @@ def opened(option: PoolOption) -> Iterator[Pool]:
     pool = Pool(executor, make, _window(executor))
     try:
         yield pool
-        pool.executor.shutdown()
-    except BaseException:
+    finally:
         _end(pool.executor)
-        raise
 
 
 def _processes() -> Executor:
@@ -85,15 +83,19 @@ def _end_with_parent() -> None:
 
 
 def _end(executor: Executor) -> None:
-    """Shut down at once: what is running is stopped, not waited for."""
+    """End an executor, whose finished parts are saved, at once.
+
+    A process pool is not asked to end by itself: a worker that was killed while it held the lock of the pool's queue
+    would keep the others, and whoever waits for them, for ever.
+    """
     workers = list((getattr(executor, "_processes", None) or {}).values())
-    executor.shutdown(wait=False, cancel_futures=True)
+    manager = getattr(executor, "_executor_manager_thread", None)
+    executor.shutdown(wait=not workers, cancel_futures=True)
     for worker in workers:
         with suppress(OSError, ValueError):
-            worker.terminate()
-    for worker in workers:
-        with suppress(OSError, ValueError, AssertionError):
-            worker.join()
+            worker.kill()
+    if workers and manager is not None:
+        manager.join()
 
 
 def _window(executor: Executor) -> int:

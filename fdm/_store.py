@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,11 +79,12 @@ def publish(
     with _explained(store):
         for name in (".locks", ".staging", ".kept"):
             (store / name).mkdir(parents=True, exist_ok=True)
-    sweep(store)
-    with turn(
-        store / ".locks", folder.name, lambda: is_published(folder), patience=patience.seconds, tell=patience.tell
-    ) as mine:
+    waited = turn(store / ".locks", folder.name, lambda: is_published(folder), patience.seconds, patience.tell)
+    with ExitStack() as stack:
+        with _explained(store):
+            mine = stack.enter_context(waited)
         if mine is not None:
+            sweep(store)
             _make(folder, make, about, mine)
     return folder
 
@@ -136,7 +137,7 @@ def _make(folder: Path, make: Callable[[Staging], None], about: Mapping[str, Any
         with _explained(store):
             _seal(staging, about)
             _rename(staging, folder)
-    except FileNotFoundError:
+    except Exception:
         # Where locks do not work, another process may have finished the same, and tidied up what both had kept.
         if not is_published(folder):
             raise
@@ -206,7 +207,7 @@ def _explained(store: Path) -> Iterator[None]:
     """Turn what the file system refuses into an error that says what to do."""
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, StoreError):
         raise
     except OSError as error:
         remedy = "free some space" if error.errno in _FULL else "give another folder: store=... or $FDM_STORE"
