@@ -2,10 +2,13 @@
 
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, as_completed
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from functools import partial as bind
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from queue import Empty, SimpleQueue
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -15,12 +18,16 @@ from ._canonical import digest
 from ._errors import DownloadError, PipelineError
 from ._owner import is_abandoned, owned
 from ._progress import bar
-from ._store import digest_of
+from ._store import FULL, digest_of, explained
 from ._unpack import unpack
 
 
 def _checked_url(_: object, attribute: "attrs.Attribute[str]", url: object) -> None:
-    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https", "file"):
+    try:
+        known = isinstance(url, str) and urlsplit(url).scheme in ("http", "https", "file")
+    except ValueError:
+        known = False
+    if not known:
         msg = f"File: {attribute.name} is an http:, https: or file: URL, not {url!r}"
         raise PipelineError(msg)
 
@@ -65,7 +72,8 @@ class File:
 
     def __attrs_post_init__(self) -> None:
         path = PurePosixPath(self.path)
-        if not path.name or path.is_absolute() or ".." in path.parts or "\\" in self.path:
+        strange = "\\" in self.path or "\0" in self.path or PureWindowsPath(self.path).drive
+        if not path.name or path.is_absolute() or ".." in path.parts or strange:
             msg = f"File: {self.path!r} is no name of a file below the folder; give one: File(..., name='train.csv')"
             raise PipelineError(msg)
 
@@ -87,17 +95,54 @@ def download(into: Path, *, files: Sequence[File], partial: Path | None = None, 
     _check_files(files)
     kept = into / ".partial" if partial is None else partial
     kept.mkdir(parents=True, exist_ok=True)
-    with bar(None, "download", "B", shown=progress) as shown, ThreadPoolExecutor(_PARALLEL) as threads:
-        jobs = [threads.submit(_get, file, into, kept, shown.update) for file in files]
-        try:
-            for job in jobs:
-                job.result()
-        except BaseException:
-            for job in jobs:
-                job.cancel()
-            raise
-    if partial is None:
-        shutil.rmtree(kept)
+    stop = threading.Event()
+    with bar(None, "download", "B", shown=progress) as shown:
+
+        def tell(came: int) -> None:
+            if stop.is_set():
+                raise _StoppedError
+            shown.update(came)
+
+        _side_by_side([bind(_get, file, kept, tell) for file in files], stop)
+    # Nothing is put in place before everything is there, so that what came is kept where something else failed.
+    for file in files:  # before any archive can take a place
+        _place(file, _whole(file, kept), into / file.path)
+    _side_by_side([bind(_unpack, into / file.path) for file in files if file.unpack], stop)
+    shutil.rmtree(kept)
+
+
+class _StoppedError(BaseException):
+    """Ends a download for which nobody waits any more."""
+
+
+def _side_by_side(works: Sequence[Callable[[], None]], stop: threading.Event) -> None:
+    """Run all in some threads until one fails; those that hang then are left to themselves."""
+    todo: SimpleQueue[tuple[Callable[[], None], Future[None]]] = SimpleQueue()
+    jobs: list[Future[None]] = [Future() for _ in works]
+    for pair in zip(works, jobs, strict=True):
+        todo.put(pair)
+
+    def run() -> None:
+        with suppress(Empty):
+            while not stop.is_set():
+                work, job = todo.get_nowait()
+                try:
+                    job.set_result(work())
+                except BaseException as error:  # noqa: BLE001 - raised again where the job is waited for
+                    job.set_exception(error)
+
+    threads = [threading.Thread(target=run, daemon=True) for _ in range(min(_PARALLEL, len(works)))]
+    for thread in threads:
+        thread.start()
+    try:
+        for job in as_completed(jobs):
+            job.result()
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        for thread in threads:
+            thread.join(1 if stop.is_set() else None)
 
 
 def _check_files(files: object) -> None:
@@ -111,39 +156,59 @@ def _check_files(files: object) -> None:
         raise PipelineError(msg)
 
 
-def _get(file: File, into: Path, kept: Path, tell: Callable[[int], object]) -> None:
-    target = into / file.path
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _get(file: File, kept: Path, tell: Callable[[int], object]) -> None:
+    """Have a file whole and verified in the folder `kept`."""
     from ._http import read  # noqa: PLC0415 - a third of fdm's import time, and most runs download nothing
 
+    whole = _whole(file, kept)
+    if file.sha256 is not None and whole.is_file() and digest_of(whole) == file.sha256:
+        return
     causes = []
-    with _partial(file, kept) as part:
+    with explained(kept), _partial(file, kept) as part:
         for url in (file.url, *file.mirrors):
+            if file.sha256 is None:  # nothing else could tell whether two halves belong together
+                part.unlink(missing_ok=True)
+            resumed = part.exists()
             try:
                 read(url, part, tell)
+                if resumed and digest_of(part) != file.sha256:  # perhaps it was the beginning that was wrong
+                    part.unlink()
+                    read(url, part, tell)
                 _verify(file, url, part)
             except OSError as error:
+                if error.errno in FULL:  # no mirror helps
+                    raise
                 causes.append(f"  {url}: {error}")
             else:
-                _place(file, part, target)
+                part.replace(whole)
                 return
     msg = f"cannot download {file.path!r}:\n" + "\n".join(causes)
     raise DownloadError(msg)
 
 
-def _place(file: File, part: Path, target: Path) -> None:
+def _place(file: File, whole: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
-        msg = f"{file.path!r} is there already, from another archive perhaps; nothing is overwritten"
+        msg = f"{file.path!r} is there already; nothing is overwritten"
         raise DownloadError(msg)
-    part.replace(target)
-    if file.unpack:
-        unpack(target, target.parent)
-        target.unlink()
+    whole.replace(target)
+
+
+def _unpack(archive: Path) -> None:
+    unpack(archive, archive.parent)
+    archive.unlink()
+
+
+def _whole(file: File, kept: Path) -> Path:
+    return kept / f"{_name(file)}.whole"
+
+
+def _name(file: File) -> str:
+    return digest([file.url, file.sha256, file.path])[:24]
 
 
 def _verify(file: File, url: str, part: Path) -> None:
-    found = digest_of(part)
-    if file.sha256 is not None and found != file.sha256:
+    if file.sha256 is not None and (found := digest_of(part)) != file.sha256:
         size = part.stat().st_size
         part.unlink()
         msg = f"{file.path!r} has another sha256 ({size} bytes): expected {file.sha256}, got {found} from {url}"
@@ -153,7 +218,7 @@ def _verify(file: File, url: str, part: Path) -> None:
 @contextmanager
 def _partial(file: File, kept: Path) -> Iterator[Path]:
     """A file of this process's own to download into, with what a dead process or an earlier failure left of it."""
-    name = digest([file.url, file.sha256])[:24]
+    name = _name(file)
     mine = kept / owned(name)
     if file.sha256 is not None:  # nothing else could tell whether two halves belong together
         for left in sorted(kept.glob(f"{name}.*")):

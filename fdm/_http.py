@@ -18,14 +18,14 @@ def read(url: str, part: Path, tell: Callable[[int], object]) -> None:
         shutil.copyfile(url2pathname(urlsplit(url).path), part)
         tell(part.stat().st_size)
         return
-    attempt = 0
+    attempt, most, validator = 0, _size(part), Validator()
     while True:
-        before = part.stat().st_size if part.exists() else 0
         try:
-            _stream(url, part, before, tell)
+            _stream(url, part, _size(part), tell, validator)
         except requests.RequestException as error:
-            came = part.stat().st_size - before if part.exists() else 0
-            attempt = 1 if came > 0 else attempt + 1
+            tell(0)
+            attempt = 1 if _size(part) > most else attempt + 1
+            most = max(most, _size(part))
             if attempt >= _ATTEMPTS or not _is_passing(error):
                 raise
             time.sleep(_pause(error, attempt))
@@ -33,16 +33,32 @@ def read(url: str, part: Path, tell: Callable[[int], object]) -> None:
             return
 
 
-def _stream(url: str, part: Path, before: int, tell: Callable[[int], object]) -> None:
+class Validator:
+    """What tells whether a file has changed between two attempts."""
+
+    tag: str | None = None
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _stream(url: str, part: Path, before: int, tell: Callable[[int], object], validator: Validator) -> None:
     headers = {"Accept-Encoding": "identity"}  # the bytes as they are stored, which is what the digest is of
     if before:
         headers["Range"] = f"bytes={before}-"
+        if validator.tag:
+            headers["If-Range"] = validator.tag
     with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable and before:
+            if response.headers.get("Content-Range") == f"bytes */{before}":
+                return  # all of it was there; its digest tells whether it is right
             part.unlink()  # what was there is no beginning of this file
             msg = f"{url} has no more than {before} bytes"
             raise requests.ConnectionError(msg, response=response)
         response.raise_for_status()
+        tag = response.headers.get("ETag", "")
+        validator.tag = tag if tag.startswith('"') else response.headers.get("Last-Modified")
         resumed = response.headers.get("Content-Range", "").startswith(f"bytes {before}-")
         with part.open("ab" if before and resumed else "wb") as file:
             _copy(response, file, tell)

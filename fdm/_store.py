@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 import platformdirs
 
-from ._errors import StoreError
+from ._errors import DownloadError, StoreError
 from ._lock import Tell, turn
 from ._owner import is_abandoned, owned
 
@@ -76,12 +76,12 @@ def publish(
         return folder
     store = folder.parent
     patience = patience or Patience()
-    with _explained(store):
+    with explained(store):
         for name in (".locks", ".staging", ".kept"):
             (store / name).mkdir(parents=True, exist_ok=True)
     waited = turn(store / ".locks", folder.name, lambda: is_published(folder), patience.seconds, patience.tell)
     with ExitStack() as stack:
-        with _explained(store):
+        with explained(store):
             mine = stack.enter_context(waited)
         if mine is not None:
             sweep(store)
@@ -130,11 +130,11 @@ def _make(folder: Path, make: Callable[[Staging], None], about: Mapping[str, Any
     store = folder.parent
     staging, kept = store / ".staging" / owned(folder.name), store / ".kept" / folder.name
     try:
-        with _explained(store):
+        with explained(store):
             staging.mkdir()
             kept.mkdir(exist_ok=True)
         make(Staging(staging, kept, note))
-        with _explained(store):
+        with explained(store):
             _seal(staging, about)
             _rename(staging, folder)
     except Exception:
@@ -203,18 +203,18 @@ def _rename(staging: Path, folder: Path) -> None:
 
 
 @contextmanager
-def _explained(store: Path) -> Iterator[None]:
+def explained(store: Path) -> Iterator[None]:
     """Turn what the file system refuses into an error that says what to do."""
     try:
         yield
-    except (FileNotFoundError, StoreError):
+    except (FileNotFoundError, StoreError, DownloadError):
         raise
     except OSError as error:
-        remedy = "free some space" if error.errno in _FULL else "give another folder: store=... or $FDM_STORE"
+        remedy = "free some space" if error.errno in FULL else "give another folder: store=... or $FDM_STORE"
         msg = (
             f"the store {store} cannot be written ({error.strerror or error}); {remedy}; what is published is untouched"
         )
         raise StoreError(error.errno, msg) from error
 
 
-_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))

@@ -1,12 +1,14 @@
 """Unpacking: archives taken apart below one folder, and nowhere else."""
 
 import gzip
+import lzma
 import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, TypeAlias
 
 from ._errors import DownloadError
@@ -22,22 +24,41 @@ def unpack(archive: Path, into: Path) -> None:
     device, or whose place is taken; for an archive that grows beyond all measure; and for a file that is no archive.
     """
     limit = max(_LEAST, _RATIO * archive.stat().st_size)
-    if zipfile.is_zipfile(archive):
-        members = _zip_members(archive)
-    elif tarfile.is_tarfile(archive):
-        members = _tar_members(archive)
-    elif archive.open("rb").read(2) == b"\x1f\x8b":
-        members = _gz_member(archive)
-    else:
-        msg = f"{archive.name!r} is no tar, zip or gz, and cannot be unpacked"
-        raise DownloadError(msg)
     written = 0
-    for name, file in members:
-        target = _target(archive, name, into)
-        if file is None:
-            target.mkdir(parents=True, exist_ok=True)
-        else:
-            written += _write(archive, name, file, target, limit - written)
+    try:
+        for name, file in _members(archive):
+            target = _target(archive, name, into)
+            if file is None:
+                target.mkdir(parents=True, exist_ok=True)
+            else:
+                written += _write(archive, name, file, target, limit - written)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise _refused(archive, name, "has the name of a file or folder that is there already") from error
+    except _DAMAGE as error:
+        msg = f"{archive.name!r} cannot be unpacked: {error}; it is damaged, or was downloaded incompletely"
+        raise DownloadError(msg) from error
+
+
+def _members(archive: Path) -> Iterator[Member]:
+    # A tar first: one that ends with a zip would pass for that zip.
+    if _is_tar(archive):
+        return _tar_members(archive)
+    if zipfile.is_zipfile(archive):
+        return _zip_members(archive)
+    with archive.open("rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            return _gz_member(archive)
+    msg = f"{archive.name!r} is no tar, zip or gz, and cannot be unpacked"
+    raise DownloadError(msg)
+
+
+def _is_tar(archive: Path) -> bool:
+    """Whether there is a member at its beginning; zeros alone, also compressed ones, pass for an empty tar."""
+    try:
+        with tarfile.open(archive) as opened:
+            return opened.next() is not None
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError):
+        return False
 
 
 def _zip_members(archive: Path) -> Iterator[Member]:
@@ -64,6 +85,8 @@ def _tar_members(archive: Path) -> Iterator[Member]:
                 yield member.name, file
             else:
                 raise _refused(archive, member.name, "is a link or a device")
+        while opened.fileobj.read(_BLOCK):  # to the end, where a gz has its checksum
+            pass
 
 
 def _gz_member(archive: Path) -> Iterator[Member]:
@@ -73,7 +96,7 @@ def _gz_member(archive: Path) -> Iterator[Member]:
 
 def _target(archive: Path, name: str, into: Path) -> Path:
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[:1] or (path.parts and ":" in path.parts[0]):
+    if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive:
         raise _refused(archive, name, "would leave the folder")
     return into.joinpath(*path.parts)
 
@@ -100,6 +123,10 @@ def _refused(archive: Path, name: str, why: str) -> DownloadError:
     return DownloadError(msg)
 
 
+_DAMAGE = (
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError),
+    *(RuntimeError, NotImplementedError, ValueError),  # zips that are encrypted or of other kinds, names with zeros
+)
 _RATIO = 100
 _LEAST = 1 << 30  # bytes that may come out of an archive, however small it is
 _BLOCK = 1 << 20
