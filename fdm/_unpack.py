@@ -24,7 +24,7 @@ def unpack(archive: Path, into: Path) -> None:
     device, or whose place is taken; for an archive that grows beyond all measure; and for a file that is no archive.
     """
     limit = max(_LEAST, _RATIO * archive.stat().st_size)
-    written = 0
+    name, written = "", 0
     try:
         for name, file in _members(archive):
             target = _target(archive, name, into)
