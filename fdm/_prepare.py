@@ -1,5 +1,6 @@
 """Preparation: fetch, clean and measure run once per store; what they made is opened from it."""
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -190,18 +191,19 @@ def _first_on_machine(stage: Load, context: RankContext) -> Iterator[None]:
     if context.local_world_size == 1:
         yield
         return
-    lock = FileLock(Path(tempfile.gettempdir()) / f"fdm-load-{stage_digest(stage)[:24]}.lock")
+    user = getattr(os, "getuid", lambda: "")()  # others' lock files cannot be opened
+    lock = FileLock(Path(tempfile.gettempdir()) / f"fdm-{user}-load-{stage_digest(stage)[:24]}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         with lock:
             pass
+    except (OSError, NotImplementedError):
+        pass  # without locks all load at the same time
+    try:
         yield
-    else:
-        try:
-            yield
-        finally:
-            lock.release()
+    finally:
+        lock.release()
 
 
 def _called(function: Function, number: int, kind: str, before: tuple[Any, ...]) -> Any:

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import attrs
@@ -618,3 +620,32 @@ def test_all_tables_of_a_store_are_read_back_with_their_ragged_columns(tmp_path)
     for _ in range(2):
         with fdm.open(p, store=tmp_path / "store") as data:
             assert ["w0", "w1"] == data.loader("all")[0]["word"].tolist()
+
+
+def arrive(*, journal):
+    with Path(journal).open("a", encoding="utf-8") as file:
+        file.write(f"begin {time.monotonic()}\n")
+    time.sleep(0.3)
+    with Path(journal).open("a", encoding="utf-8") as file:
+        file.write(f"end {time.monotonic()}\n")
+    return list(range(5))
+
+
+def open_as(rank, p):
+    torch.set_num_threads(1)
+    fdm.open(p, context=fdm.RankContext(rank, 4, rank, 4))
+
+
+def test_one_process_of_a_machine_loads_first_and_the_others_follow_together(tmp_path):
+    p = fdm.pipeline(fdm.load(arrive, journal=str(tmp_path / "journal")), fdm.batch(2))
+    processes = [multiprocessing.get_context("fork").Process(target=open_as, args=(rank, p)) for rank in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+        assert 0 == process.exitcode
+    events = [line.split() for line in (tmp_path / "journal").read_text().splitlines()]
+    ordered = [kind for kind, _ in sorted(events, key=lambda event: float(event[1]))]
+    assert ["begin", "end"] == ordered[:2]
+    assert "begin begin" in " ".join(ordered[2:])
+    assert 4 == ordered.count("end")
