@@ -94,10 +94,10 @@ def _container(value: Any, recur: Callable[[Any], Any]) -> Any:
 
 def is_frozen_instance(value: object) -> bool:
     """Whether `value` is an instance of a frozen attrs class or of a frozen dataclass."""
-    cls = type(value)
+    cls: Any = type(value)
     if attrs.has(cls):
         return attrs.inspect(cls).is_frozen
-    return is_dataclass(value) and bool(cls.__dataclass_params__.frozen)  # type: ignore[attr-defined]
+    return is_dataclass(value) and bool(cls.__dataclass_params__.frozen)
 
 
 def is_named(value: object) -> bool:

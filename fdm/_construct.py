@@ -272,9 +272,9 @@ def _checked_amount(stage: str, name: str, amount: object) -> Amount:
     return _checked_count(stage, name, amount, least=0)
 
 
-def _checked_count(stage: str, name: str, count: object, *, least: int) -> int:
+def _checked_count(stage: str, name: str, count: Any, *, least: int) -> int:
     try:
-        checked = operator.index(count)  # type: ignore[arg-type]
+        checked = operator.index(count)
     except TypeError:
         checked = least - 1
     if isinstance(count, bool) or checked < least:
@@ -283,9 +283,9 @@ def _checked_count(stage: str, name: str, count: object, *, least: int) -> int:
     return checked
 
 
-def checked_seed(stage: str, seed: object) -> int:
+def checked_seed(stage: str, seed: Any) -> int:
     try:
-        return operator.index(seed)  # type: ignore[arg-type]
+        return operator.index(seed)
     except TypeError:
         msg = f"{stage}: seed is an integer, not {seed!r}"
         raise PipelineError(msg) from None

@@ -22,7 +22,7 @@ from ._store import FULL, digest_of, explained
 from ._unpack import unpack
 
 
-def _checked_url(_: object, attribute: "attrs.Attribute[str]", url: object) -> None:
+def _checked_url(_: object, attribute: "attrs.Attribute[Any]", url: object) -> None:
     try:
         known = isinstance(url, str) and urlsplit(url).scheme in ("http", "https", "file")
     except ValueError:
@@ -44,7 +44,7 @@ def _lower(value: Any) -> Any:
 
 def _checked_mirrors(_: object, attribute: "attrs.Attribute[tuple[str, ...]]", mirrors: tuple[str, ...]) -> None:
     for mirror in mirrors:
-        _checked_url(None, attribute, mirror)  # type: ignore[arg-type]
+        _checked_url(None, attribute, mirror)
 
 
 def _several(mirrors: Any) -> tuple[str, ...]:

@@ -70,14 +70,16 @@ def with_entries(tree: T, changed: Mapping[str, Any]) -> T:
     >>> with_entries({"a": 1, "b": 2}, {"b": 3})
     {'a': 1, 'b': 3}
     """
-    made: Any
+    made: T = _with_entries(tree, changed)
+    return made
+
+
+def _with_entries(tree: Any, changed: Mapping[str, Any]) -> Any:
     if isinstance(tree, Mapping):
-        made = _mapping(tree, {**tree, **changed})
-    elif isinstance(tree, tuple):
-        made = tree._replace(**changed)  # type: ignore[attr-defined]
-    else:
-        made = _with_fields(tree, dict(changed))
-    return made  # type: ignore[no-any-return]
+        return _mapping(tree, {**tree, **changed})
+    if hasattr(tree, "_fields"):
+        return tree._replace(**changed)
+    return _with_fields(tree, dict(changed))
 
 
 def _mapping(tree: Mapping[Any, Any], changed: dict[Any, Any]) -> Any:

@@ -17,20 +17,19 @@ def owned(name: str) -> str:
 def is_abandoned(path: Path) -> bool:
     """Whether the owner of a temporary file or folder, named by `owned`, is dead.
 
-    A process of this machine is asked for by its number and start. Of another machine nothing can be asked, so what
-    has not been touched for a week counts as abandoned.
+    A process of this machine is asked for by its number and start. Where nothing can be asked, as of another machine,
+    what has not been touched for a week counts as abandoned.
     """
     parts = path.name.rsplit(".", 2)
     machine, _, process = parts[1].partition("-") if len(parts) == 3 else ("", "", "")
     number, _, started = process.partition("-")
-    if machine == _machine() and number.isdecimal():
+    # Elsewhere than on POSIX a signal would end the process, and nothing else tells whether it lives.
+    if machine == _machine() and number.isdecimal() and os.name == "posix":
         return not _is_alive(int(number), started)
     return time.time() - path.stat().st_mtime > _WEEK
 
 
 def _is_alive(number: int, started: str) -> bool:
-    if os.name != "posix":  # a signal would end the process there, and nothing else tells
-        return True
     try:
         os.kill(number, 0)
     except ProcessLookupError:

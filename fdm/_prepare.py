@@ -81,7 +81,8 @@ def prepare_facts(
 
 def _result(p: Pipeline, number: int, means: Means) -> Any:
     """What the stage of this number hands on: a folder, a table or source, or a mapping of them."""
-    stage: Fetch | Clean | Load = p.stages[number]  # type: ignore[assignment]
+    stage = p.stages[number]
+    assert isinstance(stage, Fetch | Clean | Load), "sources come first, so these are the first stages"
 
     def upstream() -> tuple[Any, ...]:
         return (_result(p, number - 1, means),) if number else ()

@@ -1,7 +1,7 @@
 """Stages: the frozen records that a pipeline is made of."""
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
 import attrs
 
@@ -12,6 +12,16 @@ from ._function import Function, function
 
 Amount: TypeAlias = int | float
 Sizes: TypeAlias = tuple[tuple[str, Amount | None], ...]
+
+
+RecordT = TypeVar("RecordT", bound=Value)
+
+
+def _changed(record: RecordT, **fields: Any) -> RecordT:
+    """`attrs.evolve` for the bases below, which only their subclasses make attrs records."""
+    changed: Any = attrs.evolve
+    evolved: RecordT = changed(record, **fields)
+    return evolved
 
 
 class Limited(Value):
@@ -30,7 +40,7 @@ class Limited(Value):
         if not splits or len(set(splits)) < len(splits):
             msg = f"{self.kind}.on takes one or more different splits, not {splits!r}"
             raise PipelineError(msg)
-        return attrs.evolve(self, splits=splits)  # type: ignore[misc]
+        return _changed(self, splits=splits)
 
 
 class Kept(Value):
@@ -45,7 +55,7 @@ class Kept(Value):
         if not isinstance(pinned, str) or not pinned:
             msg = f'{self.kind}.version takes a string such as "2", not {pinned!r}'
             raise PipelineError(msg)
-        return attrs.evolve(self, pinned=pinned)  # type: ignore[misc]
+        return _changed(self, pinned=pinned)
 
 
 @attrs.frozen(eq=False)

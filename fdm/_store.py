@@ -178,8 +178,12 @@ def _seal(staging: Path, about: Mapping[str, Any]) -> None:
 
 
 def _flushed(path: Path) -> str:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
+    with path.open("rb") as file:
+        try:
+            os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno not in (errno.EBADF, errno.EACCES):  # Windows flushes only what is open for writing
+                raise
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
