@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any, Concatenate, ParamSpec, TypeAlias
+from typing import Any, Concatenate, ParamSpec, TypeAlias, overload
 
 from ._errors import PipelineError
 from ._function import Function, function
@@ -42,22 +42,35 @@ def fetch(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params:
     return Fetch(function(fn, params, "fetch"))
 
 
-def clean(fn: Callable[..., Any], /, **params: Any) -> Clean:
+# What a stage passes itself (upstream, part) depends on where it stands, so checkers may choose among the forms.
+@overload
+def clean(fn: Callable[P, object], /, *args: P.args, **params: P.kwargs) -> Clean: ...
+@overload
+def clean(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params: P.kwargs) -> Clean: ...
+@overload
+def clean(fn: Callable[Concatenate[Any, Any, P], object], /, *args: P.args, **params: P.kwargs) -> Clean: ...
+def clean(fn: Callable[..., object], /, *args: object, **params: object) -> Clean:
     """Make tables: `fn(upstream, **params)` returns a `Table` or a mapping of them.
 
     `upstream` is the fetched folder (a `Path`), or the table or mapping of tables that the clean before made; a clean
     that is the first stage is called without it. Runs once per store; the tables are saved, and memory-mapped by
     every process that reads them.
     """
+    _no_positional("clean", args)
     return Clean(function(fn, params, "clean"))
 
 
-def load(fn: Callable[..., Any], /, **params: Any) -> Load:
+@overload
+def load(fn: Callable[P, object], /, *args: P.args, **params: P.kwargs) -> Load: ...
+@overload
+def load(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params: P.kwargs) -> Load: ...
+def load(fn: Callable[..., object], /, *args: object, **params: object) -> Load:
     """Open data that is no table: `fn(upstream, **params)` returns a source or a mapping of sources.
 
     A source has `__len__` and `__getitem__`: a list, any map-style torch dataset, a Hugging Face dataset. As the first
     stage it is called without `upstream`. Runs on every process, on one process of a machine first.
     """
+    _no_positional("load", args)
     return Load(function(fn, params, "load"))
 
 

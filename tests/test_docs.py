@@ -42,3 +42,14 @@ def test_the_digits_are_learned_and_resumed_exactly(tmp_path):
 def test_kfold_is_a_comprehension_over_pipelines(tmp_path):
     out = run(tmp_path, "examples/kfold.py")
     assert 5 == len(re.findall(r"^fold \d: accuracy 9\d", out, re.MULTILINE))
+
+
+def test_a_corpus_is_prepared_in_parallel_and_an_interruption_costs_only_what_is_missing(tmp_path):
+    out = run(tmp_path, "examples/corpus.py", "5")
+    saved, files = map(
+        int, re.search(r"interrupted \(KeyboardInterrupt\); (\d+) of (\d+) files are saved", out).groups()
+    )
+    assert 0 < saved < files
+    assert f"prepared the other {files - saved} files in " in out
+    losses = [float(loss) for loss in re.findall(r"loss ([\d.]+) on val", out)]
+    assert losses[-1] < losses[0]
