@@ -37,7 +37,7 @@ def row_numbers(index: Any, length: int, what: str) -> Tensor:
     """
     if isinstance(index, slice):
         chosen = range(length)[index]
-        return torch.arange(len(chosen)) * chosen.step + chosen.start
+        return torch.from_numpy(np.arange(len(chosen), dtype=np.int64) * chosen.step + chosen.start)
     rows = _integers(index, what)
     if rows.dtype == torch.bool:
         if rows.shape != (length,):
@@ -63,7 +63,7 @@ def _integers(index: Any, what: str) -> Tensor:
     try:
         rows = index.detach().cpu() if isinstance(index, Tensor) else tensor_of(np.array(index), what)
     except ValueError:  # lists of lists, words
-        rows = torch.empty(0, 0)
+        rows = torch.from_numpy(np.empty((0, 0)))
     whole = not (rows.is_floating_point() or rows.is_complex() or (rows.dtype == torch.bool and not rows.ndim))
     if rows.ndim > 1 or (rows.numel() and not whole):
         msg = f"a {what} is indexed by a row, a slice, or a list of rows, not {index!r:.60}"

@@ -122,10 +122,15 @@ def _collated(assembly: Assembly, number: int, batch: Batch) -> Callable[[Tensor
     def gather(ids: Tensor) -> Any:
         found = make(ids)
         try:
-            return batch.collate.call(found) if batch.collate is not None else collate(found, ragged)
+            made = batch.collate.call(found) if batch.collate is not None else collate(found, ragged)
         except Exception as error:
-            error.add_note(f"in stage {number}, batch, putting examples together; {assembly.place}, {_shown(ids)}")
+            by = f" by {batch.collate!r}, defined at {batch.collate.location}" if batch.collate is not None else ""
+            error.add_note(f"in stage {number}, batch, putting examples together{by}; {assembly.place}, {_shown(ids)}")
             raise
+        if made is None:
+            msg = f"stage {number} (batch): the collate function returned None; end it with a return"
+            raise DataError(msg)
+        return made
 
     return gather
 

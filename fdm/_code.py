@@ -10,7 +10,7 @@ import sys
 import sysconfig
 import textwrap
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -142,13 +142,48 @@ def _reached(named: Any, tree: ast.Module) -> Iterator[tuple[str, Any]]:
     """Names that the code reads from outside itself, with their values, in the order of the names."""
     scope = _scope(named)
     imported = dict(_imports(tree, scope))
-    passed = _passed_around(tree)
+    passed, written = _passed_around(tree), _written_to(tree)
     for name in sorted(_free_names(ast.unparse(tree)) | imported.keys()):
         value = imported.get(name, scope.get(name, _MISSING))
         if isinstance(value, types.ModuleType) and name not in passed:
             yield from _attributes(tree, name, value)
-        elif value is not _MISSING:
+        elif value is not _MISSING and not (name in written and isinstance(value, _CONTAINERS)):
             yield name, value
+
+
+def _written_to(tree: ast.Module) -> set[str]:
+    """The names of containers that the code changes in place: counters and caches, which are no constants."""
+    written = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=method) if method in _CHANGING:
+                written.add(name)
+            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
+                written.add(name)
+    return written
+
+
+_CONTAINERS = (MutableSequence, MutableMapping, MutableSet)
+_CHANGING = frozenset(
+    [
+        "add",
+        "append",
+        "appendleft",
+        "clear",
+        "discard",
+        "extend",
+        "extendleft",
+        "insert",
+        "pop",
+        "popitem",
+        "popleft",
+        "remove",
+        "reverse",
+        "setdefault",
+        "sort",
+        "update",
+    ]
+)
 
 
 def _passed_around(tree: ast.Module) -> set[str]:

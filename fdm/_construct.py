@@ -1,7 +1,7 @@
 """Constructors: the functions that make stages, and check what they are given."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Concatenate, ParamSpec, TypeAlias, overload
 
@@ -231,7 +231,7 @@ def transfer(*, skip: tuple[str, ...] | list[str] = ()) -> Transfer:
 
     `skip` names top-level entries (keys or fields) that stay on the host.
     """
-    if isinstance(skip, str) or not all(isinstance(name, str) for name in skip):
+    if isinstance(skip, str) or not isinstance(skip, Sequence) or not all(isinstance(name, str) for name in skip):
         msg = f"transfer: skip is a tuple of names of entries, not {skip!r}"
         raise PipelineError(msg)
     return Transfer(tuple(skip))
@@ -298,10 +298,13 @@ def _checked_count(stage: str, name: str, count: Any, *, least: int) -> int:
 
 def checked_seed(stage: str, seed: Any) -> int:
     try:
-        return operator.index(seed)
+        checked = operator.index(seed)
     except TypeError:
+        checked = None
+    if checked is None or isinstance(seed, bool):
         msg = f"{stage}: seed is an integer, not {seed!r}"
-        raise PipelineError(msg) from None
+        raise PipelineError(msg)
+    return checked
 
 
 def _checked_bool(stage: str, name: str, value: object) -> bool:

@@ -17,6 +17,14 @@ def _count(_: object, attribute: "attrs.Attribute[int]", value: object) -> None:
         raise ContextError(msg)
 
 
+def _known_device(_: object, __: object, device: str) -> None:
+    try:
+        torch.device(device)
+    except RuntimeError as error:
+        msg = f"device is one that torch knows, such as 'cpu' or 'cuda:0', not {device!r}"
+        raise ContextError(msg) from error
+
+
 @attrs.frozen
 class RankContext:
     """Rank `rank` of `world_size` processes, `local_rank` of `local_world_size` on its machine, with its device.
@@ -24,14 +32,14 @@ class RankContext:
     >>> RankContext(rank=1, world_size=4).world_size
     4
 
-    Raises `ContextError` if a rank is not below its world size.
+    Raises `ContextError` if a rank is not below its world size, or torch does not know the device.
     """
 
     rank: int = attrs.field(default=0, validator=_count)
     world_size: int = attrs.field(default=1, validator=_count)
     local_rank: int = attrs.field(default=0, validator=_count)
     local_world_size: int = attrs.field(default=1, validator=_count)
-    device: str = attrs.field(default="cpu", converter=str)
+    device: str = attrs.field(default="cpu", converter=str, validator=_known_device)
 
     def __attrs_post_init__(self) -> None:
         for rank, size in (("rank", "world_size"), ("local_rank", "local_world_size")):

@@ -1,5 +1,7 @@
 """Opened pipelines: splits, facts, and the loaders and datasets of each split."""
 
+import copy
+import operator
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
@@ -37,8 +39,8 @@ class Data:
         splits: Mapping[str, Examples],
         facts: Mapping[str, Any],
     ) -> None:
-        self.pipeline = pipeline
-        self.context = context
+        self._pipeline = pipeline
+        self._context = context
         self._sources = sources
         self._splits = splits
         self._facts = facts
@@ -48,6 +50,16 @@ class Data:
         self._is_open = True
 
     @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline that was opened."""
+        return self._pipeline
+
+    @property
+    def context(self) -> RankContext:
+        """The rank and device that it was opened for."""
+        return self._context
+
+    @property
     def splits(self) -> Mapping[str, int]:
         """The number of examples of every split, by name."""
         return MappingProxyType({name: examples.order.size for name, examples in self._splits.items()})
@@ -55,7 +67,7 @@ class Data:
     @property
     def facts(self) -> Mapping[str, Any]:
         """The facts that the measure stages found, by name: JSON values and tensors."""
-        return MappingProxyType(dict(self._facts))
+        return MappingProxyType(copy.deepcopy(dict(self._facts)))
 
     def indices(self, split: str) -> Tensor:
         """The example ids of a split: positions in its source, int64, 8 bytes an example; loaders never need them."""
@@ -227,8 +239,12 @@ def _check_start(start: object, split: str, epoch: int | None) -> None:
         raise SnapshotError(msg)
 
 
-def _checked_epoch(name: str, epoch: object) -> int:
-    if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
+def _checked_epoch(name: str, epoch: Any) -> int:
+    try:
+        checked = operator.index(epoch)
+    except TypeError:
+        checked = -1
+    if checked < 0 or isinstance(epoch, bool):
         msg = f"{name} is an integer of at least 0, not {epoch!r}"
         raise DataError(msg)
-    return epoch
+    return checked

@@ -1,13 +1,16 @@
 """The examples of a split as a torch map-style Dataset, for those who bring their own DataLoader."""
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
+from ._arrays import row_numbers
 from ._assemble import Assembly, example_maker
 from ._order import Order
 
@@ -24,16 +27,15 @@ class ExampleDataset(Dataset[Any]):
         return self._order.size
 
     def __getitem__(self, index: int) -> Any:
-        return self.__getitems__([index])[0]
+        return self._examples(row_numbers(operator.index(index), len(self), "dataset").reshape(1))[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         """A list of examples, fetched together where the source can."""
+        return self._examples(row_numbers(list(indices), len(self), "dataset"))
+
+    def _examples(self, positions: Tensor) -> list[Any]:
         self._check_open()
-        positions = np.asarray(indices, dtype=np.int64)
-        if len(positions) and not (-len(self) <= positions.min() and positions.max() < len(self)):
-            msg = f"examples {indices} of a dataset of {len(self)}"
-            raise IndexError(msg)
-        ids = self._order.at(positions % max(1, len(self)))
+        ids = self._order.at(positions.numpy())
         return example_maker(self._assembly)(torch.from_numpy(np.ascontiguousarray(ids)))
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
@@ -83,17 +84,22 @@ class File:
         return unquote(PurePosixPath(urlsplit(self.url).path).name) if self.name is None else self.name
 
 
-def download(into: Path, *, files: Sequence[File], partial: Path | None = None, progress: bool = False) -> None:
+def download(into: Path, *, files: Sequence[File]) -> None:
     """Download files into a folder: a ready-made function for `fetch`.
 
     Connections that break go on where they stopped; connection errors, 429 and 5xx are retried with growing pauses;
     what else fails, or has another sha256, is tried from the mirrors. Several files come in parallel. What an attempt
-    leaves of a file whose sha256 is known is kept below `partial` (default: `.partial` in the folder) for the next.
+    leaves of a file whose sha256 is known is kept for the next: in the store, or called by hand, in `.partial` below
+    the folder.
 
     Raises `DownloadError` with the cause for every URL, and `PipelineError` for two files of one name.
     """
+    download_into(into, files, kept=into / ".partial", progress=sys.stderr.isatty())
+
+
+def download_into(into: Path, files: Sequence[File], *, kept: Path, progress: bool) -> None:
+    """`download` with what an attempt leaves in the folder `kept`, and with or without a progress bar."""
     _check_files(files)
-    kept = into / ".partial" if partial is None else partial
     kept.mkdir(parents=True, exist_ok=True)
     stop = threading.Event()
     with bar(None, "download", "B", shown=progress) as shown:

@@ -1,6 +1,7 @@
 """The executor: it interprets a pipeline for one rank, and is the only way from a value to data."""
 
 import os
+from concurrent.futures import Executor as PoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,32 @@ import attrs
 
 from ._context import RankContext
 from ._data import Data
-from ._errors import PipelineError, UnknownNameError, did_you_mean, listed
+from ._errors import ParameterError, PipelineError, did_you_mean, listed
 from ._pipeline import Pipeline
 from ._plan import check_names
 from ._pool import PoolOption
-from ._prepare import Means, prepare_facts, prepare_sources
+from ._prepare import Means, prepare_facts, prepare_kept, prepare_sources
 from ._progress import is_shown, waiting
 from ._splits import resolve_splits
-from ._stage import Alias, Fold, Split
+from ._stage import Alias, Fold, Measure, Split
 from ._store import Patience, default_store
+
+
+def _absolute(folder: str | Path) -> Path:
+    """A folder that stays the same when the working directory changes."""
+    return Path(folder).expanduser().absolute()
+
+
+def _checked_wait(_: object, __: object, wait: Any) -> None:
+    if wait is not None and (not isinstance(wait, int | float) or wait < 0):
+        msg = f"wait is a number of seconds, or None for as long as it takes, not {wait!r}"
+        raise PipelineError(msg)
+
+
+def _checked_pool(_: object, __: object, pool: Any) -> None:
+    if pool is not None and not isinstance(pool, PoolExecutor) and not callable(pool):
+        msg = f"pool is a concurrent.futures.Executor or a function that makes one, not {pool!r:.60}"
+        raise PipelineError(msg)
 
 
 @attrs.frozen
@@ -33,14 +51,21 @@ class Executor:
     """
 
     context: RankContext = attrs.field(factory=RankContext.detect, validator=attrs.validators.instance_of(RankContext))
-    store: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
-    pool: PoolOption = None
-    progress: bool | None = None
-    wait: float | None = None
+    store: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_absolute))
+    pool: PoolOption = attrs.field(default=None, validator=_checked_pool)
+    progress: bool | None = attrs.field(default=None, validator=attrs.validators.in_((None, True, False)))
+    wait: float | None = attrs.field(default=None, validator=_checked_wait)
 
     def prepare(self, p: Pipeline, /) -> None:
-        """Run fetch, clean and measure where their results are not in the store yet, and nothing else."""
-        self.open(p).close()
+        """Run fetch, clean and measure where their results are not in the store yet.
+
+        Load and split run only where there is something to measure, which needs them.
+        """
+        _check_pipeline(p)
+        if next(p.of_kind(Measure), None) is None:
+            prepare_kept(p, self._means())
+        else:
+            self.open(p).close()
 
     def open(self, p: Pipeline, /) -> Data:
         """The pipeline's data for this rank; what is not prepared yet is prepared first.
@@ -48,9 +73,7 @@ class Executor:
         Raises `PipelineError` for a pipeline without a source, `DataError` for data that does not fit, and
         `UnknownNameError` for a split, column or fact that is not there. Errors of user functions keep their type.
         """
-        if not isinstance(p, Pipeline):
-            msg = f"open takes a Pipeline, made by fdm.pipeline(...), not a {type(p).__name__}"
-            raise PipelineError(msg)
+        _check_pipeline(p)
         means = self._means()
         sources = prepare_sources(p, means)
         splits = resolve_splits(list(p.of_kind(Split, Fold, Alias)), sources)
@@ -63,7 +86,13 @@ class Executor:
         return Means(self._folder, self.pool, Patience(self.wait, waiting(shown=shown)), shown, self.context)
 
     def _folder(self) -> Path:
-        return default_store(os.environ) if self.store is None else self.store
+        return _absolute(default_store(os.environ)) if self.store is None else self.store
+
+
+def _check_pipeline(p: object) -> None:
+    if not isinstance(p, Pipeline):
+        msg = f"an executor takes a Pipeline, made by fdm.pipeline(...), not a {type(p).__name__}"
+        raise PipelineError(msg)
 
 
 def open(p: Pipeline, /, **options: Any) -> Data:  # noqa: A001 - fdm.open reads as what it does
@@ -80,5 +109,5 @@ def open(p: Pipeline, /, **options: Any) -> Data:  # noqa: A001 - fdm.open reads
     for name in options:
         if name not in known:
             msg = f"open has no option {name!r}{did_you_mean(name, known)}; the options are {listed(known)}"
-            raise UnknownNameError(msg)
+            raise ParameterError(msg)
     return Executor(**options).open(p)

@@ -92,10 +92,13 @@ class Function(Value):
         )
 
     def bound(self) -> Callable[..., Any]:
-        """The bare callable with its parameters filled in; without parameters it is the user's own."""
+        """The bare callable with its parameters filled in; without parameters it is the user's own.
+
+        Parameters that could be changed in place are copies, so whoever does it changes no pipeline.
+        """
         if not self.params:
             return self.call
-        call, params = self.call, dict(self.params)
+        call, params = self.call, {name: map_leaves(_copied, value, _is_value) for name, value in self.params}
         return lambda *args: call(*args, **params)
 
     def can_call(self, *given: str) -> bool:
@@ -136,6 +139,8 @@ def function(call: Callable[..., Any], params: Mapping[str, Any], stage: str) ->
     """
     _check_importable(call, stage)
     _check_names(call, params, stage)
+    for value in params.values():
+        map_leaves(lambda leaf: _check_importable(leaf, stage) if is_named(leaf) else None, value, _is_opaque)
     frozen = tuple(sorted((name, map_leaves(_copied, value, _is_value)) for name, value in params.items()))
     for name, value in frozen:
         try:
@@ -225,6 +230,10 @@ def _is_fact(value: object) -> bool:
     return isinstance(value, Fact)
 
 
+def _is_opaque(value: object) -> bool:
+    return _is_value(value) or is_named(value)
+
+
 def _is_value(value: object) -> bool:
     return isinstance(value, torch.nn.Module) or is_frozen_instance(value)
 
@@ -245,5 +254,5 @@ def shown(value: Any) -> str:
         case torch.Tensor() if value.numel() > 8:
             return f"<tensor {'x'.join(map(str, value.shape))}>"
         case _:
-            text = repr(value)
+            text = " ".join(repr(value).split())
             return text if len(text) <= 60 else text[:57] + "..."

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ._assemble import Assembly, Numbered, applied, batch_maker
 from ._context import RankContext
-from ._errors import DataError
+from ._errors import DataError, noted
 from ._order import Order
 from ._plan import ids_of_steps
 from ._snapshot import Snapshot
@@ -118,11 +118,13 @@ def device_maker(on_device: OnDevice, assembly: Assembly) -> Callable[[Any, Tens
     """A function from a batch on the host and its ids to the batch on the device; None where nothing is to be done."""
     if on_device.transfer is None:
         return None
-    skip, device = on_device.transfer[1].skip, on_device.device
+    number, transfer = on_device.transfer
+    skip, device = transfer.skip, on_device.device
     apply = applied(on_device.functions, assembly.place)
 
     def make(batch: Any, ids: Tensor) -> Any:
-        moved = move(batch, device, skip)
+        with noted(f"in stage {number}, transfer to {device}"):
+            moved = move(batch, device, skip)
         return moved if apply is None else apply(moved, ids)
 
     return make

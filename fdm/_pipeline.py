@@ -5,12 +5,15 @@ from math import isfinite
 from typing import Any
 
 import attrs
+import numpy as np
+from torch import Tensor
 
-from ._canonical import Value, digest
+from ._canonical import Value, canonical, digest, qualified_name
 from ._construct import checked_seed
 from ._digest import KEPT, code_of_stage, stage_digest
 from ._errors import PipelineError, did_you_mean, listed
 from ._function import Fact, Function, shown
+from ._nested import field_names
 from ._stage import (
     Alias,
     Batch,
@@ -88,7 +91,9 @@ def pipeline(*stages: "Stage | Pipeline", seed: int | None = None) -> Pipeline:
         elif isinstance(stage, Stage):
             flat.append(stage)
         else:
-            msg = f"pipeline takes stages such as fdm.batch(32), and pipelines, not {stage!r:.60}"
+            remedy = "; leave out the brackets" if isinstance(stage, list | tuple) else ""
+            remedy = "; wrap it in a stage: fdm.load(fn), fdm.transform(fn)" if callable(stage) else remedy
+            msg = f"pipeline takes stages such as fdm.batch(32), and pipelines, not {stage!r:.60}{remedy}"
             raise PipelineError(msg)
     _check_order(flat)
     _check_once(flat)
@@ -321,6 +326,9 @@ def _text(name: str, value: Any) -> str:
 def _described(stage: Stage) -> dict[str, Any]:
     fields = {field.name: getattr(stage, field.name) for field in attrs.fields(type(stage))}
     plain = {name: _plain(value) for name, value in fields.items() if value is not None and value != ()}
+    for name in ("into", "names"):  # pairs, which are mappings by what they mean
+        if isinstance(fields.get(name), tuple):
+            plain[name] = dict(fields[name])
     return {"stage": stage.kind, **plain.pop("function", {}), **plain}
 
 
@@ -333,17 +341,18 @@ def _plain(value: Any) -> Any:
             return value if isfinite(value) else repr(value)
         case Function():
             params = {name: _plain(param) for name, param in value.params}
-            return {"function": repr(attrs.evolve(value, params=())).removesuffix("()")} | (
-                {"params": params} if params else {}
-            )
+            name = repr(attrs.evolve(value, params=())).removesuffix("()")
+            return {"function": name} | ({"params": params} if params else {})
         case Fact():
             return {"fact": value.name}
-        case tuple() if value and all(
-            isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str) for pair in value
-        ):
-            return {name: _plain(item) for name, item in value}
+        case Tensor() | np.ndarray() if value.ndim:
+            return {"shape": list(value.shape), "dtype": str(value.dtype), "sha256": digest(canonical(value))}
+        case _ if (names := field_names(value)) is not None:
+            return {"type": qualified_name(type(value))} | {name: _plain(getattr(value, name)) for name in names}
+        case Mapping() if not all(isinstance(key, str) for key in value):
+            return [[_plain(key), _plain(item)] for key, item in value.items()]
         case Mapping():
-            return {str(key): _plain(item) for key, item in value.items()}
+            return {key: _plain(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
             return [_plain(item) for item in value]
         case _:

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 from filelock import FileLock, Timeout
+from torch import Tensor
 
 from ._canonical import digest, qualified_name
 from ._context import RankContext
 from ._digest import address, measure_address, stage_digest
 from ._disk import open_tables, save_tables
-from ._download import download
+from ._download import download, download_into
 from ._errors import DataError, PipelineError, listed, noted
 from ._facts import open_facts, plain_fact, save_facts
 from ._function import Function
@@ -52,6 +54,13 @@ def prepare_sources(p: Pipeline, means: Means) -> Mapping[str, Any]:
         raise PipelineError(msg)
     made = _result(p, len(stages) - 1, means)
     return made if isinstance(made, Mapping) else {"all": made}
+
+
+def prepare_kept(p: Pipeline, means: Means) -> None:
+    """Make what fetch and clean keep, where it is not there yet, and nothing else."""
+    last = max((number for number, _ in p.of_kind(Fetch, Clean)), default=None)
+    if last is not None:
+        _result(p, last, means)
 
 
 def prepare_facts(
@@ -118,11 +127,11 @@ def _fetch(function: Function, number: int, staging: Staging, means: Means) -> N
     into = staging.into / _FILES
     into.mkdir()
     if function.call is download:
-        # fdm's own fetch function can go on with what an earlier attempt left of a file, and shows how far it is.
-        function = attrs.evolve(
-            function, params=(*function.params, ("partial", staging.kept), ("progress", means.shown))
-        )
-    _called(function, number, "fetch", (into,))
+        # fdm's own fetch function goes on with what an earlier attempt left of a file, and shows how far it is.
+        with noted(_where(function, number, "fetch")):
+            download_into(into, **dict(function.params), kept=staging.kept, progress=means.shown)
+    else:
+        _called(function, number, "fetch", (into,))
     if not any(path.is_file() for path in into.rglob("*")):
         msg = f"{function.name} wrote nothing below the folder it was given; stage {number}, fetch, needs files there"
         raise DataError(msg)
@@ -133,11 +142,9 @@ def _clean(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Stagin
     with noted(_where(stage.function, number, stage.kind)):
         # One table without a name is kept as such, so that the next clean gets what this one returned.
         tables = tables_of(made, stage.function.name)
-        for name, table in tables.items():
-            if len(table) == 0:
-                which = f" for {name!r}" if name else ""
-                msg = f"{stage.function.name} returned an empty table{which}: it has columns but no rows"
-                raise DataError(msg)
+        if not any(map(len, tables.values())):
+            msg = f"{stage.function.name} returned an empty table: it has columns but no rows"
+            raise DataError(msg)
         save_tables({name: [table] for name, table in tables.items()}, staging.into)
 
 
@@ -171,6 +178,12 @@ def _measurer(function: Function, number: int, view: Any) -> Callable[[Staging],
 def _checked_sources(function: Function, made: Any) -> Any:
     if isinstance(made, Mapping) and not made:
         msg = f"{function.name} returned an empty mapping; it returns a source, or a mapping from names to sources"
+        raise DataError(msg)
+    if isinstance(made, Mapping) and all(isinstance(value, Tensor | np.ndarray) for value in made.values()):
+        msg = f"{function.name} returned a mapping of columns, not of sources; make it a table: fdm.Table({{...}})"
+        raise DataError(msg)
+    if made is None:
+        msg = f"{function.name} returned None in place of a source or a mapping of sources; end it with a return"
         raise DataError(msg)
     for name, source in made.items() if isinstance(made, Mapping) else [("all", made)]:
         if not isinstance(name, str) or not name:

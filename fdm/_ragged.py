@@ -62,7 +62,7 @@ class Ragged:
             found = sorted({f"{row.dtype} {tuple(row.shape)}" for row in tensors})
             msg = f"the rows of a Ragged differ in more than their length: {', '.join(found[:3])}"
             raise DataError(msg)
-        values = torch.cat(tensors) if tensors else torch.empty(0, dtype=torch.uint8)
+        values = torch.cat(tensors) if tensors else torch.empty(0, dtype=torch.uint8, device="cpu")
         return cls(values, _offsets([len(row) for row in tensors]), kind)
 
     @property
@@ -72,6 +72,9 @@ class Ragged:
 
     def padded(self, fill: float = 0) -> Tensor:
         """The rows as one tensor (rows, longest, ...), filled up with `fill` at their ends."""
+        if torch.tensor(fill, device="cpu").to(self.values.dtype).item() != fill and fill == fill:  # noqa: PLR0124 - nan
+            msg = f"padded: {fill!r} is no value of dtype {self.values.dtype}"
+            raise DataError(msg)
         shape = (len(self), int(self.lengths.max()) if len(self) else 0, *self.values.shape[1:])
         out = self.values.new_full(shape, fill)
         out[self.mask()] = self.values
@@ -157,7 +160,11 @@ def _kind(rows: Sequence[object]) -> Kind:
 def _encoded(row: Any) -> Tensor:
     if isinstance(row, str | bytes):
         raw = row.encode() if isinstance(row, str) else row
-        return torch.frombuffer(bytearray(raw), dtype=torch.uint8) if raw else torch.empty(0, dtype=torch.uint8)
+        return (
+            torch.frombuffer(bytearray(raw), dtype=torch.uint8)
+            if raw
+            else torch.empty(0, dtype=torch.uint8, device="cpu")
+        )
     return tensor_of(row, "a row of a Ragged") if isinstance(row, np.ndarray) else torch.as_tensor(row)
 
 

@@ -145,7 +145,18 @@ def _assigned(stage: Split | Fold, view: View, sizes: Sequence[int], shuffled: I
 
 
 def _column(by: str | Function, view: View) -> Any:
-    return column_of(view, by) if isinstance(by, str) else by.bound()(given(view))
+    if isinstance(by, str):
+        return column_of(view, by)
+    column = _called(by, view)
+    if column is None:
+        msg = f"{by.name} returned None; it returns one number or string for each example: end it with a return"
+        raise DataError(msg)
+    return column
+
+
+def _called(function: Function, view: View) -> Any:
+    with noted(f"in {function!r}, defined at {function.location}"):
+        return function.bound()(given(view))
 
 
 def weights_of(by: str | Function, source: Any) -> NDArray[np.float64]:
@@ -153,7 +164,7 @@ def weights_of(by: str | Function, source: Any) -> NDArray[np.float64]:
 
     Raises `DataError` for a weight that is negative or no number, and if all are zero.
     """
-    column = column_of(source, by) if isinstance(by, str) else by.bound()(source)
+    column = _column(by, View(source, Natural(len(source))))
     plain = plain_column(column, len(source), "sample weights")
     if plain.dtype.kind not in "biuf":
         msg = f"sample: weights are numbers, not of dtype {plain.dtype}"
@@ -204,7 +215,7 @@ def _of_length(keys: NDArray[Any], n: int) -> NDArray[Any]:
 
 
 def _user_parts(function: Function, view: View) -> dict[str, Order]:
-    made = function.bound()(given(view))
+    made = _called(function, view)
     if not isinstance(made, Mapping) or not made or not all(isinstance(name, str) and name for name in made):
         msg = f"{function.name} returns a mapping from split names to indices, not {made!r:.60}"
         raise DataError(msg)

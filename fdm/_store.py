@@ -211,7 +211,7 @@ def explained(store: Path) -> Iterator[None]:
     """Turn what the file system refuses into an error that says what to do."""
     try:
         yield
-    except (FileNotFoundError, StoreError, DownloadError):
+    except (StoreError, DownloadError):
         raise
     except OSError as error:
         remedy = "free some space" if error.errno in FULL else "give another folder: store=... or $FDM_STORE"

@@ -86,7 +86,7 @@ class Table:
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """A list of examples, by one gather per column (torch's protocol for whole-batch fetches)."""
-        return unbatched(self.gather(torch.as_tensor(indices, dtype=torch.int64)))
+        return unbatched(self.gather(torch.from_numpy(np.asarray(indices, dtype=np.int64))))
 
     def batches(self, size: int = 1024) -> Iterator[dict[str, Any]]:
         """All rows in order, `size` at a time: for work on tables that are larger than memory."""
@@ -142,6 +142,9 @@ def tables_of(made: object, function: str) -> dict[str, Table]:
         if not wrong:
             return dict(tables)
         msg = f"{function}: the name of a source is a string, not {wrong[0]!r}"
+        raise DataError(msg)
+    if made is None:
+        msg = f"{function} returned None in place of a Table or a mapping of Tables; end it with a return"
         raise DataError(msg)
     found = f"a {type(made).__name__}"
     if isinstance(made, Mapping):

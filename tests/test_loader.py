@@ -239,7 +239,7 @@ def test_unknown_names_are_refused_with_those_that_are_there():
         opened(rows(), fdm.split({"train": 0.5, "val": None}, stratify="lable"))
     with pytest.raises(fdm.UnknownNameError, match="no column 'wieght'"):
         opened(rows(), fdm.sample("wieght"), fdm.batch(2)).loader("all")
-    with pytest.raises(fdm.UnknownNameError, match=r"no option 'worker'"):
+    with pytest.raises(fdm.ParameterError, match=r"no option 'worker'"):
         fdm.open(fdm.pipeline(rows()), worker=3)
 
 
@@ -299,3 +299,138 @@ def test_closed_data_says_so():
     for use in (lambda: data.loader("all"), lambda: loader[0], lambda: next(iter(loader)), lambda: dataset[0]):
         with pytest.raises(fdm.DataError, match="the data is closed"):
             use()
+
+
+RUNS = []
+SEEN = {}
+
+
+def counted():
+    RUNS.append(1)
+    SEEN["last"] = len(RUNS)
+    return example_table(4)
+
+
+def counted_tally(source):
+    RUNS.append(2)
+    return {"mean": source["row"].float().mean()}
+
+
+def plus(batch, *, offset):
+    offset += 1
+    return {**batch, "row": batch["row"] + offset}
+
+
+def greedy_weights(source):
+    source["weight"].mul_(0)
+    return source["row"] + 1.0
+
+
+def broken(source):
+    raise ZeroDivisionError
+
+
+def nothing(source):
+    return None
+
+
+def forgotten(examples):
+    return None
+
+
+def test_counters_and_caches_that_a_function_fills_are_no_constants(tmp_path):
+    RUNS.clear()
+    p = fdm.pipeline(fdm.clean(counted), fdm.measure(counted_tally).on("all"), fdm.batch(2))
+    before = fdm.fingerprint(p)
+    for _ in range(3):
+        fdm.open(p, store=tmp_path).close()
+    assert [1, 2] == RUNS
+    assert before == fdm.fingerprint(p)
+
+
+def test_parameters_and_facts_that_are_changed_in_place_change_no_pipeline(tmp_path):
+    p = fdm.pipeline(rows(), fdm.batch(4), fdm.transform(plus, offset=torch.tensor(1)))
+    before = fdm.fingerprint(p)
+    data = fdm.open(p)
+    assert [2, 3, 4, 5] == data.loader("all")[0]["row"].tolist() == data.loader("all")[0]["row"].tolist()
+    assert before == fdm.fingerprint(p)
+    measured = fdm.open(fdm.pipeline(rows(), fdm.measure(counted_tally).on("all")), store=tmp_path)
+    measured.facts["mean"].add_(100)
+    assert 4.5 == measured.facts["mean"]
+
+
+def test_a_weights_function_that_works_in_place_leaves_the_source_as_it_was():
+    data = opened(rows(), fdm.sample(greedy_weights), fdm.batch(4))
+    data.loader("all")[0]
+    assert (data._sources["all"]["weight"] > 0).all()
+
+
+@pytest.mark.parametrize(
+    "stage", [fdm.split(broken), fdm.split({"a": None}, stratify=broken), fdm.split({"a": None}, key=broken)]
+)
+def test_errors_in_functions_of_a_split_say_where_the_function_is(stage):
+    with pytest.raises(ZeroDivisionError) as caught:
+        opened(rows(), stage)
+    assert "in test_loader.broken(), defined at " in caught.value.__notes__[0]
+    assert "in stage 1, split" in caught.value.__notes__[1]
+
+
+def test_functions_that_forget_to_return_are_told_so():
+    for stage in (fdm.split({"a": None}, stratify=nothing), fdm.split({"a": None}, groups=nothing)):
+        with pytest.raises(fdm.DataError, match=r"nothing returned None.*end it with a return"):
+            opened(rows(), stage)
+    with pytest.raises(fdm.DataError, match="collate function returned None; end it with a return"):
+        opened(rows(), fdm.batch(2, collate=forgotten)).loader("all")[0]
+
+
+def test_an_error_at_the_transfer_names_its_stage():
+    with pytest.raises(fdm.ContextError, match="device is one that torch knows"):
+        fdm.RankContext(device="gpu")
+    with pytest.raises(fdm.DataError, match=r"skip names 'lable' \(did you mean 'label'\?\)") as caught:
+        opened(rows(), fdm.batch(2), fdm.transfer(skip=("lable",))).loader("all")[0]
+    assert ["in stage 2, transfer to cpu"] == caught.value.__notes__
+
+
+def test_a_default_device_changes_nothing():
+    p = fdm.pipeline(rows(), fdm.shuffle(), fdm.transform(doubled), fdm.batch(4))
+    data = fdm.open(p)
+    expected = [batch["row"].tolist() for batch in data.loader("all")]
+    torch.set_default_device("meta")
+    try:
+        assert expected == [batch["row"].tolist() for batch in data.loader("all")]
+        assert 0 <= data.dataset("all")[0]["row"] < 10
+        assert [3, 4] == data._sources["all"][3:5]["row"].tolist()
+    finally:
+        torch.set_default_device(None)
+
+
+def test_prepare_runs_what_is_kept_and_nothing_else(tmp_path):
+    p = fdm.pipeline(fdm.load(broken, source=None), fdm.split(broken), fdm.batch(2))
+    fdm.Executor(store=tmp_path).prepare(p)
+    RUNS.clear()
+    fdm.Executor(store=tmp_path).prepare(fdm.pipeline(fdm.clean(counted), fdm.split(broken), fdm.batch(2)))
+    assert [1] == RUNS
+
+
+def test_options_that_cannot_be_are_refused_where_they_are_given():
+    for options in ({"pool": 3}, {"wait": "3"}, {"wait": -1}, {"progress": "yes"}, {"context": "cpu"}):
+        with pytest.raises((fdm.PipelineError, TypeError, ValueError)):
+            fdm.Executor(**options)
+    assert fdm.Executor(store="x").store.is_absolute()
+    assert "~" not in str(fdm.Executor(store="~/x").store)
+
+
+def test_opened_data_says_for_whom_and_cannot_be_redirected():
+    data = opened(rows(), fdm.batch(2))
+    assert fdm.RankContext().rank == data.context.rank
+    with pytest.raises(AttributeError):
+        data.context = fdm.RankContext(rank=1, world_size=2)
+    with pytest.raises(AttributeError):
+        data.pipeline = None
+
+
+def test_functions_among_the_parameters_have_importable_names():
+    assert fdm.transform(failing, at=failing) != fdm.transform(failing, at=doubled)
+    for value in (lambda item: item, [lambda item: item], {"a": [].append}):
+        with pytest.raises(fdm.PipelineError):
+            fdm.transform(failing, at=value)

@@ -304,7 +304,7 @@ RETURNED = {
     "an empty name": {"": rows()},
     "a number as name": {3: rows()},
     "an empty table": fdm.Table({"x": torch.zeros(0)}),
-    "a dict with an empty table": {"a": rows(), "b": fdm.Table({"x": torch.zeros(0)})},
+    "a dict with empty tables only": {"a": fdm.Table({"x": torch.zeros(0)})},
     "an iterator": iter([1]),
     "no length": NoLength(),
     "a number": 3,
