@@ -17,12 +17,12 @@ from ._prepare import Means, prepare_facts, prepare_kept, prepare_sources
 from ._progress import is_shown, waiting
 from ._splits import resolve_splits
 from ._stage import Alias, Fold, Measure, Split
-from ._store import Patience, default_store
+from ._store import Patience, store_folder
 
 
-def _absolute(folder: str | Path) -> Path:
-    """A folder that stays the same when the working directory changes."""
-    return Path(folder).expanduser().absolute()
+def _given_store(store: str | Path | None) -> Path | None:
+    # A folder that is given stays the same when the working directory changes; the default is asked for when used.
+    return None if store is None else store_folder(store, {})
 
 
 def _checked_wait(_: object, __: object, wait: Any) -> None:
@@ -51,7 +51,7 @@ class Executor:
     """
 
     context: RankContext = attrs.field(factory=RankContext.detect, validator=attrs.validators.instance_of(RankContext))
-    store: Path | None = attrs.field(default=None, converter=attrs.converters.optional(_absolute))
+    store: Path | None = attrs.field(default=None, converter=_given_store)
     pool: PoolOption = attrs.field(default=None, validator=_checked_pool)
     progress: bool | None = attrs.field(default=None, validator=attrs.validators.in_((None, True, False)))
     wait: float | None = attrs.field(default=None, validator=_checked_wait)
@@ -86,7 +86,7 @@ class Executor:
         return Means(self._folder, self.pool, Patience(self.wait, waiting(shown=shown)), shown, self.context)
 
     def _folder(self) -> Path:
-        return _absolute(default_store(os.environ)) if self.store is None else self.store
+        return store_folder(self.store, os.environ)
 
 
 def _check_pipeline(p: object) -> None:

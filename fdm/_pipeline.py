@@ -1,36 +1,18 @@
 """Pipelines: frozen sequences of stages in the order of the grammar, and the functions that edit them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
-import numpy as np
-from torch import Tensor
 
-from ._canonical import Value, canonical, digest, qualified_name
+from ._canonical import Value, digest
 from ._construct import checked_seed
-from ._digest import KEPT, code_of_stage, stage_digest
+from ._describe import described, summary
+from ._digest import stage_digest
 from ._errors import PipelineError, did_you_mean, listed
-from ._function import Fact, Function, shown
-from ._nested import field_names
-from ._stage import (
-    Alias,
-    Batch,
-    Clean,
-    Fetch,
-    Fold,
-    Load,
-    Measure,
-    Sample,
-    Shuffle,
-    Split,
-    Stage,
-    Take,
-    Transfer,
-    Transform,
-    functions,
-)
+from ._function import Function
+from ._grammar import check_grammar
+from ._stage import Stage
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -95,9 +77,7 @@ def pipeline(*stages: "Stage | Pipeline", seed: int | None = None) -> Pipeline:
             remedy = "; wrap it in a stage: fdm.load(fn), fdm.transform(fn)" if callable(stage) else remedy
             msg = f"pipeline takes stages such as fdm.batch(32), and pipelines, not {stage!r:.60}{remedy}"
             raise PipelineError(msg)
-    _check_order(flat)
-    _check_once(flat)
-    _check_functions(flat)
+    check_grammar(flat)
     spliced = [stage.seed for stage in stages if isinstance(stage, Pipeline)]
     return Pipeline(tuple(flat), checked_seed("pipeline", seed) if seed is not None else (spliced or [0])[0])
 
@@ -151,7 +131,7 @@ def describe(p: Pipeline, /) -> dict[str, Any]:
     >>> fdm.describe(fdm.pipeline(fdm.shuffle(seed=1), fdm.batch(32)))
     {'seed': 0, 'stages': [{'stage': 'shuffle', 'seed': 1}, {'stage': 'batch', 'size': 32, 'drop_last': False}]}
     """
-    return {"seed": p.seed, "stages": [_described(stage) for stage in p.stages]}
+    return {"seed": p.seed, "stages": [described(stage) for stage in p.stages]}
 
 
 def fingerprint(p: Pipeline, /) -> str:
@@ -164,105 +144,6 @@ def fingerprint(p: Pipeline, /) -> str:
     Raises `PipelineError` for code that has no source or no value, with the remedy.
     """
     return digest({"seed": p.seed, "stages": [stage_digest(stage) for stage in p.stages]})
-
-
-def summary(stage: Stage) -> tuple[str, str]:
-    """What a line of `str(p)` says of a stage: its parameters, and the splits it is limited to."""
-    on = getattr(stage, "splits", ())
-    parts = [
-        _text(field.name, getattr(stage, field.name)) for field in attrs.fields(type(stage)) if field.name != "splits"
-    ]
-    return ", ".join(part for part in parts if part), f"on {', '.join(on)}" if on else ""
-
-
-_PHASES: tuple[tuple[type, ...], ...] = (
-    (Fetch,),
-    (Clean,),
-    (Load,),
-    (Split, Fold, Alias),
-    (Measure,),
-    (Shuffle, Sample, Take),
-    (Transform,),
-    (Batch,),
-    (Transform,),
-    (Transfer,),
-    (Transform,),
-)
-_ORDER = ", ".join(" or ".join(cls.__name__.lower() for cls in phase) for phase in _PHASES)
-
-
-def _check_order(stages: Sequence[Stage]) -> None:
-    phase = 0
-    for number, stage in enumerate(stages):
-        later = [i for i in range(phase, len(_PHASES)) if isinstance(stage, _PHASES[i])]
-        if not later:
-            before = f"stage {number - 1} ({stages[number - 1].kind})"
-            msg = f"stage {number} ({stage.kind}) comes after {before}, but the order of stages is {_ORDER}"
-            raise PipelineError(msg)
-        phase = later[0]
-
-
-def _check_once(stages: Sequence[Stage]) -> None:
-    for single in (Fetch, Load, Transfer):
-        numbers = [number for number, stage in enumerate(stages) if isinstance(stage, single)]
-        if len(numbers) > 1:
-            msg = f"a pipeline has one {single.kind} at most, not one each at stages {numbers}"
-            raise PipelineError(msg)
-    named: dict[str, int] = {}
-    for number, stage in enumerate(stages):
-        if isinstance(stage, Batch):
-            for split in stage.splits or ("",):
-                if split in named:
-                    which = f"for {split!r}" if split else "without .on"
-                    msg = f"stages {named[split]} and {number} are both a batch {which}; there can be one"
-                    raise PipelineError(msg)
-                named[split] = number
-        if isinstance(stage, Measure) and len(stage.splits) != 1:
-            msg = f'stage {number} (measure {stage.function.name}) needs one split to learn from: .on("train")'
-            raise PipelineError(msg)
-
-
-def _check_functions(stages: Sequence[Stage]) -> None:
-    measured = any(isinstance(stage, Measure) for stage in stages)
-    for number, stage in enumerate(stages):
-        try:
-            _check_calls(stage, first=number == 0)
-            _check_facts(stage)
-            if isinstance(stage, KEPT) or (measured and isinstance(stage, Load)):
-                code_of_stage(stage)  # refuses what a fingerprint could not cover
-        except PipelineError as error:
-            error.add_note(f"in stage {number}, {stage.kind}")
-            raise
-
-
-def _check_facts(stage: Stage) -> None:
-    early = isinstance(stage, Fetch | Clean | Load)
-    facts = [name for function in functions(stage) for name in function.facts] if early else []
-    if facts:
-        msg = f"{stage.kind} cannot take the fact {facts[0]!r}, since facts are measured later; give it a value"
-        raise PipelineError(msg)
-
-
-def _check_calls(stage: Stage, *, first: bool) -> None:
-    match stage:
-        case Fetch(function):
-            function.check_call("into")
-        case Clean(function, parts=Function() as parts):
-            given = () if first and parts.can_call() else ("upstream",)
-            parts.check_call(*given)
-            function.check_call(*given, "part")
-        case Clean(function) | Load(function):
-            if not (first and function.can_call()):
-                function.check_call("upstream")
-        case Measure(function):
-            function.check_call("source")
-        case Transform(function):
-            function.check_call("item")
-        case Batch(collate=Function() as collate):
-            collate.check_call("examples")
-        case Split() | Fold() | Sample():
-            for function in functions(stage):
-                function.check_call("source")
 
 
 def _place(stages: Sequence[Stage], new: Stage) -> int:
@@ -299,61 +180,3 @@ def _function_of(stage: Stage) -> str | None:
 def _names(stage: Stage) -> set[str]:
     function = _function_of(stage)
     return {stage.kind, function} if function else {stage.kind}
-
-
-def _text(name: str, value: Any) -> str:
-    match name, value:
-        case "function", Function():
-            return repr(value)
-        case "into", tuple():
-            return ", ".join(f"{split}={'rest' if size is None else size}" for split, size in value)
-        case "names", tuple():
-            return ", ".join(f"{new}={old}" for new, old in value)
-        case "size" | "amount" | "into", Function() | int() | float():
-            return str(value)
-        case _, None | False | ():
-            return ""
-        case "shuffle", True:
-            return ""
-        case "parts", Function():
-            return f"each {value!r}"
-        case "pinned", _:
-            return f"version={value}"
-        case _:
-            return f"{name}={value}"
-
-
-def _described(stage: Stage) -> dict[str, Any]:
-    fields = {field.name: getattr(stage, field.name) for field in attrs.fields(type(stage))}
-    plain = {name: _plain(value) for name, value in fields.items() if value is not None and value != ()}
-    for name in ("into", "names"):  # pairs, which are mappings by what they mean
-        if isinstance(fields.get(name), tuple):
-            plain[name] = dict(fields[name])
-    return {"stage": stage.kind, **plain.pop("function", {}), **plain}
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it; what JSON has no form for as the text that shows it."""
-    match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            return value if isfinite(value) else repr(value)
-        case Function():
-            params = {name: _plain(param) for name, param in value.params}
-            name = repr(attrs.evolve(value, params=())).removesuffix("()")
-            return {"function": name} | ({"params": params} if params else {})
-        case Fact():
-            return {"fact": value.name}
-        case Tensor() | np.ndarray() if value.ndim:
-            return {"shape": list(value.shape), "dtype": str(value.dtype), "sha256": digest(canonical(value))}
-        case _ if (names := field_names(value)) is not None:
-            return {"type": qualified_name(type(value))} | {name: _plain(getattr(value, name)) for name in names}
-        case Mapping() if not all(isinstance(key, str) for key in value):
-            return [[_plain(key), _plain(item)] for key, item in value.items()]
-        case Mapping():
-            return {key: _plain(item) for key, item in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [_plain(item) for item in value]
-        case _:
-            return shown(value)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._canonical import digest
+from ._describe import summary
 from ._digest import stage_digest
 from ._errors import DataError, UnknownNameError, did_you_mean, listed
 from ._order import Drawn, Order, Shuffled, take
 from ._permutation import derive
-from ._pipeline import Pipeline, summary
+from ._pipeline import Pipeline
 from ._rounding import as_written
 from ._splits import Examples
 from ._stage import Batch, Clean, Fetch, Limited, Load, Sample, Shuffle, Stage, Take
@@ -46,7 +47,7 @@ def applying(stages: Sequence[tuple[int, StageT]], names: Sequence[str]) -> list
 def batch_of(p: Pipeline, names: Sequence[str]) -> tuple[int, Batch] | None:
     """The batch stage of a split, with its number: the one that names it, else the one that names none."""
     found = applying(list(p.of_kind(Batch)), names)
-    return max(found, key=lambda pair: len(pair[1].splits), default=None)
+    return max(found, key=lambda pair: bool(pair[1].splits), default=None)
 
 
 def check_names(p: Pipeline, splits: Mapping[str, Examples]) -> None:

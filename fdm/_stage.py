@@ -43,8 +43,8 @@ class Limited(Value):
         return _changed(self, splits=splits)
 
 
-class Kept(Value):
-    """Internal base of the stages whose functions' source is part of their fingerprint, unless `.version` pins it."""
+class Versioned(Value):
+    """Internal base of the stages whose functions decide what is read; `.version` pins their code by hand."""
 
     __slots__ = ()
     kind: ClassVar[str]
@@ -59,14 +59,14 @@ class Kept(Value):
 
 
 @attrs.frozen(eq=False)
-class Fetch(Kept):
+class Fetch(Versioned):
     kind: ClassVar[str] = "fetch"
     function: Function
     pinned: str | None = None
 
 
 @attrs.frozen(eq=False)
-class Clean(Kept):
+class Clean(Versioned):
     kind: ClassVar[str] = "clean"
     function: Function
     pinned: str | None = None
@@ -82,14 +82,14 @@ class Clean(Kept):
 
 
 @attrs.frozen(eq=False)
-class Load(Kept):
+class Load(Versioned):
     kind: ClassVar[str] = "load"
     function: Function
     pinned: str | None = None
 
 
 @attrs.frozen(eq=False)
-class Split(Kept):
+class Split(Versioned):
     kind: ClassVar[str] = "split"
     into: Sizes | Function
     of: str | None
@@ -102,7 +102,7 @@ class Split(Kept):
 
 
 @attrs.frozen(eq=False)
-class Fold(Kept):
+class Fold(Versioned):
     kind: ClassVar[str] = "fold"
     k: int
     index: int
@@ -120,7 +120,7 @@ class Alias(Value):
 
 
 @attrs.frozen(eq=False)
-class Measure(Kept, Limited):
+class Measure(Versioned, Limited):
     kind: ClassVar[str] = "measure"
     function: Function
     pinned: str | None = None

@@ -41,9 +41,10 @@ class Patience:
     tell: Tell = lambda _: None
 
 
-def default_store(environ: Mapping[str, str]) -> Path:
-    """The folder that `$FDM_STORE` names, else the user's cache folder."""
-    return Path(environ["FDM_STORE"]) if environ.get("FDM_STORE") else platformdirs.user_cache_path("fdm")
+def store_folder(store: str | Path | None, environ: Mapping[str, str]) -> Path:
+    """The folder of a store: as given, else as `$FDM_STORE` says, else in the user's cache folder; always absolute."""
+    chosen = store or environ.get("FDM_STORE") or platformdirs.user_cache_path("fdm")
+    return Path(chosen).expanduser().absolute()
 
 
 def artifact_folder(store: Path, label: str, address: str) -> Path:

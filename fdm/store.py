@@ -15,7 +15,7 @@ from ._digest import address, stage_digest
 from ._errors import StoreError
 from ._pipeline import Pipeline
 from ._stage import Clean, Fetch, Measure
-from ._store import MANIFEST, default_store, digest_of, is_published, manifest, remove, sweep
+from ._store import MANIFEST, digest_of, is_published, manifest, remove, store_folder, sweep
 
 
 @attrs.frozen
@@ -151,4 +151,4 @@ def _tidy(store: Path, unused_for: timedelta | None) -> None:
 
 
 def _folder(store: str | Path | None) -> Path:
-    return default_store(os.environ) if store is None else Path(store)
+    return store_folder(store, os.environ)

@@ -17,7 +17,19 @@ FLOORS = (
     # words
     ("_errors", "_permutation", "_steps", "_rounding", "_nested", "_arrays", "_ragged", "_table"),
     # values
-    ("_canonical", "_function", "_code", "_stage", "_construct", "_digest", "_pipeline", "_context", "_snapshot"),
+    (
+        "_canonical",
+        "_function",
+        "_code",
+        "_stage",
+        "_construct",
+        "_digest",
+        "_describe",
+        "_grammar",
+        "_pipeline",
+        "_context",
+        "_snapshot",
+    ),
     # plans
     ("_order", "_source", "_sizes", "_splits", "_plan"),
     # running
