@@ -2,6 +2,7 @@
 
 import pickle
 import traceback
+import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
@@ -99,8 +100,11 @@ def joined(parts: Sequence[Part], into: Path) -> None:
     save_tables(tables, into)
 
 
-def clean_part(part: Part) -> Exception | None:
-    """Make one part, in whatever process this runs; the user's error is returned, since raised ones mean a lost part."""
+def clean_part(part: Part, _attempt: str) -> Exception | None:
+    """Make one part, in whatever process this runs; the user's error is returned, since raised ones mean a lost part.
+
+    Attempts have different names, since some engines answer equal calls with what they know, such as an earlier loss.
+    """
     if part.is_done:
         return None
     try:
@@ -125,7 +129,7 @@ def _run(
         while waiting and len(running) < window and not lost and not failures:
             part = waiting.popleft()
             try:
-                running[pool.executor.submit(clean_part, part)] = part
+                running[pool.executor.submit(clean_part, part, uuid.uuid4().hex)] = part
             except BrokenExecutor:
                 lost.append(part)
         for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -136,6 +140,8 @@ def _run(
                 pool.broken_by(error)
             elif (result := future.result()) is not None:
                 failures[part.name] = result
+                for other in [other for other in running if other.cancel()]:
+                    del running[other]  # it has not begun, and will not
             else:
                 finished += 1
                 tell(finished)

@@ -20,6 +20,8 @@ class RayExecutor(Executor):
 
     def __init__(self, **options: Any) -> None:
         self._options = {"max_retries": 0, **options}
+        cluster: Any = ray
+        self._max_workers = max(1, int(cluster.cluster_resources().get("CPU", 1)))  # as other executors tell it
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
         """Begin `fn(*args, **kwargs)` as a Ray task, and return its future."""
