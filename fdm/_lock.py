@@ -59,11 +59,15 @@ def turn(
 
 def _held(status: Path, failed: Path) -> Iterator[Tell]:
     me = {"who": _whoami(), "since": _now()}
+    written = -_POLL
 
     def note(progress: str) -> None:
-        _write(status, {**me, "progress": progress})
+        nonlocal written
+        if time.monotonic() - written >= _POLL:  # nobody looks more often
+            _write(status, {**me, "progress": progress})
+            written = time.monotonic()
 
-    note("")
+    _write(status, me)
     try:
         yield note
     except Exception as error:

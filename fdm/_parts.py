@@ -1,6 +1,8 @@
 """Parts: one function run over many parts in a pool, each saved as it finishes, whatever dies in between."""
 
+import errno
 import pickle
+import time
 import traceback
 import uuid
 from collections import deque
@@ -15,11 +17,11 @@ import attrs
 
 from ._canonical import digest
 from ._disk import open_tables, save_tables
-from ._errors import DataError, PoisonError
+from ._errors import DataError, PoisonError, StoreError
 from ._function import Function
 from ._owner import owned
 from ._pool import Pool
-from ._store import flush_all
+from ._store import flush
 from ._table import Table, tables_of
 
 
@@ -69,7 +71,22 @@ def run_parts(parts: Sequence[Part], pool: Pool, tell: Callable[[int], None]) ->
             failure = failure or _run_alone(part, pool)
         if failure is not None:
             raise failure
+        if not lost:
+            _check_shared(missing)
     tell(len(parts))
+
+
+def _check_shared(parts: Sequence[Part]) -> None:
+    """Wait for parts that were made elsewhere to appear, as on a shared file system; `StoreError` if they do not."""
+    until = time.monotonic() + _PATIENCE
+    while unseen := [part for part in parts if not part.is_done]:
+        if time.monotonic() > until:
+            msg = (
+                f"{len(unseen)} parts, {unseen[0].name!r} first, were made by the pool's workers but do not appear in "
+                f"{unseen[0].folder.parent}; the store must be a folder that all workers share"
+            )
+            raise StoreError(errno.ENOENT, msg)
+        time.sleep(0.1)
 
 
 def _add(tell: Callable[[int], None], done: int, finished: int) -> None:
@@ -140,8 +157,6 @@ def _run(
                 pool.broken_by(error)
             elif (result := future.result()) is not None:
                 failures[part.name] = result
-                for other in [other for other in running if other.cancel()]:
-                    del running[other]  # it has not begun, and will not
             else:
                 finished += 1
                 tell(finished)
@@ -180,7 +195,7 @@ def _save(tables: dict[str, Table], folder: Path) -> None:
     staging = folder.with_name(owned(folder.name))
     staging.mkdir()
     save_tables({name: [table] for name, table in tables.items()}, staging)
-    flush_all(staging)
+    flush(staging)
     try:
         staging.rename(folder)
     except OSError:
@@ -199,4 +214,5 @@ def _sendable(error: Exception) -> Exception:
     return RuntimeError(f"{type(error).__name__}: {error}\n\n{text}")
 
 
+_PATIENCE = 60.0  # seconds
 _ATTEMPTS = 2  # alone, after the first time in company

@@ -99,9 +99,12 @@ def _end(executor: Executor) -> None:
 
 
 def _window(executor: Executor) -> int:
-    # Engines of many machines do not tell how many workers they have: keep enough for a few hundred of them busy.
     workers = getattr(executor, "_max_workers", None)
-    return 2 * workers if isinstance(workers, int) else 256
+    client = getattr(executor, "_client", None)
+    if client is not None and hasattr(client, "nthreads"):  # Dask's
+        workers = sum(client.nthreads().values())
+    # Other engines do not tell how many workers they have: keep enough for a few hundred of them busy.
+    return max(2, 2 * workers) if isinstance(workers, int) else 256
 
 
 def _cores() -> int:

@@ -147,14 +147,22 @@ def _make(folder: Path, make: Callable[[Staging], None], about: Mapping[str, Any
         _tidy(folder)
 
 
-def flush_all(folder: Path) -> dict[Path, str]:
-    """Bring all files below a folder to disk; returns their digests."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    with ThreadPoolExecutor(8) as threads:
-        digests = list(threads.map(_flushed, paths))
+def flush(folder: Path) -> None:
+    """Bring all files below a folder to disk, so that a rename cannot outlive what it names."""
+    paths = files_below(folder)
+    if len(paths) > _FEW:  # the disk takes many at a time
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(_flush_file, paths))
+    else:
+        for path in paths:
+            _flush_file(path)
     for parent in {path.parent for path in paths} | {folder}:
         _flush_folder(parent)
-    return dict(zip(paths, digests, strict=True))
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder, sorted."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _tidy(folder: Path) -> None:
@@ -167,25 +175,28 @@ def _tidy(folder: Path) -> None:
 
 
 def _seal(staging: Path, about: Mapping[str, Any]) -> None:
-    """Write the manifest, and bring everything to disk, so that a rename cannot outlive what it names."""
+    """Write the manifest, and bring everything to disk; what waits for the disk is digested meanwhile."""
+    paths = files_below(staging)
+    with ThreadPoolExecutor(8) as threads:
+        digests = threads.map(digest_of, paths)
+        flush(staging)
     files = [
         {"path": path.relative_to(staging).as_posix(), "size": path.stat().st_size, "sha256": digest}
-        for path, digest in flush_all(staging).items()
+        for path, digest in zip(paths, digests, strict=True)
     ]
     content = {"version": 1, **about, "created": datetime.now(UTC).isoformat(timespec="seconds"), "files": files}
     (staging / MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
-    _flushed(staging / MANIFEST)
+    _flush_file(staging / MANIFEST)
     _flush_folder(staging)
 
 
-def _flushed(path: Path) -> str:
+def _flush_file(path: Path) -> None:
     with path.open("rb") as file:
         try:
             os.fsync(file.fileno())
         except OSError as error:
             if error.errno not in (errno.EBADF, errno.EACCES):  # Windows flushes only what is open for writing
                 raise
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush_folder(folder: Path) -> None:
@@ -223,3 +234,4 @@ def explained(store: Path) -> Iterator[None]:
 
 
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+_FEW = 8  # files that are flushed one after the other, which takes less than making threads

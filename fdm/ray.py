@@ -20,13 +20,19 @@ class RayExecutor(Executor):
 
     def __init__(self, **options: Any) -> None:
         self._options = {"max_retries": 0, **options}
+        self._tasks: dict[Any, Any] = {}  # a remote function is sent to the cluster once
+
+    @property
+    def _max_workers(self) -> int:
+        """How many calls run at a time, as other executors tell it."""
         cluster: Any = ray
-        self._max_workers = max(1, int(cluster.cluster_resources().get("CPU", 1)))  # as other executors tell it
+        return max(1, int(cluster.cluster_resources().get("CPU", 1) // (self._options.get("num_cpus", 1) or 1)))
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> "Future[R]":
         """Begin `fn(*args, **kwargs)` as a Ray task, and return its future."""
-        task = ray.remote(**self._options)(fn)
-        future: Future[R] = task.remote(*args, **kwargs).future()
+        if fn not in self._tasks:
+            self._tasks[fn] = ray.remote(**self._options)(fn)
+        future: Future[R] = self._tasks[fn].remote(*args, **kwargs).future()
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
 import fdm
+from fdm import _parts
 
 
 def names(n):
@@ -330,3 +331,20 @@ def test_threads_of_the_pool_do_not_outlive_it(tmp_path):
     before = threading.active_count()
     opened(tmp_path, fdm.clean(clean_part, folder=str(tmp_path)).each(ten))
     assert before == threading.active_count()
+
+
+class Elsewhere(Executor):
+    """As workers on machines that do not share the store: calls succeed, and nothing appears here."""
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = Future()
+        future.set_result(None)
+        return future
+
+
+def test_workers_that_do_not_share_the_store_are_found_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(_parts, "_PATIENCE", 0.2)
+    with pytest.raises(
+        fdm.StoreError, match=r"10 parts, 'part 0' first, .* the store must be a folder that all workers share"
+    ):
+        opened(tmp_path, fdm.clean(clean_part, folder=str(tmp_path)).each(ten), pool=Elsewhere())
