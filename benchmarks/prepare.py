@@ -26,7 +26,7 @@ import fdm
 
 
 PARTS, WORKERS = 64, 2
-VALUES, SORTS = 131_072, 24  # 1 MB of float64 a part, about 50 ms of work
+VALUES, SORTS = 131_072, 48  # 1 MB of float64 a part, about 100 ms of work: the least that is worth a part of its own
 OVERHEAD = 1.2
 
 WIDTH = 1024  # of float32: rows of 4 kB

@@ -53,3 +53,13 @@ def test_a_corpus_is_prepared_in_parallel_and_an_interruption_costs_only_what_is
     assert f"prepared the other {files - saved} files in " in out
     losses = [float(loss) for loss in re.findall(r"loss ([\d.]+) on val", out)]
     assert losses[-1] < losses[0]
+
+
+def test_the_page_on_preparing_runs_where_it_needs_no_cluster(tmp_path):
+    page = (ROOT / "docs" / "prepare.md").read_text(encoding="utf-8")
+    snippets = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "import tempfile" in code]
+    assert len(snippets) > 2
+    for number, code in enumerate(snippets):
+        script = tmp_path / f"snippet{number}.py"
+        script.write_text(code, encoding="utf-8")
+        run(tmp_path, str(script))
