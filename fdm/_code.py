@@ -104,8 +104,8 @@ def _tree(named: Any, name: str) -> ast.Module:
         return ast.parse(textwrap.dedent(inspect.getsource(named)))
     except (OSError, TypeError, SyntaxError):  # a lambda inside an expression has no source of its own
         msg = (
-            f"the source of {name} cannot be read, so its fingerprint could not cover it; define it in a file with def, or pin "
-            f'the stage by hand with .version("1") and change the string whenever its result changes'
+            f"the source of {name} cannot be read, so its fingerprint could not cover it; define it in a file with def, "
+            f'or pin the stage by hand with .version("1") and change the string whenever its result changes'
         )
         raise UncoveredError(msg) from None
 
@@ -265,23 +265,23 @@ def _attributes(tree: ast.Module, name: str, module: types.ModuleType) -> Iterat
     """What the code reads as `name.x` from one of the user's modules, through its submodules."""
     if not is_own_code(module):
         return
-    for node in ast.walk(tree):
-        path = _dotted(node)
-        if path[:1] == [name]:
-            label, value = _resolved(module, path[1:])
-            if value is not _MISSING and not isinstance(value, types.ModuleType):
-                yield label, value
+    paths = [path[1:] for node in ast.walk(tree) if (path := _dotted(node))[:1] == [name]]
+    found = [_resolved(module, path) for path in paths]
+    written = {label for label, _, rest in found if rest and rest[0] in _CHANGING}
+    for label, value, _ in found:
+        known = value is not _MISSING and not isinstance(value, types.ModuleType)
+        if known and not (label in written and isinstance(value, _CONTAINERS)):
+            yield label, value
 
 
-def _resolved(module: types.ModuleType, path: Sequence[str]) -> tuple[str, Any]:
-    """What the first names of a dotted path lead to, down to the first that is no module of the user's."""
+def _resolved(module: types.ModuleType, path: Sequence[str]) -> tuple[str, Any, Sequence[str]]:
+    """What the first names of a dotted path lead to, down to the first that is no module of the user's; and the rest."""
     value: Any = module
-    label = ""
-    for part in path:
-        if not isinstance(value, types.ModuleType) or not is_own_code(value):
-            break
-        label, value = f"{module_name(value.__name__)}.{part}", getattr(value, part, _MISSING)
-    return label, value
+    label, used = "", 0
+    while used < len(path) and isinstance(value, types.ModuleType) and is_own_code(value):
+        label, value = f"{module_name(value.__name__)}.{path[used]}", getattr(value, path[used], _MISSING)
+        used += 1
+    return label, value, path[used:]
 
 
 def _dotted(node: ast.AST) -> list[str]:

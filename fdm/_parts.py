@@ -154,7 +154,7 @@ def _run(
             error = future.exception()
             if error is not None:
                 lost.append(part)
-                pool.broken_by(error)
+                pool.last_error = error
             elif (result := future.result()) is not None:
                 failures[part.name] = result
             else:

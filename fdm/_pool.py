@@ -27,10 +27,6 @@ class Pool:
     window: int
     last_error: BaseException | None = None
 
-    def broken_by(self, error: BaseException) -> None:
-        """Remember what a part was lost with."""
-        self.last_error = error
-
     def renew(self) -> None:
         """Make a new executor if the old one is broken; raises its error if nobody knows how."""
         if not isinstance(self.last_error, BrokenExecutor):

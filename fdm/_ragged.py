@@ -1,6 +1,7 @@
 """Ragged columns: rows of different length, kept as one run of values and the offsets between them."""
 
 from collections.abc import Iterator, Sequence
+from math import isnan
 from typing import Any, Literal, Self, overload
 
 import attrs
@@ -72,7 +73,8 @@ class Ragged:
 
     def padded(self, fill: float = 0) -> Tensor:
         """The rows as one tensor (rows, longest, ...), filled up with `fill` at their ends."""
-        if torch.tensor(fill, device="cpu").to(self.values.dtype).item() != fill and fill == fill:  # noqa: PLR0124 - nan
+        kept = torch.tensor(fill, device="cpu").to(self.values.dtype).item()
+        if kept != fill and not (isnan(fill) and self.values.is_floating_point()):
             msg = f"padded: {fill!r} is no value of dtype {self.values.dtype}"
             raise DataError(msg)
         shape = (len(self), int(self.lengths.max()) if len(self) else 0, *self.values.shape[1:])

@@ -45,9 +45,8 @@ def _members(archive: Path) -> Iterator[Member]:
         return _tar_members(archive)
     if zipfile.is_zipfile(archive):
         return _zip_members(archive)
-    with archive.open("rb") as file:
-        if file.read(2) == b"\x1f\x8b":
-            return _gz_member(archive)
+    if _is_gz(archive):
+        return _gz_member(archive)
     msg = f"{archive.name!r} is no tar, zip or gz, and cannot be unpacked"
     raise DownloadError(msg)
 
@@ -55,10 +54,20 @@ def _members(archive: Path) -> Iterator[Member]:
 def _is_tar(archive: Path) -> bool:
     """Whether there is a member at its beginning; zeros alone, also compressed ones, pass for an empty tar."""
     try:
-        with tarfile.open(archive) as opened:
+        with _open_tar(archive) as opened:
             return opened.next() is not None
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError):
         return False
+
+
+def _open_tar(archive: Path) -> tarfile.TarFile:
+    # The compressed bytes themselves pass for the header of a tar once in some thousand times.
+    return tarfile.open(archive, "r:gz") if _is_gz(archive) else tarfile.open(archive)
+
+
+def _is_gz(archive: Path) -> bool:
+    with archive.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
 
 
 def _zip_members(archive: Path) -> Iterator[Member]:
@@ -75,7 +84,7 @@ def _zip_members(archive: Path) -> Iterator[Member]:
 
 
 def _tar_members(archive: Path) -> Iterator[Member]:
-    with tarfile.open(archive) as opened:
+    with _open_tar(archive) as opened:
         for member in opened:
             if member.isdir():
                 yield member.name, None

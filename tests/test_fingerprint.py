@@ -840,3 +840,16 @@ def test_every_single_change_of_a_pipeline_changes_its_fingerprint(recipe, data)
 def test_a_fingerprint_is_64_hexadecimal_digits():
     digits = fdm.fingerprint(fdm.pipeline())
     assert (64, set()) == (len(digits), set(digits) - set("0123456789abcdef"))
+
+
+def test_a_container_of_another_module_that_the_code_fills_is_no_constant(tmp_path):
+    (tmp_path / "state.py").write_text("CALLS = []\nSIZE = 3\n")
+    (tmp_path / "counts.py").write_text(
+        "import state, torch, fdm\n"
+        "def read():\n    state.CALLS.append(1)\n    return fdm.Table({'x': torch.arange(state.SIZE)})\n"
+        "p = fdm.pipeline(fdm.clean(read))\n"
+        "before = fdm.fingerprint(p)\nstate.CALLS.append(0)\nassert before == fdm.fingerprint(p)\n"
+        "state.SIZE = 4\nassert before != fdm.fingerprint(p)\n"
+    )
+    ran = subprocess.run([sys.executable, "counts.py"], capture_output=True, text=True, cwd=tmp_path)
+    assert (0, "") == (ran.returncode, ran.stderr)
