@@ -1,8 +1,10 @@
 """fdm: functional, immutable data pipelines for PyTorch."""
 
 from . import store
+from ._ambient import ambient
 from ._construct import (
     alias,
+    augment,
     batch,
     clean,
     fetch,
@@ -31,9 +33,11 @@ from ._errors import (
     SnapshotError,
     StoreError,
     UnknownNameError,
+    WorkerError,
 )
 from ._executor import Executor, open
 from ._function import fact
+from ._key import Key
 from ._loader import Loader
 from ._pipeline import Pipeline, describe, fingerprint, pipeline, replace, without
 from ._ragged import Ragged
@@ -50,6 +54,7 @@ __all__ = [
     "Executor",
     "FdmError",
     "File",
+    "Key",
     "Loader",
     "ParameterError",
     "Pipeline",
@@ -64,7 +69,10 @@ __all__ = [
     "StoreError",
     "Table",
     "UnknownNameError",
+    "WorkerError",
     "alias",
+    "ambient",
+    "augment",
     "batch",
     "clean",
     "describe",

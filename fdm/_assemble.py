@@ -1,22 +1,22 @@
-"""Assembly: from example ids to a batch: gather, per-example stages, collate, batch stages."""
+"""Assembly: what makes the batches of a split on the host, from example ids to the batch stages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import attrs
-import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from ._ambient import Ambient
 from ._errors import DataError
 from ._function import Function
+from ._key import Key
+from ._plan import Rows
 from ._ragged import Ragged
 from ._source import examples
-from ._stage import Batch
+from ._stage import Augment, Batch, Transform
 from ._table import Table
-
-
-Numbered: TypeAlias = tuple[int, Function]
 
 
 @attrs.frozen(eq=False)
@@ -34,77 +34,140 @@ class Place:
 
 
 @attrs.frozen(eq=False)
+class Applied:
+    """A stage that changes items, with its number, and the key of its random stream where it has one."""
+
+    number: int
+    stage: Transform | Augment
+    key: Key | None
+
+
+@attrs.frozen(eq=False)
 class Assembly:
-    """What makes the batches of a split on the host: the source, and the functions that apply, with stage numbers."""
+    """What makes the batches of a split on the host: the source, and the stages that apply.
+
+    `repeats` tells that an epoch may have an example more than once, so that its position decides its keys too.
+    """
 
     source: Any
-    on_examples: tuple[Numbered, ...]
+    on_examples: tuple[Applied, ...]
     batch: tuple[int, Batch] | None
-    on_batches: tuple[Numbered, ...]
+    on_batches: tuple[Applied, ...]
     place: Place
+    repeats: bool
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a batch is one gather per column, with no Python per example."""
+        assert self.batch is not None, "a loader is only made where a batch stage holds"
+        return isinstance(self.source, Table) and not self.on_examples and self.batch[1].collate is None
+
+    @property
+    def is_ambient(self) -> bool:
+        """Whether a stage draws from the global random state, which the threads of a process share."""
+        return any(isinstance(applied.stage, Augment) and applied.stage.ambient for applied in self.on_examples)
+
+    def at(self, epoch: int) -> "Assembly":
+        """The same for another epoch."""
+        return attrs.evolve(self, place=attrs.evolve(self.place, epoch=epoch))
 
 
-def example_maker(assembly: Assembly) -> Callable[[Tensor], list[Any]]:
-    """A function from example ids to the list of transformed examples."""
-    source = assembly.source
-    apply = applied(assembly.on_examples, assembly.place)
+Read: TypeAlias = Callable[[Rows], list[Any]]
 
-    def make(ids: Tensor) -> list[Any]:
-        found = _fetched(source, ids, assembly.place)
-        if apply is None:
+
+def example_maker(assembly: Assembly) -> Read:
+    """A function from rows to the list of transformed examples."""
+    source, place = assembly.source, assembly.place
+    stages = [applier(applied, assembly) for applied in assembly.on_examples]
+
+    def make(rows: Rows) -> list[Any]:
+        found = _fetched(source, rows.ids, place)
+        if not stages:
             return found
-        return [apply(example, (index,)) for example, index in zip(found, ids.tolist(), strict=True)]
+        ids = rows.ids.tolist()
+        keys = [stage.keys_of_examples(rows) for stage in stages]
+        return [_through(example, stages, keys, ids, at) for at, example in enumerate(found)]
 
     return make
 
 
-def batch_maker(assembly: Assembly) -> Callable[[Tensor], Any]:
-    """A function from example ids to the batch on the host.
+def batch_maker(assembly: Assembly, make_examples: Read | None = None) -> Callable[[Rows], Any]:
+    """A function from rows to the batch on the host.
 
     Where the source is a table and no stage or collate function works on single examples, that is one gather per
-    column and the batch stages; there is no Python per example.
+    column and the batch stages. Else the examples are made by `make_examples`, by default one after the other.
     """
     assert assembly.batch is not None, "a loader is only made where a batch stage holds"
     number, batch = assembly.batch
-    source = assembly.source
-    whole = isinstance(source, Table) and not assembly.on_examples and batch.collate is None
-    gather = source.gather if whole else _collated(assembly, number, batch)
+    stages = [applier(applied, assembly) for applied in assembly.on_batches]
     name_ids = batch.ids
-    apply = applied(assembly.on_batches, assembly.place)
-    if name_ids is None and apply is None:
-        return gather
+    gather = _gather(assembly) if assembly.is_whole else _collated(assembly, make_examples or example_maker(assembly))
 
-    def make(ids: Tensor) -> Any:
-        made = gather(ids)
+    def make(rows: Rows) -> Any:
+        made = gather(rows)
         if name_ids is not None:
-            made = _with_ids(made, name_ids, ids, number)
-        return made if apply is None else apply(made, ids)
+            made = _with_ids(made, name_ids, rows.ids, number)
+        for stage in stages:
+            made = stage.on_batch(made, rows)
+        return made
 
     return make
 
 
-def applied(functions: Sequence[Numbered], place: Place) -> Callable[[Any, Any], Any] | None:
-    """One function `(item, ids) -> item` for several stages in a row; None if there are none.
+@attrs.frozen(eq=False)
+class Applier:
+    """A stage ready to be called on items of one epoch; errors of the user's function say where they happened."""
 
-    Errors of the user's functions carry a note that names stage, place and examples.
-    """
-    if not functions:
-        return None
-    calls = [(number, function, function.bound()) for number, function in functions]
+    applied: Applied
+    place: Place
+    repeats: bool
+    call: Callable[..., Any]
+    key: Key | None
+    device: str = "cpu"
 
-    def apply(item: Any, ids: Any) -> Any:
-        for number, function, call in calls:
-            try:
-                item = call(item)
-            except Exception as error:
-                error.add_note(where(number, "transform", function, f"{place}, {_shown(ids)}"))
-                raise
-            if item is None:
-                msg = f"{function.name} returned None in place of the item; end it with a return"
-                raise _noted(DataError(msg), where(number, "transform", function, f"{place}, {_shown(ids)}"))
-        return item
+    def on_batch(self, item: Any, rows: Rows) -> Any:
+        """The batch after the stage."""
+        try:
+            if self.key is None:
+                made = self.call(item)
+            else:
+                keys = self._keys(self.key, rows)
+                made = self.call(item, keys if self.device == "cpu" else keys.to(self.device, non_blocking=True))
+        except Exception as error:
+            error.add_note(self.where(_shown(rows.ids.tolist())))
+            raise
+        return made if made is not None else self.refuse_none(_shown(rows.ids.tolist()))
 
-    return apply
+    def keys_of_examples(self, rows: Rows) -> list[Key] | None:
+        """The key of each example; None where the stage takes none."""
+        return None if self.key is None else self._keys(self.key, rows).unbind()
+
+    def _keys(self, key: Key, rows: Rows) -> Key:
+        keys = key.fold(rows.ids)
+        return keys.fold(rows.positions) if self.repeats else keys
+
+    def where(self, ids: str) -> str:
+        """The note on an error: stage, place and examples."""
+        stage = self.applied.stage
+        return where(self.applied.number, stage.kind, stage.function, f"{self.place}, {ids}")
+
+    def refuse_none(self, ids: str) -> Any:
+        """Raise for a function that returned nothing."""
+        error = DataError(
+            f"{self.applied.stage.function.name} returned None in place of the item; end it with a return"
+        )
+        error.add_note(self.where(ids))
+        raise error
+
+
+def applier(applied: Applied, assembly: Assembly, device: str = "cpu") -> Applier:
+    """A stage ready to be called in the assembly's epoch, with keys that draw on `device`."""
+    stage = applied.stage
+    call: Callable[..., Any] = stage.function.bound()
+    if isinstance(stage, Augment) and stage.ambient:
+        call = Ambient(call)
+    key = None if applied.key is None else applied.key.fold(assembly.place.epoch)
+    return Applier(applied, assembly.place, assembly.repeats, call, key, device)
 
 
 def where(number: int, kind: str, function: Function, place: str) -> str:
@@ -112,27 +175,60 @@ def where(number: int, kind: str, function: Function, place: str) -> str:
     return f"in stage {number}, {kind} {function!r}, defined at {function.location}; {place}"
 
 
-def _collated(assembly: Assembly, number: int, batch: Batch) -> Callable[[Tensor], Any]:
-    make = example_maker(assembly)
-    source = assembly.source
+def _through(
+    example: Any, stages: Sequence[Applier], keys: Sequence[list[Key] | None], ids: Sequence[int], at: int
+) -> Any:
+    """An example, the one `at` this place in its batch, after all the stages on single examples."""
+    for stage, of_stage in zip(stages, keys, strict=True):
+        try:
+            example = stage.call(example) if of_stage is None else stage.call(example, of_stage[at])
+        except Exception as error:
+            error.add_note(stage.where(_shown([ids[at]])))
+            raise
+        if example is None:
+            stage.refuse_none(_shown([ids[at]]))
+    return example
+
+
+def _gather(assembly: Assembly) -> Callable[[Rows], Any]:
+    source: Table = assembly.source
+    return lambda rows: source.gather(rows.ids)
+
+
+def _collated(assembly: Assembly, make_examples: Read) -> Callable[[Rows], Any]:
+    put_together = collator(assembly)
+    return lambda rows: put_together(make_examples(rows), rows)
+
+
+def collator(assembly: Assembly) -> Callable[[list[Any], Rows], Any]:
+    """A function from a list of examples and their rows to the batch."""
+    assert assembly.batch is not None, "a loader is only made where a batch stage holds"
+    number, batch = assembly.batch
+    source, own = assembly.source, batch.collate
     ragged = (
         {name for name, column in source.items() if isinstance(column, Ragged)} if isinstance(source, Table) else set()
     )
 
-    def gather(ids: Tensor) -> Any:
-        found = make(ids)
-        try:
-            made = batch.collate.call(found) if batch.collate is not None else collate(found, ragged)
-        except Exception as error:
-            by = f" by {batch.collate!r}, defined at {batch.collate.location}" if batch.collate is not None else ""
-            error.add_note(f"in stage {number}, batch, putting examples together{by}; {assembly.place}, {_shown(ids)}")
-            raise
+    def put_together(found: list[Any], rows: Rows) -> Any:
+        with _noting_collate(number, own, assembly.place, rows):
+            made = own.call(found) if own is not None else collate(found, ragged)
         if made is None:
             msg = f"stage {number} (batch): the collate function returned None; end it with a return"
             raise DataError(msg)
         return made
 
-    return gather
+    return put_together
+
+
+@contextmanager
+def _noting_collate(number: int, own: Function | None, place: Place, rows: Rows) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        by = f" by {own!r}, defined at {own.location}" if own is not None else ""
+        ids = _shown(rows.ids.tolist())
+        error.add_note(f"in stage {number}, batch, putting examples together{by}; {place}, {ids}")
+        raise
 
 
 def collate(found: Sequence[Any], ragged: set[str]) -> Any:
@@ -151,7 +247,7 @@ def _fetched(source: Any, ids: Tensor, place: Place) -> list[Any]:
     try:
         return examples(source, ids)
     except Exception as error:
-        error.add_note(f"reading from the source, a {type(source).__name__}; {place}, {_shown(ids)}")
+        error.add_note(f"reading from the source, a {type(source).__name__}; {place}, {_shown(ids.tolist())}")
         raise
 
 
@@ -165,12 +261,6 @@ def _with_ids(made: Any, name: str, ids: Tensor, number: int) -> Any:
     return {**made, name: ids.clone()}
 
 
-def _shown(ids: Any) -> str:
-    listed = ids.tolist() if isinstance(ids, torch.Tensor) else list(ids)
-    more = f", ... ({len(listed)} in all)" if len(listed) > 8 else ""
-    return f"example{'s' if len(listed) > 1 else ''} {', '.join(map(str, listed[:8]))}{more}"
-
-
-def _noted(error: DataError, note: str) -> DataError:
-    error.add_note(note)
-    return error
+def _shown(ids: Sequence[int]) -> str:
+    more = f", ... ({len(ids)} in all)" if len(ids) > 8 else ""
+    return f"example{'s' if len(ids) > 1 else ''} {', '.join(map(str, ids[:8]))}{more}"

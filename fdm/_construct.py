@@ -5,12 +5,15 @@ from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Concatenate, ParamSpec, TypeAlias, overload
 
+from ._ambient import Ambient
 from ._errors import PipelineError
 from ._function import Function, function
+from ._key import Key
 from ._rounding import SLACK, as_written
 from ._stage import (
     Alias,
     Amount,
+    Augment,
     Batch,
     Clean,
     Fetch,
@@ -201,6 +204,32 @@ def transform(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **par
     """
     _no_positional("transform", args)
     return Transform(function(fn, params, "transform"))
+
+
+@overload
+def augment(fn: Ambient[P], /, *args: P.args, **params: P.kwargs) -> Augment: ...
+@overload
+def augment(fn: Callable[Concatenate[Any, Key, P], object], /, *args: P.args, **params: P.kwargs) -> Augment: ...
+def augment(fn: Callable[..., object], /, *args: object, **params: object) -> Augment:
+    """Change items at random: `fn(item, key, **params)` returns the new one, with draws from the `Key` alone.
+
+    Before `batch` an item is an example, and the key its own; after it, a batch, with a key for each of its examples;
+    after `transfer`, a batch on the device, where the key draws too. What an example's key draws depends on the
+    pipeline's seed, the function's name, the epoch and the example id: not on its batch, nor on rank, workers or device.
+
+    `augment(ambient(fn))` takes a function `fn(item)` that draws from the global random state.
+
+    >>> import fdm
+    >>> def brighten(image, key, *, most):
+    ...     return image + key.uniform(high=most)
+    >>> print(fdm.pipeline(fdm.augment(brighten, most=0.1).on("train")))
+    0 augment  fdm._construct.brighten(most=0.1)  on train
+    seed 0
+    """
+    _no_positional("augment", args)
+    if isinstance(fn, Ambient):
+        return Augment(function(fn.call, params, "augment"), ambient=True)
+    return Augment(function(fn, params, "augment"), ambient=False)
 
 
 def batch(

@@ -6,22 +6,24 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
+import attrs
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._assemble import Assembly, Place
+from ._assemble import Applied, Assembly, Place
 from ._context import RankContext
 from ._dataset import ExampleDataset
 from ._errors import DataError, SnapshotError, UnknownNameError, did_you_mean, listed, noted
-from ._function import Function
+from ._gate import Gate
 from ._loader import Loader, OnDevice
 from ._order import Order, written_out
 from ._pipeline import Pipeline
-from ._plan import applying, batch_of, order_entries, order_of_epoch
+from ._plan import applying, batch_of, order_entries, order_of_epoch, streams
 from ._snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
+from ._speed import Speed
 from ._splits import Examples, weights_of
-from ._stage import Batch, Sample, Transfer, Transform
+from ._stage import Augment, Batch, Sample, Transfer, Transform
 from ._steps import Steps
 
 
@@ -35,19 +37,23 @@ class Data:
         self,
         pipeline: Pipeline,
         context: RankContext,
+        *,
         sources: Mapping[str, Any],
         splits: Mapping[str, Examples],
         facts: Mapping[str, Any],
+        speed: Speed,
     ) -> None:
         self._pipeline = pipeline
         self._context = context
         self._sources = sources
         self._splits = splits
         self._facts = facts
-        self._functions = _with_facts(pipeline, facts)
+        self._stages = _with_facts(pipeline, facts)
+        self._speed = speed
+        self._making = speed.making(self._assemblies)
         self._weights: dict[tuple[int, str], NDArray[Any]] = {}
         self._order_names: dict[str, tuple[str, tuple[str, ...]]] = {}
-        self._is_open = True
+        self._gate = Gate()
 
     @property
     def pipeline(self) -> Pipeline:
@@ -78,9 +84,9 @@ class Data:
 
         For those who bring their own DataLoader: the stages before `batch` apply, those from `batch` on do not.
         """
-        self._check_open()
+        self._gate.check()
         examples, epoch = self._examples(split), _checked_epoch("epoch", epoch)
-        return ExampleDataset(self._assembly(split, examples, epoch), self._order(examples, epoch), self._check_open)
+        return ExampleDataset(self._assembly(split).at(epoch), self._order(examples, epoch), self._gate)
 
     def loader(self, split: str, epoch: int | None = None, start: Snapshot | None = None) -> Loader:
         """The batches of `epoch` (default 0) of a split, from the place that the snapshot `start` names.
@@ -88,7 +94,7 @@ class Data:
         A snapshot brings its own epoch. Raises `UnknownNameError` for a split that is not there, `SnapshotError` for
         a snapshot of another pipeline, split or epoch, and `DataError` if no batch stage holds for the split.
         """
-        self._check_open()
+        self._gate.check()
         examples = self._examples(split)
         fingerprint, stages = self._order_named(split, examples)
         if start is not None:
@@ -101,7 +107,7 @@ class Data:
         if begin.examples > order.size:
             msg = f"the snapshot has seen {begin.examples} examples of {split!r}, but an epoch has {order.size}"
             raise SnapshotError(msg)
-        assembly, context = self._assembly(split, examples, epoch), self.context
+        assembly, context = self._assembly(split).at(epoch), self.context
         batch = _batch(assembly, split)
         steps = Steps(begin.examples, order.size, batch.size, context.world_size, batch.drop_last)
         return Loader(
@@ -115,7 +121,8 @@ class Data:
             begin,
             0,
             steps.count_of(context.rank),
-            self._check_open,
+            self._gate,
+            self._making,
         )
 
     def epochs(self, split: str, stop: int | None = None, start: Snapshot | None = None) -> Iterator[Loader]:
@@ -125,12 +132,16 @@ class Data:
         return _epochs(self, split, stop, self.loader(split, start=start))
 
     def close(self) -> None:
-        """Release the sources. The data and its loaders cannot be used afterwards; closing twice does no harm."""
-        self._is_open = False
+        """Release the sources, and end worker processes and threads. Closing twice does no harm.
+
+        The data and its loaders cannot be used afterwards.
+        """
+        self._gate.is_open = False
+        self._making.close()
         self._sources = {}
 
     def __enter__(self) -> Self:
-        self._check_open()
+        self._gate.check()
         return self
 
     def __exit__(
@@ -138,13 +149,8 @@ class Data:
     ) -> None:
         self.close()
 
-    def _check_open(self) -> None:
-        if not self._is_open:
-            msg = "the data is closed; open the pipeline again, or use it inside its with block"
-            raise DataError(msg)
-
     def _examples(self, split: str) -> Examples:
-        self._check_open()
+        self._gate.check()
         if split not in self._splits:
             hint = did_you_mean(split, self._splits)
             msg = f"there is no split {split!r}{hint}; the splits are {listed(self._splits)}"
@@ -172,31 +178,34 @@ class Data:
             found[number] = self._weights[at]
         return found
 
-    def _assembly(self, split: str, examples: Examples, epoch: int) -> Assembly:
-        batch = batch_of(self.pipeline, examples.names)
+    def _assemblies(self) -> dict[str, Assembly]:
+        return {split: self._assembly(split) for split in self._splits}
+
+    def _assembly(self, split: str) -> Assembly:
+        examples = self._splits[split]
         first_batch, transfer = _boundaries(self.pipeline)
-        functions = self._functions_for(examples)
+        stages = self._applied(examples)
         return Assembly(
             self._sources[examples.source],
-            tuple(pair for pair in functions if pair[0] < first_batch),
-            batch,
-            tuple(pair for pair in functions if first_batch <= pair[0] < transfer),
-            Place(split, epoch, self.context.rank, self.context.world_size),
+            tuple(applied for applied in stages if applied.number < first_batch),
+            batch_of(self.pipeline, examples.names),
+            tuple(applied for applied in stages if first_batch <= applied.number < transfer),
+            Place(split, 0, self.context.rank, self.context.world_size),
+            bool(applying(list(self.pipeline.of_kind(Sample)), examples.names)),
         )
 
     def _on_device(self, examples: Examples) -> OnDevice:
         _, boundary = _boundaries(self.pipeline)
         transfer = next(iter(self.pipeline.of_kind(Transfer)), None)
-        functions = tuple(pair for pair in self._functions_for(examples) if pair[0] > boundary)
-        return OnDevice(transfer, functions, self.context.device)
+        stages = tuple(applied for applied in self._applied(examples) if applied.number > boundary)
+        return OnDevice(transfer, stages, self.context.device, self._speed)
 
-    def _functions_for(self, examples: Examples) -> list[tuple[int, Function]]:
-        stages = applying(list(self.pipeline.of_kind(Transform)), examples.names)
-        return [(number, self._functions[number]) for number, _ in stages]
+    def _applied(self, examples: Examples) -> list[Applied]:
+        return [Applied(number, self._stages[number], key) for number, key in streams(self.pipeline, examples.names)]
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {size}" for name, size in self.splits.items())
-        return f"<fdm.Data of {splits}{'' if self._is_open else ', closed'}>"
+        return f"<fdm.Data of {splits}{'' if self._gate.is_open else ', closed'}>"
 
 
 def _epochs(data: Data, split: str, stop: int | None, loader: Loader) -> Iterator[Loader]:
@@ -205,12 +214,12 @@ def _epochs(data: Data, split: str, stop: int | None, loader: Loader) -> Iterato
         loader = data.loader(split, epoch=loader.epoch + 1)
 
 
-def _with_facts(p: Pipeline, facts: Mapping[str, Any]) -> dict[int, Function]:
-    functions = {}
-    for number, stage in p.of_kind(Transform):
+def _with_facts(p: Pipeline, facts: Mapping[str, Any]) -> dict[int, Transform | Augment]:
+    stages = {}
+    for number, stage in p.of_kind(Transform, Augment):
         with noted(f"in stage {number}, {stage.kind}"):
-            functions[number] = stage.function.with_facts(facts)
-    return functions
+            stages[number] = attrs.evolve(stage, function=stage.function.with_facts(facts))
+    return stages
 
 
 def _boundaries(p: Pipeline) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """The examples of a split as a torch map-style Dataset, for those who bring their own DataLoader."""
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -12,7 +12,9 @@ from torch.utils.data import Dataset
 
 from ._arrays import row_numbers
 from ._assemble import Assembly, example_maker
+from ._gate import Gate
 from ._order import Order
+from ._plan import Rows
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -21,7 +23,7 @@ class ExampleDataset(Dataset[Any]):
 
     _assembly: Assembly
     _order: Order
-    _check_open: Callable[[], None]
+    _gate: Gate
 
     def __len__(self) -> int:
         return self._order.size
@@ -34,9 +36,9 @@ class ExampleDataset(Dataset[Any]):
         return self._examples(row_numbers(list(indices), len(self), "dataset"))
 
     def _examples(self, positions: Tensor) -> list[Any]:
-        self._check_open()
+        self._gate.check()
         ids = self._order.at(positions.numpy())
-        return example_maker(self._assembly)(torch.from_numpy(np.ascontiguousarray(ids)))
+        return example_maker(self._assembly)(Rows(torch.from_numpy(np.ascontiguousarray(ids)), positions))
 
     def __repr__(self) -> str:
         return f"<fdm dataset of {self._assembly.place}, {len(self)} examples>"

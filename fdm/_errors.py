@@ -11,6 +11,7 @@
         ├── StoreError (OSError)              an artifact that cannot be written or read
         ├── DownloadError (OSError)           a file that cannot be had from any of its URLs, or is not what it should be
         ├── PoisonError (RuntimeError)        a part that ended the process it ran in, every time it was tried
+        ├── WorkerError (RuntimeError)        a worker process that died, or an error of one that cannot be told as itself
         └── PreparationError (RuntimeError)   the process that prepares for this one failed; has its true cause
 
 Errors raised inside a user's function keep their own type and carry a note that says where they happened.
@@ -62,6 +63,10 @@ class DownloadError(FdmError, OSError):
 
 class PoisonError(FdmError, RuntimeError):
     """A part that ended the process it ran in every time it was tried."""
+
+
+class WorkerError(FdmError, RuntimeError):
+    """A worker process that died, or an error in one whose own type cannot travel between processes."""
 
 
 class PreparationError(FdmError, RuntimeError):

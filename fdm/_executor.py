@@ -1,6 +1,9 @@
 """The executor: it interprets a pipeline for one rank, and is the only way from a value to data."""
 
+import multiprocessing
+import operator
 import os
+from collections.abc import Callable
 from concurrent.futures import Executor as PoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from ._plan import check_names
 from ._pool import PoolOption
 from ._prepare import Means, prepare_facts, prepare_kept, prepare_sources
 from ._progress import is_shown, waiting
+from ._speed import Speed
 from ._splits import resolve_splits
 from ._stage import Alias, Fold, Measure, Split
 from ._store import Patience, store_folder
@@ -37,12 +41,40 @@ def _checked_pool(_: object, __: object, pool: Any) -> None:
         raise PipelineError(msg)
 
 
+def _checked_count(least: int) -> Callable[[Any, Any, Any], None]:
+    def check(_: object, attribute: "attrs.Attribute[int]", count: Any) -> None:
+        if isinstance(count, bool) or not hasattr(count, "__index__") or operator.index(count) < least:
+            msg = f"{attribute.name} is an integer of at least {least}, not {count!r}"
+            raise PipelineError(msg)
+
+    return check
+
+
+def _checked_start_method(_: object, __: object, method: Any) -> None:
+    known = multiprocessing.get_all_start_methods()
+    if method is not None and method not in known:
+        msg = f"start_method is None or one of {listed(known)}, not {method!r}{did_you_mean(method, known)}"
+        raise PipelineError(msg)
+
+
+def _checked_pin(_: object, __: object, pin: Any) -> None:
+    if pin not in (None, True, False):
+        msg = f"pin_memory is None, True or False, not {pin!r}"
+        raise PipelineError(msg)
+
+
 @attrs.frozen
 class Executor:
     """How and where pipelines run: nothing in it can change a batch.
 
     `context` is the rank and device, by default those of this process; `store` is the folder for what is kept, by
     default `$FDM_STORE` or the user's cache folder.
+
+    `workers` is the number of processes that make whole batches, for work in Python on each example; they stay for all
+    epochs, and begin by `start_method` (default: Python's own). `threads` does the same in this process, for work that
+    releases the GIL: decoding, copying large examples. With both, each process makes the examples of a batch on that many
+    threads. `prefetch` is how many batches may be made ahead: of each process, as in torch, or of all threads together
+    (one for each at least). `pin_memory` (default: where the device is a CUDA one) copies batches to pinned memory first.
 
     `pool` runs the parts of `clean(...).each(...)`: a `concurrent.futures.Executor`, or a function that makes one, which
     can then be renewed when it breaks; by default a process for each core. `progress` shows bars (default: on the
@@ -52,6 +84,11 @@ class Executor:
 
     context: RankContext = attrs.field(factory=RankContext.detect, validator=attrs.validators.instance_of(RankContext))
     store: Path | None = attrs.field(default=None, converter=_given_store)
+    workers: int = attrs.field(default=0, validator=_checked_count(0))
+    threads: int = attrs.field(default=0, validator=_checked_count(0))
+    prefetch: int = attrs.field(default=2, validator=_checked_count(1))
+    pin_memory: bool | None = attrs.field(default=None, validator=_checked_pin)
+    start_method: str | None = attrs.field(default=None, validator=_checked_start_method)
     pool: PoolOption = attrs.field(default=None, validator=_checked_pool)
     progress: bool | None = attrs.field(default=None, validator=attrs.validators.in_((None, True, False)))
     wait: float | None = attrs.field(default=None, validator=_checked_wait)
@@ -79,7 +116,8 @@ class Executor:
         splits = resolve_splits(list(p.of_kind(Split, Fold, Alias)), sources)
         check_names(p, splits)
         facts = prepare_facts(p, sources, splits, means)
-        return Data(p, self.context, sources, splits, facts)
+        speed = Speed(self.workers, self.threads, self.prefetch, self.pin_memory, self.start_method)
+        return Data(p, self.context, sources=sources, splits=splits, facts=facts, speed=speed)
 
     def _means(self) -> Means:
         shown = is_shown(self.progress, self.context)

@@ -7,6 +7,7 @@ from ._errors import PipelineError
 from ._function import Function
 from ._stage import (
     Alias,
+    Augment,
     Batch,
     Clean,
     Fetch,
@@ -28,6 +29,7 @@ def check_grammar(stages: Sequence[Stage]) -> None:
     """Raise `PipelineError` unless the stages can make a pipeline; `ParameterError` for a call that cannot be."""
     _check_order(stages)
     _check_once(stages)
+    _check_ambient(stages)
     _check_functions(stages)
 
 
@@ -38,11 +40,11 @@ _PHASES: tuple[tuple[type, ...], ...] = (
     (Split, Fold, Alias),
     (Measure,),
     (Shuffle, Sample, Take),
-    (Transform,),
+    (Transform, Augment),
     (Batch,),
-    (Transform,),
+    (Transform, Augment),
     (Transfer,),
-    (Transform,),
+    (Transform, Augment),
 )
 _ORDER = ", ".join(" or ".join(cls.__name__.lower() for cls in phase) for phase in _PHASES)
 
@@ -75,6 +77,18 @@ def _check_once(stages: Sequence[Stage]) -> None:
                 named[split] = number
         if isinstance(stage, Measure) and len(stage.splits) != 1:
             msg = f'stage {number} (measure {stage.function.name}) needs one split to learn from: .on("train")'
+            raise PipelineError(msg)
+
+
+def _check_ambient(stages: Sequence[Stage]) -> None:
+    batches = [number for number, stage in enumerate(stages) if isinstance(stage, Batch | Transfer)]
+    for number, stage in enumerate(stages):
+        if isinstance(stage, Augment) and stage.ambient and batches and number > batches[0]:
+            name = stage.function.name
+            msg = (
+                f"stage {number} (augment {name}): ambient is for one example at a time, so before batch; after it, the "
+                f"draws of an example would depend on its batch: take them from the key, augment(fn) with fn(batch, key)"
+            )
             raise PipelineError(msg)
 
 
@@ -112,8 +126,10 @@ def _check_calls(stage: Stage, *, first: bool) -> None:
                 function.check_call("upstream")
         case Measure(function):
             function.check_call("source")
-        case Transform(function):
+        case Transform(function) | Augment(function, ambient=True):
             function.check_call("item")
+        case Augment(function):
+            function.check_call("item", "key")
         case Batch(collate=Function() as collate):
             collate.check_call("examples")
         case Split() | Fold() | Sample():

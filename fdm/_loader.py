@@ -1,21 +1,24 @@
 """Loaders: the batches of one epoch of a split, by iteration or by number."""
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, overload
 
 import attrs
 from torch import Tensor
 
-from ._assemble import Assembly, Numbered, applied, batch_maker
+from ._assemble import Applied, Applier, Assembly, applier
 from ._context import RankContext
 from ._errors import DataError, noted
+from ._gate import Gate
 from ._order import Order
-from ._plan import ids_of_steps
+from ._plan import Rows, rows_of_steps
 from ._snapshot import Snapshot
+from ._speed import Making, Speed
 from ._stage import Transfer
 from ._steps import Steps
-from ._transfer import move
+from ._threads import Inline, pulled_ahead
+from ._transfer import arrived, has_streams, move, moved_ahead
 
 
 @attrs.frozen(eq=False)
@@ -23,8 +26,9 @@ class OnDevice:
     """What happens to a batch in the main process: the transfer, with its stage number, and the stages after it."""
 
     transfer: tuple[int, Transfer] | None
-    functions: tuple[Numbered, ...]
+    stages: tuple[Applied, ...]
     device: str
+    speed: Speed
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -46,17 +50,19 @@ class Loader:
     _start: Snapshot
     _first: int
     _last: int
-    _check_open: Callable[[], None]
+    _gate: Gate
+    _making: Making
 
     def __len__(self) -> int:
         """The number of steps of this rank."""
         return self._last - self._first
 
     def __iter__(self) -> Iterator[Any]:
-        self._check_open()
-        make = self._maker()
-        for ids in self._ids():
-            yield make(ids)
+        self._gate.check()
+        on_host = self._making.batches(self._assembly, self._rows())
+        stages = [applier(applied, self._assembly, self._on_device.device) for applied in self._on_device.stages]
+        for rows, batch in on_device(on_host, self._on_device):
+            yield _through(batch, rows, stages)
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -65,13 +71,13 @@ class Loader:
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return self._slice(index)
-        self._check_open()
-        return self._maker()(self.indices(index))
+        step = self._first + _within(index, len(self))
+        return next(iter(attrs.evolve(self, first=step, last=step + 1, making=Inline())))
 
     def indices(self, index: int) -> Tensor:
         """The example ids in this rank's batch of step `index`, int64: positions in the split's source."""
         step = self._first + _within(index, len(self))
-        return next(ids_of_steps(self._order, self._steps, self._context.rank, step, step + 1))
+        return next(rows_of_steps(self._order, self._steps, self._context.rank, step, step + 1)).ids
 
     def snapshot(self, done: int) -> Snapshot:
         """The place after `done` steps of this loader: after the last of an epoch, the start of the next.
@@ -95,39 +101,45 @@ class Loader:
             raise DataError(msg)
         return attrs.evolve(self, first=self._first + first, last=self._first + max(first, last))
 
-    def _ids(self) -> Iterator[Tensor]:
-        """The ids of the steps in turn, looked up in blocks, but for the first, so that its batch does not wait."""
+    def _rows(self) -> Iterator[Rows]:
+        """The rows of the steps in turn, looked up in blocks, but for the first, so that its batch does not wait."""
         step, until = self._first, min(self._first + 1, self._last)
         while step < self._last:
-            yield from ids_of_steps(self._order, self._steps, self._context.rank, step, until)
+            for rows in rows_of_steps(self._order, self._steps, self._context.rank, step, until):
+                self._gate.check()
+                yield rows
             step, until = until, min(until + max(1, _BLOCK // self._steps.size), self._last)
-
-    def _maker(self) -> Callable[[Tensor], Any]:
-        on_host = batch_maker(self._assembly)
-        on_device = device_maker(self._on_device, self._assembly)
-        if on_device is None:
-            return on_host
-        return lambda ids: on_device(on_host(ids), ids)
 
     def __repr__(self) -> str:
         ranks = f", rank {self._context.rank} of {self._context.world_size}" if self._context.world_size > 1 else ""
         return f"<fdm.Loader of {self.split!r}, epoch {self.epoch}, {len(self)} steps{ranks}>"
 
 
-def device_maker(on_device: OnDevice, assembly: Assembly) -> Callable[[Any, Tensor], Any] | None:
-    """A function from a batch on the host and its ids to the batch on the device; None where nothing is to be done."""
-    if on_device.transfer is None:
-        return None
-    number, transfer = on_device.transfer
-    skip, device = transfer.skip, on_device.device
-    apply = applied(on_device.functions, assembly.place)
+def on_device(on_host: Iterator[tuple[Rows, Any]], crossing: OnDevice) -> Iterator[tuple[Rows, Any]]:
+    """The batches where the transfer brings them, with their rows; where there is no transfer, as they are."""
+    if crossing.transfer is None:
+        yield from on_host
+        return
+    number, transfer = crossing.transfer
+    device, skip, speed = crossing.device, transfer.skip, crossing.speed
+    where = f"in stage {number}, transfer to {device}"
+    if not has_streams(device):
+        for rows, batch in on_host:
+            with noted(where):
+                moved = move(batch, device, skip)
+            yield rows, moved
+        return
+    sent = moved_ahead(on_host, device, skip, pin=speed.pins(device))
+    for rows, batch, there in pulled_ahead(sent) if speed.is_ahead else sent:
+        with noted(where):
+            moved = arrived(batch, there, device, skip)
+        yield rows, moved
 
-    def make(batch: Any, ids: Tensor) -> Any:
-        with noted(f"in stage {number}, transfer to {device}"):
-            moved = move(batch, device, skip)
-        return moved if apply is None else apply(moved, ids)
 
-    return make
+def _through(batch: Any, rows: Rows, stages: list[Applier]) -> Any:
+    for stage in stages:
+        batch = stage.on_batch(batch, rows)
+    return batch
 
 
 _BLOCK = 32_768  # positions looked up at once: a third of a millisecond, and a quarter of a megabyte

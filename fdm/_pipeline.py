@@ -45,9 +45,9 @@ class Pipeline(Value):
 def pipeline(*stages: "Stage | Pipeline", seed: int | None = None) -> Pipeline:
     """The frozen pipeline of these stages; pipelines among them are spliced in.
 
-    The order is `fetch? clean* load? (split | fold | alias)* measure* (shuffle | sample | take)* transform* batch+
-    transform* transfer? transform*`, where any part may be left out. `seed` decides `shuffle` and `sample`; without it,
-    it is the first spliced pipeline's, or 0.
+    The order is `fetch? clean* load? (split | fold | alias)* measure* (shuffle | sample | take)* (transform | augment)*
+    batch+ (transform | augment)* transfer? (transform | augment)*`, where any part may be left out. `seed` decides
+    `shuffle`, `sample` and `augment`; without it, it is the first spliced pipeline's, or 0.
 
     >>> import fdm
     >>> p = fdm.pipeline(

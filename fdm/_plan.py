@@ -15,12 +15,13 @@ from ._canonical import digest
 from ._describe import summary
 from ._digest import stage_digest
 from ._errors import DataError, UnknownNameError, did_you_mean, listed
+from ._key import Key
 from ._order import Drawn, Order, Shuffled, take
 from ._permutation import derive
 from ._pipeline import Pipeline
 from ._rounding import as_written
 from ._splits import Examples
-from ._stage import Batch, Clean, Fetch, Limited, Load, Sample, Shuffle, Stage, Take
+from ._stage import Augment, Batch, Clean, Fetch, Limited, Load, Sample, Shuffle, Stage, Take, Transform
 from ._steps import Steps
 
 
@@ -95,14 +96,41 @@ def order_entries(
     return entries
 
 
-def ids_of_steps(order: Order, steps: Steps, rank: int, first: int, last: int) -> Iterator[Tensor]:
-    """The example ids of `rank` in steps `first` to `last`, an int64 tensor each, from one look-up for all."""
+@attrs.frozen(eq=False)
+class Rows:
+    """The examples of a batch: their ids, and their positions in the order of the epoch, int64."""
+
+    ids: Tensor
+    positions: Tensor
+
+
+def rows_of_steps(order: Order, steps: Steps, rank: int, first: int, last: int) -> Iterator[Rows]:
+    """The examples of `rank` in steps `first` to `last`, from one look-up for all."""
     if first == last:
         return iter(())
     lows, sizes = steps.shards(first, last, rank)
     positions = np.arange(sizes.sum()) + np.repeat(lows + sizes - sizes.cumsum(), sizes)
     ids = torch.from_numpy(np.ascontiguousarray(order.at(positions)))
-    return iter(torch.split(ids, sizes.tolist()))
+    each = sizes.tolist()
+    return map(Rows, torch.split(ids, each), torch.split(torch.from_numpy(positions), each))
+
+
+def streams(p: Pipeline, names: Sequence[str]) -> list[tuple[int, Key | None]]:
+    """The transform and augment stages of a split, by number, with the keys that name the streams of the augments.
+
+    A stream is named by the seed, the function and its count among those of the same name: not by its place, so that
+    another stage moves none, and an augment draws the same before `batch` and after it.
+    """
+    seen: dict[str, int] = {}
+    found: list[tuple[int, Key | None]] = []
+    for number, stage in applying(list(p.of_kind(Transform, Augment)), names):
+        key = None
+        if isinstance(stage, Augment):
+            name = stage.function.qualified_name
+            seen[name] = seen.get(name, -1) + 1
+            key = Key(p.seed, "augment", name, seen[name])
+        found.append((number, key))
+    return found
 
 
 def _alike(stage: Any, stages: Sequence[tuple[int, Any]]) -> list[Any]:

@@ -158,6 +158,14 @@ class Transform(Limited):
 
 
 @attrs.frozen(eq=False)
+class Augment(Limited):
+    kind: ClassVar[str] = "augment"
+    function: Function
+    ambient: bool
+    splits: tuple[str, ...] = ()
+
+
+@attrs.frozen(eq=False)
 class Batch(Limited):
     kind: ClassVar[str] = "batch"
     size: int
@@ -174,7 +182,20 @@ class Transfer(Value):
 
 
 Stage: TypeAlias = (
-    Fetch | Clean | Load | Split | Fold | Alias | Measure | Shuffle | Sample | Take | Transform | Batch | Transfer
+    Fetch
+    | Clean
+    | Load
+    | Split
+    | Fold
+    | Alias
+    | Measure
+    | Shuffle
+    | Sample
+    | Take
+    | Transform
+    | Augment
+    | Batch
+    | Transfer
 )
 
 

@@ -1,12 +1,15 @@
 """The device boundary: batches of any structure move to a device, and nothing else about them changes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from ._errors import DataError, did_you_mean, listed
 from ._nested import entries, map_leaves, with_entries
+from ._plan import Rows
+from ._ragged import Ragged
 
 
 T = TypeVar("T")
@@ -19,15 +22,73 @@ def move(batch: T, device: torch.device | str, skip: Sequence[str] = ()) -> T:
     are new and of the same type. What has no `.to` stays as it is. Raises `DataError` if `skip` names an entry that
     the batch does not have.
     """
+    return _except_entries(batch, skip, lambda rest: map_leaves(lambda leaf: _moved(leaf, device), rest, _is_movable))
+
+
+def moved_ahead(
+    batches: Iterator[tuple[Rows, Any]], device: str, skip: Sequence[str], *, pin: bool
+) -> Iterator[tuple[Rows, Any, Any]]:
+    """Batches on their way to a CUDA device: copies that a stream of their own goes on with while others compute.
+
+    Each has the event after which its copies are there; `arrived` waits for it.
+    """
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch has no types for it
+    for rows, batch in batches:
+        with torch.cuda.stream(stream):
+            sent = _except_entries(batch, skip, lambda rest: map_leaves(_sender(device, pin), rest, _is_movable))
+            there = stream.record_event()
+        yield rows, sent, there
+
+
+def arrived(batch: T, event: Any, device: str, skip: Sequence[str]) -> T:
+    """A batch that `moved_ahead` sent, once the work that follows on this stream may use it."""
+    current = torch.cuda.current_stream(device)
+    current.wait_event(event)
+
+    def here(leaf: Any) -> Any:
+        for tensor in _tensors(leaf):
+            if tensor.is_cuda:
+                tensor.record_stream(current)  # else its memory could be given away while this stream still reads it
+        return _moved(leaf, device)
+
+    return _except_entries(batch, skip, lambda rest: map_leaves(here, rest, _is_movable))
+
+
+def has_streams(device: str) -> bool:
+    """Whether copies to the device can run beside its computations."""
+    return torch.device(device).type == "cuda"
+
+
+def _except_entries(batch: T, skip: Sequence[str], change: Callable[[T], T]) -> T:
+    if not skip:
+        return change(batch)
     top = entries(batch)
     for name in skip:
         if name not in top:
             msg = f"transfer: skip names {name!r}{did_you_mean(name, top)}, but the batch has {listed(top)}"
             raise DataError(msg)
     kept = {name: top[name] for name in skip}
-    hidden = with_entries(batch, dict.fromkeys(kept)) if kept else batch
-    moved = map_leaves(lambda leaf: _moved(leaf, device), hidden, _is_movable)
-    return with_entries(moved, kept) if kept else moved
+    return with_entries(change(with_entries(batch, dict.fromkeys(kept))), kept)
+
+
+def _sender(device: str, pin: bool) -> Callable[[Any], Any]:
+    """What starts the copy of a leaf; objects with a `.to` of their own wait until they are used, on that stream."""
+
+    def pinned(tensor: Tensor) -> Tensor:
+        return tensor.pin_memory() if pin and tensor.is_cpu and not tensor.is_sparse else tensor
+
+    def send(leaf: Any) -> Any:
+        if isinstance(leaf, Ragged):
+            return Ragged(send(leaf.values), send(leaf.offsets), leaf.kind)
+        return pinned(leaf).to(device, non_blocking=True) if isinstance(leaf, Tensor) else leaf
+
+    return send
+
+
+def _tensors(leaf: Any) -> tuple[Tensor, ...]:
+    if isinstance(leaf, Ragged):
+        return leaf.values, leaf.offsets
+    return (leaf,) if isinstance(leaf, Tensor) else ()
 
 
 def _is_movable(leaf: Any) -> bool:

@@ -15,12 +15,13 @@ ROOT = Path(__file__).parent.parent
 # Imports point down only; within a floor, only to modules named earlier.
 FLOORS = (
     # words
-    ("_errors", "_permutation", "_steps", "_rounding", "_nested", "_arrays", "_ragged", "_table"),
+    ("_errors", "_permutation", "_key", "_steps", "_rounding", "_nested", "_arrays", "_ragged", "_table"),
     # values
     (
         "_canonical",
         "_function",
         "_code",
+        "_ambient",
         "_stage",
         "_construct",
         "_digest",
@@ -34,7 +35,8 @@ FLOORS = (
     ("_order", "_source", "_sizes", "_splits", "_plan"),
     # running
     ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts"),
-    ("_prepare", "_assemble", "_transfer", "_loader", "_dataset", "_data", "_executor"),
+    ("_prepare", "_gate", "_assemble", "_threads", "_workers", "_transfer", "_speed", "_loader", "_dataset"),
+    ("_data", "_executor"),
     # edges
     ("store", "ray", "testing", "__init__"),
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import fdm
 from fdm._order import Chosen, Drawn, Natural, Shuffled, Window, Without, is_natural, take, written_out
 from fdm._permutation import permute, uniforms
-from fdm._plan import applying, batch_of, check_names, ids_of_steps, order_of_epoch
+from fdm._plan import applying, batch_of, check_names, order_of_epoch, rows_of_steps
 from fdm._splits import resolve_splits, weights_of
 from fdm._stage import Alias, Fold, Sample, Split
 from fdm._steps import Steps
@@ -430,10 +430,11 @@ def test_the_ids_of_all_steps_and_ranks_are_those_of_the_order(pair, size, world
     order, ids = pair
     start = data.draw(st.integers(0, len(ids)))
     steps = Steps(start, order.size, size, world_size)
-    ranks = [list(ids_of_steps(order, steps, rank, 0, steps.count_of(rank))) for rank in range(world_size)]
-    in_turn = [step.tolist() for step in chain(*zip_longest(*ranks, fillvalue=torch.tensor([])))]
-    assert ids[start:] == list(chain(*in_turn))
-    assert all(step.dtype == torch.int64 for rank in ranks for step in rank)
+    ranks = [list(rows_of_steps(order, steps, rank, 0, steps.count_of(rank))) for rank in range(world_size)]
+    in_turn = [step for step in chain(*zip_longest(*ranks)) if step is not None]
+    assert ids[start:] == list(chain(*(step.ids.tolist() for step in in_turn)))
+    assert list(range(start, order.size)) == list(chain(*(step.positions.tolist() for step in in_turn)))
+    assert all(torch.int64 == step.ids.dtype == step.positions.dtype for step in in_turn)
 
 
 @given(orders, st.integers(1, 6), st.integers(1, 3), st.data())
@@ -442,15 +443,18 @@ def test_steps_looked_up_together_are_those_looked_up_alone(pair, size, world_si
     steps = Steps(0, order.size, size, world_size)
     rank = data.draw(st.integers(0, world_size - 1))
     first, last = sorted(data.draw(st.tuples(*[st.integers(0, steps.count_of(rank))] * 2)))
-    alone = [next(ids_of_steps(order, steps, rank, step, step + 1)).tolist() for step in range(first, last)]
-    assert alone == [ids.tolist() for ids in ids_of_steps(order, steps, rank, first, last)]
+    alone = [next(rows_of_steps(order, steps, rank, step, step + 1)) for step in range(first, last)]
+    together = list(rows_of_steps(order, steps, rank, first, last))
+    for one, other in zip(alone, together, strict=True):
+        assert one.ids.equal(other.ids)
+        assert one.positions.equal(other.positions)
 
 
 def test_a_step_of_a_thousand_ranks_over_a_billion_examples_is_found_alone():
     p = fdm.pipeline(fdm.split({"train": 0.9, "val": None}), fdm.shuffle(), seed=1)
     order = planned(p, range(10**9), "train", epoch=7)
     steps = Steps(0, order.size, size=32, world_size=1000)
-    middle, last = (list(ids_of_steps(order, steps, 500, at, at + 1)) for at in (steps.count // 2, steps.count - 1))
-    assert 32 == len(set(middle[0].tolist()))
-    assert 0 < len(last[0]) <= 32
-    assert not set(middle[0].tolist()) & set(last[0].tolist())
+    middle, last = (list(rows_of_steps(order, steps, 500, at, at + 1)) for at in (steps.count // 2, steps.count - 1))
+    assert 32 == len(set(middle[0].ids.tolist()))
+    assert 0 < len(last[0].ids) <= 32
+    assert not set(middle[0].ids.tolist()) & set(last[0].ids.tolist())

@@ -1,0 +1,59 @@
+"""Ambient randomness: callables that draw from the global random state, run on a stream of their own."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Concatenate, Generic, ParamSpec
+
+import attrs
+import numpy as np
+import torch
+
+from ._key import Key
+
+
+P = ParamSpec("P")
+
+
+@attrs.frozen
+class Ambient(Generic[P]):
+    """A callable `fn(item)` that draws from the global random state, as one that draws from a key; made by `ambient`."""
+
+    call: Callable[..., Any]
+
+    def __call__(self, item: Any, key: Key, **params: Any) -> Any:
+        """`call(item, **params)`, with the global random state seeded by `key`, and restored afterwards."""
+        with _seeded(key):
+            return self.call(item, **params)
+
+
+def ambient(fn: Callable[Concatenate[Any, P], object], /) -> Ambient[P]:
+    """Let `augment` take a callable `fn(item)` that draws from the global state of torch, numpy or random.
+
+    That state is seeded by the example's key before each call, and restored after it, so that the result is as
+    reproducible as any `augment`, and nothing else notices. Before `batch` only. All threads of a process share that
+    state, so threads make no batches of a split with such a stage, and the loop does so itself; worker processes do.
+
+    >>> import random
+    >>> def noisy(x, *, most):
+    ...     return x + random.randint(0, most)
+    >>> ambient(noisy)(1, Key(0), most=9) == ambient(noisy)(1, Key(0), most=9)
+    True
+    """
+    return Ambient(fn)
+
+
+@contextmanager
+def _seeded(key: Key) -> Iterator[None]:
+    # The generator of the CPU alone: torch.manual_seed would reseed every device, which cannot be restored cheaply.
+    before = torch.default_generator.get_state(), np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002
+    seeds = key.randint(0, 2**32, 3).tolist()
+    torch.default_generator.manual_seed(seeds[0])
+    np.random.seed(seeds[1])  # noqa: NPY002 - the global state is what is meant
+    random.seed(seeds[2])
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        random.setstate(before[2])

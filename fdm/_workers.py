@@ -1,0 +1,258 @@
+"""Workers: processes that make whole batches, kept for all epochs and splits, on top of torch's DataLoader."""
+
+import pickle
+import signal
+import traceback
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import cached_property
+from itertools import chain
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, TypeAlias
+
+import attrs
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from ._assemble import Assembly, Read, batch_maker, example_maker
+from ._errors import DataError, WorkerError
+from ._plan import Rows
+
+
+Item: TypeAlias = tuple[str, int, NDArray[Any], NDArray[Any]]
+"""What a worker is sent: split, epoch, example ids and positions; as numpy arrays, which travel without files."""
+
+
+@attrs.frozen(eq=False)
+class Workers:
+    """`count` processes for each loop that runs at a time; each has up to `prefetch` batches ready.
+
+    `assemblies` says how the batches of each split are made; it is asked for when the first processes start. With
+    `threads`, each process makes the examples of a batch on that many.
+    """
+
+    count: int
+    threads: int
+    prefetch: int
+    start_method: str | None
+    assemblies: Callable[[], Mapping[str, Assembly]]
+    _crews: "list[_Crew]" = attrs.field(factory=list, init=False)
+    _idle: "list[_Crew]" = attrs.field(factory=list, init=False)
+
+    def batches(self, assembly: Assembly, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
+        """The host batches of these rows, with their rows, in order.
+
+        Raises `WorkerError` if a process dies; an error of a user's function keeps its type.
+        """
+        crew = self._idle.pop() if self._idle else self._started()
+        try:
+            yield from crew.batches(assembly, rows)
+        except WorkerError:
+            self._crews.remove(crew)
+            crew.end()
+            raise
+        finally:
+            if crew in self._crews:
+                self._idle.append(crew)
+
+    def close(self) -> None:
+        """End all processes."""
+        while self._crews:
+            self._crews.pop().end()
+        self._idle.clear()
+
+    def _started(self) -> "_Crew":
+        feed, maker = _Feed(), _Maker(self.assemblies(), self.threads)
+        loader = DataLoader(
+            maker,
+            batch_size=None,
+            sampler=feed,
+            num_workers=self.count,
+            collate_fn=_as_is,
+            worker_init_fn=_begin,
+            prefetch_factor=self.prefetch,
+            persistent_workers=True,
+            multiprocessing_context=self.start_method,
+            generator=torch.Generator(),  # else torch would draw a seed from the global random state
+        )
+        crew = _Crew(loader, feed)
+        self._crews.append(crew)
+        return crew
+
+
+@attrs.frozen(eq=False)
+class _Crew:
+    """The processes of one DataLoader, which go from one loop to the next."""
+
+    loader: "DataLoader[Any]"
+    feed: "_Feed"
+
+    def batches(self, assembly: Assembly, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
+        sent: deque[Rows] = deque()
+
+        def items() -> Iterator[Item]:
+            for these in rows:
+                sent.append(these)
+                yield assembly.place.split, assembly.place.epoch, these.ids.numpy(), these.positions.numpy()
+
+        self.feed.items = items()
+        made = self._begun(assembly)
+        while True:
+            try:
+                batch = next(made, _END)
+            except RuntimeError as error:  # of torch's own: those of the user's functions come as a _Failure
+                raise self._death(assembly) from error
+            if batch is _END:
+                return
+            if isinstance(batch, _Failure):
+                batch.reraise()
+            yield sent.popleft(), batch
+
+    def end(self) -> None:
+        running = getattr(self.loader, "_iterator", None)
+        if running is not None:
+            running._shutdown_workers()  # noqa: SLF001 - what its destructor does, but now
+        self.loader._iterator = None  # noqa: SLF001
+
+    def _begun(self, assembly: Assembly) -> Iterator[Any]:
+        try:
+            with warnings.catch_warnings():
+                # How many workers suit the machine is for who asked for them to say; data.profile tells.
+                warnings.filterwarnings("ignore", message="This DataLoader will create")
+                warnings.filterwarnings("ignore", message="Got pickle error")
+                return iter(self.loader)
+        except RuntimeError as error:
+            raise self._death(assembly) from error
+        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            msg = (
+                f"the source of split {assembly.place.split!r}, a {type(assembly.source).__name__}, or another one, "
+                f"cannot be sent to a worker process: {error}; make it one that pickle can, or use "
+                f"start_method='fork', or threads instead of workers"
+            )
+            raise DataError(msg) from error
+
+    def _death(self, assembly: Assembly) -> WorkerError:
+        running: Any = getattr(self.loader, "_iterator", None)
+        ends = [_end_of(worker) for worker in getattr(running, "_workers", ()) if not worker.is_alive()]
+        msg = (
+            f"a worker process died while batches were made for {assembly.place}: {'; '.join(ends) or 'no trace of it'}. "
+            f"If the system killed it, memory ran out: use fewer workers, a smaller prefetch, or threads. The snapshot "
+            f"of the last step is a place to go on from"
+        )
+        return WorkerError(msg)
+
+
+class _Feed:
+    """The items of the loop that runs: what torch calls a sampler."""
+
+    items: Iterator[Item]
+
+    def __iter__(self) -> Iterator[Item]:
+        return self.items
+
+
+@attrs.define(eq=False, slots=False)
+class _Maker(Dataset[Any]):
+    """What a worker process has: how to make the batches of every split."""
+
+    assemblies: Mapping[str, Assembly]
+    threads: int
+    _last: tuple[tuple[str, int], Callable[[Rows], Any]] | None = attrs.field(default=None, init=False)
+
+    def __getitem__(self, item: Item) -> Any:
+        split, epoch, ids, positions = item
+        try:
+            if self._last is None or self._last[0] != (split, epoch):
+                self._last = (split, epoch), self._made(self.assemblies[split].at(epoch))
+            return _Sent(self._last[1](Rows(torch.from_numpy(ids), torch.from_numpy(positions))))
+        except Exception as error:  # noqa: BLE001 - torch would rebuild it from its text, without type and notes
+            return _Failure.of(error)
+
+    def _made(self, assembly: Assembly) -> Callable[[Rows], Any]:
+        if not self.threads or assembly.is_whole or assembly.is_ambient:
+            return batch_maker(assembly)
+        return batch_maker(assembly, self._on_threads(example_maker(assembly)))
+
+    def _on_threads(self, make: Read) -> Read:
+        def parts(rows: Rows) -> list[Any]:
+            pieces = map(Rows, rows.ids.tensor_split(self.threads), rows.positions.tensor_split(self.threads))
+            return list(chain.from_iterable(self._pool.map(make, pieces)))
+
+        return parts
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.threads)
+
+
+@attrs.frozen(eq=False)
+class _Sent:
+    """A batch on its way: received as itself, or, where it cannot be sent, as the failure that says so.
+
+    torch's queue would report that in the worker alone, and let the loop wait for ever.
+    """
+
+    batch: Any
+
+    def __reduce__(self) -> Any:
+        try:
+            return pickle.loads, (bytes(ForkingPickler.dumps(self.batch)),)
+        except Exception as error:  # noqa: BLE001 - whatever a user's __reduce__ raises
+            msg = f"a batch cannot be sent from a worker process: {error}; let the stages return what pickle can"
+            return _Failure.of, (DataError(msg),)
+
+
+@attrs.frozen(eq=False)
+class _Failure:
+    """An error of a worker, with the text of its traceback there."""
+
+    pickled: bytes
+    text: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> "_Failure":
+        text = "".join(traceback.format_exception(error))
+        try:
+            pickled = pickle.dumps(error)
+            pickle.loads(pickled)
+        except Exception:  # noqa: BLE001 - one that cannot travel, for whatever reason, is told in words
+            told = WorkerError(f"{type(error).__name__} in a worker process: {error}")
+            for note in getattr(error, "__notes__", ()):
+                told.add_note(note)
+            pickled = pickle.dumps(told)
+        return cls(pickled, text)
+
+    def reraise(self) -> None:
+        raise pickle.loads(self.pickled) from _InWorkerError(self.text)
+
+
+class _InWorkerError(Exception):
+    """Where in the worker it happened, shown above the error."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
+
+
+def _begin(_: int) -> None:
+    """A worker leaves Ctrl-C to the process that it works for."""
+    with suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end_of(worker: Any) -> str:
+    code = worker.exitcode
+    if code is not None and code < 0:
+        with suppress(ValueError):
+            return f"process {worker.pid} was killed by {signal.Signals(-code).name}"
+    return f"process {worker.pid} ended with exit code {code}"
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+_END: Any = object()
