@@ -1,7 +1,7 @@
 """Loaders: the batches of one epoch of a split, by iteration or by number."""
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 import attrs
@@ -59,10 +59,9 @@ class Loader:
 
     def __iter__(self) -> Iterator[Any]:
         self._gate.check()
-        on_host = self._making.batches(self._assembly, self._rows())
+        crossed = on_device(self._making.batches(self._assembly, self._rows()), self._on_device)
         stages = [applier(applied, self._assembly, self._on_device.device) for applied in self._on_device.stages]
-        for rows, batch in on_device(on_host, self._on_device):
-            yield _through(batch, rows, stages)
+        return (_through(batch, rows, stages) for rows, batch in crossed) if stages else map(_LAST, crossed)
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -118,21 +117,34 @@ class Loader:
 def on_device(on_host: Iterator[tuple[Rows, Any]], crossing: OnDevice) -> Iterator[tuple[Rows, Any]]:
     """The batches where the transfer brings them, with their rows; where there is no transfer, as they are."""
     if crossing.transfer is None:
-        yield from on_host
-        return
+        return on_host
     number, transfer = crossing.transfer
-    device, skip, speed = crossing.device, transfer.skip, crossing.speed
-    where = f"in stage {number}, transfer to {device}"
-    if not has_streams(device):
-        for rows, batch in on_host:
-            with noted(where):
-                moved = move(batch, device, skip)
-            yield rows, moved
-        return
-    sent = moved_ahead(on_host, device, skip, pin=speed.pins(device))
-    for rows, batch, there in pulled_ahead(sent) if speed.is_ahead else sent:
+    where = f"in stage {number}, transfer to {crossing.device}"
+    if has_streams(crossing.device):
+        return _streamed(on_host, crossing, transfer.skip, where)
+    return _moved(on_host, crossing.device, transfer.skip, where)
+
+
+def _moved(
+    on_host: Iterator[tuple[Rows, Any]], device: str, skip: Sequence[str], where: str
+) -> Iterator[tuple[Rows, Any]]:
+    for rows, batch in on_host:
+        try:
+            moved = move(batch, device, skip)
+        except Exception as error:
+            error.add_note(where)
+            raise
+        yield rows, moved
+
+
+def _streamed(
+    on_host: Iterator[tuple[Rows, Any]], crossing: OnDevice, skip: Sequence[str], where: str
+) -> Iterator[tuple[Rows, Any]]:
+    """The same, copied on a stream of its own; where batches are made ahead, the next one while this one is used."""
+    sent = moved_ahead(on_host, crossing.device, skip, pin=crossing.speed.pins(crossing.device))
+    for rows, batch, there in pulled_ahead(sent) if crossing.speed.is_ahead else sent:
         with noted(where):
-            moved = arrived(batch, there, device, skip)
+            moved = arrived(batch, there, crossing.device, skip)
         yield rows, moved
 
 
@@ -142,6 +154,7 @@ def _through(batch: Any, rows: Rows, stages: list[Applier]) -> Any:
     return batch
 
 
+_LAST = operator.itemgetter(1)
 _BLOCK = 32_768  # positions looked up at once: a third of a millisecond, and a quarter of a megabyte
 
 
