@@ -7,28 +7,18 @@ from typing import Any, overload
 import attrs
 from torch import Tensor
 
-from ._assemble import Applied, Applier, Assembly, applier
+from ._assemble import Applier, Assembly, applier
 from ._context import RankContext
-from ._errors import DataError, noted
+from ._crossing import OnDevice, on_device
+from ._errors import DataError
 from ._gate import Gate
 from ._order import Order
 from ._plan import Rows, rows_of_steps
+from ._profile import Profile, profiled
 from ._snapshot import Snapshot
-from ._speed import Making, Speed
-from ._stage import Transfer
+from ._speed import Making
 from ._steps import Steps
-from ._threads import Inline, pulled_ahead
-from ._transfer import arrived, has_streams, move, moved_ahead
-
-
-@attrs.frozen(eq=False)
-class OnDevice:
-    """What happens to a batch in the main process: the transfer, with its stage number, and the stages after it."""
-
-    transfer: tuple[int, Transfer] | None
-    stages: tuple[Applied, ...]
-    device: str
-    speed: Speed
+from ._threads import Inline
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -61,7 +51,7 @@ class Loader:
         self._gate.check()
         crossed = on_device(self._making.batches(self._assembly, self._rows()), self._on_device)
         stages = [applier(applied, self._assembly, self._on_device.device) for applied in self._on_device.stages]
-        return (_through(batch, rows, stages) for rows, batch in crossed) if stages else map(_LAST, crossed)
+        return self._finished(crossed, stages)
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -93,6 +83,14 @@ class Loader:
         at = self._steps.bounds(step)[0] if step < self._steps.count else self._steps.start
         return attrs.evolve(self._start, epoch=self.epoch, examples=at)
 
+    def profile(self, steps: int = 20) -> Profile:
+        """How long each stage takes for a batch, over the first `steps` steps; as `data.profile(split)`."""
+        part = self[: _at_least_one(steps)]
+        if not len(part):
+            msg = f"there are no steps of {self.split!r} to profile"
+            raise DataError(msg)
+        return profiled(self._assembly, self._on_device, list(part._rows()), part)  # noqa: SLF001 - one of us
+
     def _slice(self, index: slice) -> "Loader":
         first, last, stride = index.indices(len(self))
         if stride != 1:
@@ -100,13 +98,19 @@ class Loader:
             raise DataError(msg)
         return attrs.evolve(self, first=self._first + first, last=self._first + max(first, last))
 
+    def _finished(self, crossed: Iterator[tuple[Rows, Any]], stages: Sequence[Applier]) -> Iterator[Any]:
+        for rows, batch in crossed:
+            finished = batch
+            for stage in stages:
+                finished = stage.on_batch(finished, rows)
+            yield finished
+            self._gate.check()
+
     def _rows(self) -> Iterator[Rows]:
         """The rows of the steps in turn, looked up in blocks, but for the first, so that its batch does not wait."""
         step, until = self._first, min(self._first + 1, self._last)
         while step < self._last:
-            for rows in rows_of_steps(self._order, self._steps, self._context.rank, step, until):
-                self._gate.check()
-                yield rows
+            yield from rows_of_steps(self._order, self._steps, self._context.rank, step, until)
             step, until = until, min(until + max(1, _BLOCK // self._steps.size), self._last)
 
     def __repr__(self) -> str:
@@ -114,48 +118,14 @@ class Loader:
         return f"<fdm.Loader of {self.split!r}, epoch {self.epoch}, {len(self)} steps{ranks}>"
 
 
-def on_device(on_host: Iterator[tuple[Rows, Any]], crossing: OnDevice) -> Iterator[tuple[Rows, Any]]:
-    """The batches where the transfer brings them, with their rows; where there is no transfer, as they are."""
-    if crossing.transfer is None:
-        return on_host
-    number, transfer = crossing.transfer
-    where = f"in stage {number}, transfer to {crossing.device}"
-    if has_streams(crossing.device):
-        return _streamed(on_host, crossing, transfer.skip, where)
-    return _moved(on_host, crossing.device, transfer.skip, where)
-
-
-def _moved(
-    on_host: Iterator[tuple[Rows, Any]], device: str, skip: Sequence[str], where: str
-) -> Iterator[tuple[Rows, Any]]:
-    for rows, batch in on_host:
-        try:
-            moved = move(batch, device, skip)
-        except Exception as error:
-            error.add_note(where)
-            raise
-        yield rows, moved
-
-
-def _streamed(
-    on_host: Iterator[tuple[Rows, Any]], crossing: OnDevice, skip: Sequence[str], where: str
-) -> Iterator[tuple[Rows, Any]]:
-    """The same, copied on a stream of its own; where batches are made ahead, the next one while this one is used."""
-    sent = moved_ahead(on_host, crossing.device, skip, pin=crossing.speed.pins(crossing.device))
-    for rows, batch, there in pulled_ahead(sent) if crossing.speed.is_ahead else sent:
-        with noted(where):
-            moved = arrived(batch, there, crossing.device, skip)
-        yield rows, moved
-
-
-def _through(batch: Any, rows: Rows, stages: list[Applier]) -> Any:
-    for stage in stages:
-        batch = stage.on_batch(batch, rows)
-    return batch
-
-
-_LAST = operator.itemgetter(1)
 _BLOCK = 32_768  # positions looked up at once: a third of a millisecond, and a quarter of a megabyte
+
+
+def _at_least_one(steps: Any) -> int:
+    if isinstance(steps, bool) or not hasattr(steps, "__index__") or operator.index(steps) < 1:
+        msg = f"profile: steps is an integer of at least 1, not {steps!r}"
+        raise DataError(msg)
+    return operator.index(steps)
 
 
 def _within(index: int, length: int) -> int:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
 from itertools import chain
+from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, TypeAlias
 
@@ -100,22 +101,27 @@ class _Crew:
                 yield assembly.place.split, assembly.place.epoch, these.ids.numpy(), these.positions.numpy()
 
         self.feed.items = items()
-        made = self._begun(assembly)
-        while True:
-            try:
-                batch = next(made, _END)
-            except RuntimeError as error:  # of torch's own: those of the user's functions come as a _Failure
-                raise self._death(assembly) from error
-            if batch is _END:
-                return
-            if isinstance(batch, _Failure):
-                batch.reraise()
-            yield sent.popleft(), batch
+        try:
+            made = self._begun(assembly)
+            while (batch := self._next(made, assembly)) is not _END:
+                yield sent.popleft(), batch
+        finally:
+            self.feed.items = iter(())  # which hold the loader, and with it this crew
+
+    def _next(self, made: Iterator[Any], assembly: Assembly) -> Any:
+        try:
+            batch = next(made, _END)
+        except _DEATHS as error:  # of torch's own: those of the user's functions come as a _Failure
+            raise self._death(assembly) from error
+        if isinstance(batch, _Failure):
+            batch.reraise()
+        return batch
 
     def end(self) -> None:
         running = getattr(self.loader, "_iterator", None)
         if running is not None:
-            running._shutdown_workers()  # noqa: SLF001 - what its destructor does, but now
+            with suppress(RuntimeError):  # which says once more that one died; the others are ended all the same
+                running._shutdown_workers()  # noqa: SLF001 - what its destructor does, but now
         self.loader._iterator = None  # noqa: SLF001
 
     def _begun(self, assembly: Assembly) -> Iterator[Any]:
@@ -125,7 +131,7 @@ class _Crew:
                 warnings.filterwarnings("ignore", message="This DataLoader will create")
                 warnings.filterwarnings("ignore", message="Got pickle error")
                 return iter(self.loader)
-        except RuntimeError as error:
+        except _DEATHS as error:
             raise self._death(assembly) from error
         except (TypeError, AttributeError, pickle.PicklingError) as error:
             msg = (
@@ -136,8 +142,10 @@ class _Crew:
             raise DataError(msg) from error
 
     def _death(self, assembly: Assembly) -> WorkerError:
-        running: Any = getattr(self.loader, "_iterator", None)
-        ends = [_end_of(worker) for worker in getattr(running, "_workers", ()) if not worker.is_alive()]
+        workers = getattr(getattr(self.loader, "_iterator", None), "_workers", [])
+        with suppress(RuntimeError):  # as torch says when the signal of the death comes, which may be just now
+            wait([worker.sentinel for worker in workers], timeout=1)
+        ends = [_end_of(worker) for worker in workers if not worker.is_alive()]
         msg = (
             f"a worker process died while batches were made for {assembly.place}: {'; '.join(ends) or 'no trace of it'}. "
             f"If the system killed it, memory ran out: use fewer workers, a smaller prefetch, or threads. The snapshot "
@@ -147,12 +155,15 @@ class _Crew:
 
 
 class _Feed:
-    """The items of the loop that runs: what torch calls a sampler."""
+    """The items of the loop that runs: what torch calls a sampler, and keeps when the loop is over."""
 
     items: Iterator[Item]
 
     def __iter__(self) -> Iterator[Item]:
-        return self.items
+        return self
+
+    def __next__(self) -> Item:
+        return next(self.items)
 
 
 @attrs.define(eq=False, slots=False)
@@ -256,3 +267,4 @@ def _as_is(batch: Any) -> Any:
 
 
 _END: Any = object()
+_DEATHS = (RuntimeError, OSError, EOFError)  # what torch's loop, or a connection that breaks, raises then
