@@ -2,22 +2,23 @@
 
 import pickle
 import signal
+import time
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
 from itertools import chain
-from multiprocessing.connection import wait
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import attrs
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils import signal_handling
 
 from ._assemble import Assembly, Read, batch_maker, example_maker
 from ._errors import DataError, WorkerError
@@ -120,8 +121,7 @@ class _Crew:
     def end(self) -> None:
         running = getattr(self.loader, "_iterator", None)
         if running is not None:
-            with suppress(RuntimeError):  # which says once more that one died; the others are ended all the same
-                running._shutdown_workers()  # noqa: SLF001 - what its destructor does, but now
+            running._shutdown_workers()  # noqa: SLF001 - what its destructor does, but now
         self.loader._iterator = None  # noqa: SLF001
 
     def _begun(self, assembly: Assembly) -> Iterator[Any]:
@@ -130,7 +130,7 @@ class _Crew:
                 # How many workers suit the machine is for who asked for them to say; data.profile tells.
                 warnings.filterwarnings("ignore", message="This DataLoader will create")
                 warnings.filterwarnings("ignore", message="Got pickle error")
-                return iter(self.loader)
+                return _without_signals(iter(self.loader))
         except _DEATHS as error:
             raise self._death(assembly) from error
         except (TypeError, AttributeError, pickle.PicklingError) as error:
@@ -143,9 +143,7 @@ class _Crew:
 
     def _death(self, assembly: Assembly) -> WorkerError:
         workers = getattr(getattr(self.loader, "_iterator", None), "_workers", [])
-        with suppress(RuntimeError):  # as torch says when the signal of the death comes, which may be just now
-            wait([worker.sentinel for worker in workers], timeout=1)
-        ends = [_end_of(worker) for worker in workers if not worker.is_alive()]
+        ends = [_end_of(worker) for worker in _dead(workers)]
         msg = (
             f"a worker process died while batches were made for {assembly.place}: {'; '.join(ends) or 'no trace of it'}. "
             f"If the system killed it, memory ran out: use fewer workers, a smaller prefetch, or threads. The snapshot "
@@ -252,6 +250,26 @@ def _begin(_: int) -> None:
     """A worker leaves Ctrl-C to the process that it works for."""
     with suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _without_signals(running: Any) -> Iterator[Any]:
+    """The iterator of a DataLoader whose workers' death is told where batches are asked for, and there alone.
+
+    torch raises it where the signal of it arrives, too: in the middle of whatever the main thread is doing.
+    """
+    if getattr(running, "_worker_pids_set", False):
+        forget: Any = getattr(signal_handling, "_remove_worker_pids")  # noqa: B009 - torch does not export it
+        forget(id(running))
+        running._worker_pids_set = False  # noqa: SLF001
+    return cast("Iterator[Any]", running)
+
+
+def _dead(workers: Sequence[Any]) -> list[Any]:
+    """The workers that are dead; the system may tell a little later than a broken connection does."""
+    until = time.monotonic() + 1.0
+    while not (found := [worker for worker in workers if not worker.is_alive()]) and time.monotonic() < until:
+        time.sleep(0.01)
+    return found
 
 
 def _end_of(worker: Any) -> str:
