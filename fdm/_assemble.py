@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
@@ -14,6 +15,7 @@ from ._function import Function
 from ._key import Key
 from ._plan import Rows
 from ._ragged import Ragged
+from ._readahead import ahead
 from ._source import examples
 from ._stage import Augment, Batch, Transform
 from ._table import Table
@@ -78,10 +80,11 @@ Read: TypeAlias = Callable[[Rows], list[Any]]
 def example_maker(assembly: Assembly) -> Read:
     """A function from rows to the list of transformed examples."""
     source, place = assembly.source, assembly.place
+    read = ahead(source, partial(fetched, source, place=place))
     stages = [applier(applied, assembly) for applied in assembly.on_examples]
 
     def make(rows: Rows) -> list[Any]:
-        found = fetched(source, rows.ids, place)
+        found = read(rows.ids)
         if not stages:
             return found
         ids = rows.ids.tolist()
@@ -192,7 +195,8 @@ def through(
 
 def _gather(assembly: Assembly) -> Callable[[Rows], Any]:
     source: Table = assembly.source
-    return lambda rows: source.gather(rows.ids)
+    gather = ahead(source, source.gather)
+    return lambda rows: gather(rows.ids)
 
 
 def _collated(assembly: Assembly, make_examples: Read) -> Callable[[Rows], Any]:

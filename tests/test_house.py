@@ -38,6 +38,7 @@ FLOORS = (
     (
         "_prepare",
         "_gate",
+        "_readahead",
         "_assemble",
         "_threads",
         "_workers",
