@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -13,6 +14,7 @@ from ._assemble import Applied, Assembly, applier, batch_maker, collator, fetche
 from ._crossing import OnDevice
 from ._plan import Rows
 from ._pool import cores
+from ._readahead import ahead
 from ._transfer import has_streams, move
 
 
@@ -97,9 +99,12 @@ def on_host(assembly: Assembly) -> list[Piece]:
     assert assembly.batch is not None, "a loader is only made where a batch stage holds"
     number, batch = assembly.batch
     source, place, ids = assembly.source, assembly.place, batch.ids
-    found = [Piece("gather", lambda _, rows: source.gather(rows.ids))]
-    if not assembly.is_whole:
-        found = [Piece(f"read from {type(source).__name__}", lambda _, rows: fetched(source, rows.ids, place))]
+    if assembly.is_whole:
+        gather = ahead(source, source.gather)
+        found = [Piece("gather", lambda _, rows: gather(rows.ids))]
+    else:
+        read = ahead(source, partial(fetched, source, place=place))
+        found = [Piece(f"read from {type(source).__name__}", lambda _, rows: read(rows.ids))]
         found += [_of_examples(applied, assembly) for applied in assembly.on_examples]
         found.append(Piece(f"{number} batch: collate", collator(assembly)))
     if ids is not None:

@@ -22,6 +22,7 @@ from torch.utils.data._utils import signal_handling
 
 from ._assemble import Assembly, Read, batch_maker, example_maker
 from ._errors import DataError, WorkerError
+from ._heap import trim
 from ._plan import Rows
 
 
@@ -174,6 +175,7 @@ class _Maker(Dataset[Any]):
 
     def __getitem__(self, item: Item) -> Any:
         split, epoch, ids, positions = item
+        trim()
         try:
             if self._last is None or self._last[0] != (split, epoch):
                 self._last = (split, epoch), self._made(self.assemblies[split].at(epoch))

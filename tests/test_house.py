@@ -41,6 +41,7 @@ FLOORS = (
         "_readahead",
         "_assemble",
         "_threads",
+        "_heap",
         "_workers",
         "_transfer",
         "_speed",
@@ -48,6 +49,7 @@ FLOORS = (
         "_profile",
         "_loader",
         "_dataset",
+        "_opened",
     ),
     ("_data", "_executor"),
     # edges
