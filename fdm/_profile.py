@@ -210,9 +210,7 @@ def _advice(stages: Sequence[StageTime], gain: float | None, workers: int, threa
         return f"It draws from the global random state, so processes help: open with workers={n}{cheaper}"
     if gain > _WORTH:
         return f"Two threads make {gain:.1f} times as many batches as one: open with threads={n}{cheaper}"
-    return (
-        f"It holds the GIL (two threads make {gain:.1f} times as many batches as one): open with workers={n}{cheaper}"
-    )
+    return f"Two threads gain little ({gain:.1f} times), as where Python holds the GIL: open with workers={n}{cheaper}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -63,3 +63,13 @@ def test_the_page_on_preparing_runs_where_it_needs_no_cluster(tmp_path):
         script = tmp_path / f"snippet{number}.py"
         script.write_text(code, encoding="utf-8")
         run(tmp_path, str(script))
+
+
+def test_the_page_on_speed_runs_from_top_to_bottom(tmp_path):
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    script = tmp_path / "speed.py"
+    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), encoding="utf-8")
+    out = run(tmp_path, str(script))
+    assert "limit: 2 augment random_flip, each example." in out
+    assert "{'workers': 2} gives the same batches" in out
+    assert out.splitlines()[-1].endswith("torch.Size([16, 1024])")
