@@ -70,6 +70,6 @@ def test_the_page_on_speed_runs_from_top_to_bottom(tmp_path):
     script = tmp_path / "speed.py"
     script.write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), encoding="utf-8")
     out = run(tmp_path, str(script))
-    assert "limit: 2 augment random_flip, each example." in out
+    assert re.search(r"^2 augment random_flip, each example +[\d.]+ +\d+% ", out, re.MULTILINE)
     assert "{'workers': 2} gives the same batches" in out
     assert out.splitlines()[-1].endswith("torch.Size([16, 1024])")
