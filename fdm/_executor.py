@@ -88,10 +88,10 @@ class Executor:
     threads: int = attrs.field(default=0, validator=_checked_count(0))
     prefetch: int = attrs.field(default=2, validator=_checked_count(1))
     pin_memory: bool | None = attrs.field(default=None, validator=_checked_pin)
-    start_method: str | None = attrs.field(default=None, validator=_checked_start_method)
     pool: PoolOption = attrs.field(default=None, validator=_checked_pool)
     progress: bool | None = attrs.field(default=None, validator=attrs.validators.in_((None, True, False)))
     wait: float | None = attrs.field(default=None, validator=_checked_wait)
+    start_method: str | None = attrs.field(default=None, validator=_checked_start_method)
 
     def prepare(self, p: Pipeline, /) -> None:
         """Run fetch, clean and measure where their results are not in the store yet.
