@@ -2,6 +2,7 @@
 
 from . import store
 from ._ambient import ambient
+from ._combine import Combined, CombinedSnapshot, combine
 from ._construct import (
     alias,
     augment,
@@ -47,6 +48,8 @@ from ._table import Table
 
 
 __all__ = [
+    "Combined",
+    "CombinedSnapshot",
     "ContextError",
     "Data",
     "DataError",
@@ -75,6 +78,7 @@ __all__ = [
     "augment",
     "batch",
     "clean",
+    "combine",
     "describe",
     "download",
     "fact",

@@ -1,7 +1,8 @@
 """Loaders: the batches of one epoch of a split, by iteration or by number."""
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, overload
 
 import attrs
@@ -52,6 +53,7 @@ class Loader:
     _last: int
     _gate: Gate
     _making: Making
+    _again: Callable[..., "Loader"]
 
     def __len__(self) -> int:
         """The number of steps of this rank."""
@@ -60,7 +62,7 @@ class Loader:
     def __iter__(self) -> Iterator[Any]:
         self._gate.check()
         on_host = self._making.batches(self._assembly, self._rows())
-        stages = [applier(applied, self._assembly, self._on_device.device) for applied in self._on_device.stages]
+        stages = self._after_transfer()
         for rows, batch in on_device(on_host, self._on_device):
             yield _through(batch, rows, stages)
 
@@ -71,13 +73,27 @@ class Loader:
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return self._slice(index)
-        step = self._first + _within(index, len(self))
+        step = self._first + within(index, len(self))
         return next(iter(attrs.evolve(self, first=step, last=step + 1, making=Inline())))
+
+    def again(self, epoch: int | None = None, start: Snapshot | None = None) -> "Loader":
+        """A loader of the same split of the same data for another epoch, or from another start; as `data.loader`."""
+        return self._again(epoch, start)
 
     def indices(self, index: int) -> Tensor:
         """The example ids in this rank's batch of step `index`, int64: positions in the split's source."""
-        step = self._first + _within(index, len(self))
+        step = self._first + within(index, len(self))
         return next(rows_of_steps(self._order, self._steps, self._context.rank, step, step + 1)).ids
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether its last step is the epoch's last one; a slice may stop before."""
+        return self._last == self._steps.count_of(self._context.rank)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all ranks have the same number of steps: unless there are fewer examples than ranks."""
+        return self._steps.count_of(self._context.world_size - 1) == self._steps.count
 
     def snapshot(self, done: int) -> Snapshot:
         """The place after `done` steps of this loader: after the last of an epoch, the start of the next.
@@ -93,6 +109,16 @@ class Loader:
             return attrs.evolve(self._start, epoch=self.epoch + 1, examples=0)
         at = self._steps.bounds(step)[0] if step < self._steps.count else self._steps.start
         return attrs.evolve(self._start, epoch=self.epoch, examples=at)
+
+    def on_host(self) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
+        """The batches before the transfer, each with what does the stages after it: for trainers that move batches."""
+        self._gate.check()
+        stages = self._after_transfer()
+        for rows, batch in self._making.batches(self._assembly, self._rows()):
+            yield batch, partial(_through, rows=rows, stages=stages)
+
+    def _after_transfer(self) -> list[Applier]:
+        return [applier(applied, self._assembly, self._on_device.device) for applied in self._on_device.stages]
 
     def _slice(self, index: slice) -> "Loader":
         first, last, stride = index.indices(len(self))
@@ -145,7 +171,8 @@ def _through(batch: Any, rows: Rows, stages: list[Applier]) -> Any:
 _BLOCK = 32_768  # positions looked up at once: a third of a millisecond, and a quarter of a megabyte
 
 
-def _within(index: int, length: int) -> int:
+def within(index: int, length: int) -> int:
+    """A step counted from either end as one counted from 0; `IndexError` for a step that is not there."""
     number = operator.index(index)
     if not -length <= number < length:
         msg = f"step {number} of a loader of {length} steps"

@@ -35,8 +35,8 @@ FLOORS = (
     ("_order", "_source", "_sizes", "_splits", "_plan"),
     # running
     ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts"),
-    ("_prepare", "_gate", "_assemble", "_threads", "_workers", "_transfer", "_speed", "_loader", "_dataset"),
-    ("_data", "_executor"),
+    ("_prepare", "_gate", "_assemble", "_threads", "_workers", "_transfer", "_speed", "_loader", "_combine"),
+    ("_dataset", "_data", "_executor"),
     # edges
     ("store", "ray", "testing", "__init__"),
 )
