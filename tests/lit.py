@@ -50,6 +50,12 @@ SEVERAL = fdm.pipeline(
 )
 
 
+def numbers(size):
+    """A pipeline whose val, test and predict splits are all of so many numbers, in order."""
+    roles = fdm.alias(val="all", test="all", predict="all")
+    return fdm.pipeline(fdm.load(table, n=size), roles, fdm.batch(2, ids="ids"), fdm.transfer(), fdm.augment(noisy))
+
+
 class Notes(pl.LightningModule):
     """A linear model that notes epoch, ids and, where there is some, noise of its train batches, and ids of the others."""
 
