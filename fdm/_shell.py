@@ -209,7 +209,10 @@ class Shell:
         self._cursor = begun(
             self._cursor, progress, lambda start: train.at(start=start), lambda step: train.at(epoch)[step:]
         )
-        return self._cursor.passes[-1].loader
+        current = self._cursor.passes[-1]
+        if current.ready + len(current.loader) != len(train.at()):
+            warnings.warn(_OTHER_STEPS, stacklevel=2)
+        return current.loader
 
     def _feeds(self, role: str) -> Any:
         feeds = [self._feed(role, at, split) for at, split in enumerate(getattr(self.roles, role))]
@@ -360,6 +363,10 @@ _HOOKS = (
     "predict_dataloader",
     "transfer_batch_to_device",
     "on_after_batch_transfer",
+)
+_OTHER_STEPS = (
+    "the checkpoint was written inside an epoch, with another batch size or number of ranks: what is left of that epoch is "
+    "exact, but Lightning counts its batches, and may end it early or late; end-of-epoch checkpoints have no such epoch"
 )
 _ROLES = {"train": "train", "sanity_check": "val", "validate": "val", "test": "test", "predict": "predict"}
 _VERSION = 1

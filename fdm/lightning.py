@@ -1,13 +1,15 @@
 """Lightning: a LightningDataModule around a pipeline, for the Trainer, the Tuner, Fabric and LightningCLI."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature, signature
 from typing import Any, get_type_hints
 
 from ._context import RankContext
 from ._data import Data
-from ._errors import PipelineError
+from ._errors import DataError, PipelineError
 from ._executor import Executor, check_options
+from ._given import datasets_pipeline, given_pipeline, named, read_loader
 from ._pipeline import Pipeline
 from ._roles import PREDICT, TEST, TRAIN, VAL, Role
 from ._shell import shell_class
@@ -89,6 +91,91 @@ def setup(fabric: Any, data: Pipeline | Data, /, **executor_options: Any) -> Dat
     _check("setup takes", pipeline)
     check_options("setup", executor_options, without=("context",))
     return Executor(context=_fabric_context(fabric), **executor_options).open(pipeline)
+
+
+def from_datasets(  # noqa: PLR0917 - Lightning's signature
+    train_dataset: Any = None,
+    val_dataset: Any = None,
+    test_dataset: Any = None,
+    predict_dataset: Any = None,
+    batch_size: int = 1,
+    num_workers: int = 0,
+    *,
+    seed: int = 0,
+    base: type | None = None,
+    **executor_options: Any,
+) -> Any:
+    """A datamodule of datasets that are there already, as `LightningDataModule.from_datasets` makes one.
+
+    Each is a map-style dataset, or a list or mapping of them; the train ones are shuffled, by `seed`. `num_workers` is
+    the executor's `workers`.
+
+    Raises `DataError` for a dataset without examples by number.
+    """
+    given = {"train": train_dataset, "val": val_dataset, "test": test_dataset, "predict": predict_dataset}
+    by_role = {role: named(role, datasets) for role, datasets in given.items()}
+    datasets = {name: each for of_role in by_role.values() for name, each in of_role.items()}
+    if not datasets:
+        msg = "from_datasets takes one dataset at least"
+        raise DataError(msg)
+    roles = {role: tuple(of_role) or None for role, of_role in by_role.items()}
+    options = {"workers": num_workers, **executor_options}
+    made = datasets_pipeline(datasets, by_role["train"], batch_size, seed)
+    return datamodule(made, **roles, base=base, **options)
+
+
+def from_datamodule(dm: Any, /, *, seed: int = 0) -> Pipeline:
+    """The pipeline of an existing LightningDataModule: its datasets as sources, its DataLoader settings as stages.
+
+    Its `prepare_data` and `setup` run here. The splits are `"train"`, `"val"`, `"test"` and `"predict"`, or of several
+    loaders `"val_0"`, `"val_1"`. What could not be carried over (hooks, samplers and collate functions of its own, what
+    belongs to an executor) is said in a `UserWarning`, with what to write instead.
+
+    Raises `DataError` if there is nothing to carry over.
+    """
+    reads, left = {}, []
+    for name, loader in _loaders(dm).items():
+        read = read_loader(name, loader)
+        if isinstance(read, str):
+            left.append(read)
+        else:
+            reads[name] = read
+            left.extend(read.left)
+    left += [f"{hook}: {remedy}" for hook, remedy in _REMEDIES.items() if _overrides(dm, hook)]
+    if not reads:
+        msg = f"from_datamodule found no DataLoader to carry over: {'; '.join(left) or 'it has no loaders'}"
+        raise DataError(msg)
+    if left:
+        warnings.warn("\n- ".join(["from_datamodule could not carry over:", *left]), stacklevel=2)
+    return given_pipeline(reads, seed)
+
+
+def _loaders(dm: Any) -> dict[str, Any]:
+    """The loaders of a datamodule, by the names that their splits get."""
+    found: dict[str, Any] = {}
+    dm.prepare_data()
+    for stage, roles in (("fit", ("train", "val")), ("test", ("test",)), ("predict", ("predict",))):
+        there = [role for role in roles if _overrides(dm, f"{role}_dataloader")]
+        if there:
+            dm.setup(stage)
+        for role in there:
+            found |= named(role, getattr(dm, f"{role}_dataloader")())
+    return found
+
+
+def _overrides(dm: Any, hook: str) -> bool:
+    """Whether a datamodule has a hook of its own, in place of Lightning's."""
+    base = next(cls for cls in type(dm).__mro__ if cls.__name__ == "LightningDataModule")
+    own = getattr(dm, hook, None)
+    return own is not None and getattr(own, "__func__", own) is not getattr(base, hook)
+
+
+_REMEDIES = {
+    "on_before_batch_transfer": "write it as fdm.transform(fn) after fdm.batch(...)",
+    "transfer_batch_to_device": "fdm.transfer(skip=...) moves batches of any structure",
+    "on_after_batch_transfer": "write it as fdm.transform(fn) or fdm.augment(fn) after fdm.transfer()",
+    "state_dict": "the place in the data is the pipeline's; what else it keeps is the module's to save",
+}
 
 
 def _base(base: type | None) -> type:

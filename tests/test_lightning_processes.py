@@ -77,9 +77,11 @@ def test_two_ranks_go_on_where_they_stopped_each_with_its_own_examples(tmp_path)
     ranks = ran(tmp_path, "fit", saves={"every_n_train_steps": 2}, max_epochs=2, **DDP)
     assert 2 == len(ranks)
     for epoch in range(2):
-        ids = [number for rank in ranks for step in rank["seen"][3 * epoch :][:3] for part in step for number in part[0]]
+        ids = [
+            number for rank in ranks for step in rank["seen"][3 * epoch :][:3] for part in step for number in part[0]
+        ]
         assert 24 == len(ids) == len(set(ids))
-    path, done = list(ranks[0]["saved"].items())[0]
+    path, done = next(iter(ranks[0]["saved"].items()))
     again = ran(tmp_path, "fit", ckpt_path=path, seed=9, max_epochs=2, **DDP)
     assert [rank["seen"][done:] for rank in ranks] == [rank["seen"] for rank in again]
 

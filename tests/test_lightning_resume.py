@@ -130,3 +130,62 @@ def test_a_checkpoint_may_be_written_in_any_hook(tmp_path):
         if again.seen != reference.seen[done:]:
             wrong.append((hook, done, len(again.seen)))
     assert [] == wrong
+
+
+class SavesFailure(Callback):
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on_exception(self, trainer, module, exception):
+        trainer.save_checkpoint(self.folder / "failed.ckpt")
+
+
+class Fails(Notes):
+    """Fails in its sixth step, the first time."""
+
+    fails = True
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        if self.fails and len(self.seen) == 6 + 3:
+            raise ZeroDivisionError
+        return loss
+
+
+def test_a_batch_whose_step_failed_comes_again(tmp_path):
+    module = Fails()
+    with pytest.raises(ZeroDivisionError):
+        fitted(NOISY, module=module, callbacks=[SavesFailure(tmp_path)])
+    again = fitted(NOISY, ckpt_path=str(tmp_path / "failed.ckpt"))
+    assert epochs(NOISY) == module.seen[:-1] + again.seen
+
+
+def test_a_batch_that_could_not_be_made_comes_again(tmp_path):
+    broken = fdm.pipeline(PLAIN, fdm.transform(refuse, at=10))
+    module = Notes()
+    with pytest.raises(ZeroDivisionError):
+        fitted(broken, module=module, callbacks=[SavesFailure(tmp_path)])
+    again = fitted(PLAIN, ckpt_path=str(tmp_path / "failed.ckpt"))
+    assert epochs(PLAIN) == module.seen + again.seen
+
+
+def refuse(batch, *, at):
+    if at in batch["id"]:
+        raise ZeroDivisionError
+    return batch
+
+
+def test_a_resume_may_use_other_workers(tmp_path):
+    saves = Saves(tmp_path, every_n_train_steps=5)
+    reference = fitted(SLOW, enable_checkpointing=True, callbacks=[saves], max_epochs=2)
+    for executor, (path, done) in zip([{"threads": 2}, {"workers": 1}], saves.saved.items(), strict=True):
+        assert reference.seen[done:] == fitted(SLOW, ckpt_path=path, executor=executor, max_epochs=2).seen
+
+
+@pytest.mark.parametrize("size", [2, 3, 8])
+def test_a_resume_with_another_batch_size_at_the_end_of_an_epoch_is_exact(size, tmp_path):
+    saves = Saves(tmp_path, every_n_epochs=1)
+    fitted(NOISY, enable_checkpointing=True, callbacks=[saves], max_epochs=1)
+    (path,) = saves.saved
+    changed = fdm.replace(NOISY, fdm.batch(size))
+    assert epochs(changed, 2, first=1) == fitted(changed, ckpt_path=path).seen
