@@ -1,7 +1,5 @@
 """Coming from Lightning: datasets and datamodules as pipelines, and what cannot be carried over; Fabric and others."""
 
-import warnings
-
 import lightning.pytorch as pl
 import pytest
 import torch
@@ -69,7 +67,9 @@ def test_datasets_make_a_datamodule():
         assert list(range(10)) == sorted(number for step in epoch for ids, _ in step for number in ids)
     assert module.seen[:3] != module.seen[3:]
     assert [(0, [0, 1, 2, 3]), (1, [0, 1])] * 2 == module.evaluated
-    assert [[0, 10, 20]] == [p.tolist() for p in trainer().predict(Notes(), from_datasets(predict_dataset=Numbers(3), batch_size=3))]
+    assert [[0, 10, 20]] == [
+        p.tolist() for p in trainer().predict(Notes(), from_datasets(predict_dataset=Numbers(3), batch_size=3))
+    ]
     with pytest.raises(fdm.DataError, match="'train' is a Stream, which has no examples by number"):
         from_datasets(Stream())
     with pytest.raises(fdm.DataError, match="one dataset at least"):
@@ -174,28 +174,47 @@ def test_accelerate_gives_device_and_ranks():
             optimizer.step()
 
 
-def test_the_trainer_of_hugging_face_reads_a_loader(tmp_path):
+class Epochs:
+    """What the page on Lightning gives to the Trainer of Hugging Face."""
+
+    def __init__(self, data, split):
+        self.data, self.split, self.epoch = data, split, 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __len__(self):
+        return len(self.data.loader(self.split))
+
+    def __iter__(self):
+        return iter(self.data.loader(self.split, epoch=self.epoch))
+
+
+class Linear(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.seen = torch.nn.Linear(1, 1), []
+
+    def forward(self, x, id, **_):  # noqa: A002 - the names are the batch's
+        self.seen.append(id.tolist())
+        return {"loss": self.layer(x[:, None]).mean()}
+
+
+@pytest.mark.filterwarnings("ignore")  # of its own parts
+def test_the_trainer_of_hugging_face_gets_the_next_epoch_each_time(tmp_path):
     transformers = pytest.importorskip("transformers")
-    seen = []
 
-    class Model(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = torch.nn.Linear(1, 1)
+    class Trainer(transformers.Trainer):
+        def get_train_dataloader(self):
+            return Epochs(data, "train")
 
-        def forward(self, x, id, **_):  # noqa: A002 - the names are the batch's
-            seen.append(id.tolist())
-            return {"loss": self.layer(x[:, None]).mean()}
+    def trained(model, resume=None):
+        options = {"output_dir": str(tmp_path), "use_cpu": True, "report_to": [], "save_strategy": "epoch"}
+        arguments = transformers.TrainingArguments(num_train_epochs=3, disable_tqdm=True, **options)
+        Trainer(model=model, args=arguments).train(resume_from_checkpoint=resume)
+        return model.seen
 
     with fdm.open(PLAIN) as data:
-
-        class Trainer(transformers.Trainer):
-            def get_train_dataloader(self):
-                return data.loader("train")
-
-        options = {"output_dir": str(tmp_path), "use_cpu": True, "report_to": [], "save_strategy": "no"}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its own parts
-            arguments = transformers.TrainingArguments(num_train_epochs=1, disable_tqdm=True, **options)
-            Trainer(model=Model(), args=arguments).train()
-    assert [step[0][0] for step in epochs(PLAIN, 1)] == seen
+        expected = [step[0][0] for step in epochs(PLAIN, 3)]
+        assert expected == trained(Linear())
+        assert expected[6:] == trained(Linear(), str(tmp_path / "checkpoint-6"))
