@@ -71,13 +71,13 @@ def begun(
     `resumed` makes the loader from a place, `fresh` the one of the trainer's own epoch from a step on, for a run that
     nothing restored.
     """
-    last = _current(cursor)
-    ready = 0 if _is_over(progress) else progress.current.ready
-    if last is not None:
-        # Inside an epoch, somebody looks at what comes next; else it is the next epoch.
-        loader = last.loader[ready - last.ready :] if ready else resumed(_following(last.loader))
-    else:
+    last, ready = _current(cursor), progress.current.ready
+    if last is None:  # the trainer's counts are a checkpoint's, whose last batch may come again
         loader = fresh(ready) if cursor.restored is None else resumed(cursor.restored)
+    elif ready and not _is_over(progress):  # inside an epoch, somebody looks at what comes next
+        loader = last.loader[ready - last.ready :]
+    else:
+        loader, ready = resumed(_following(last.loader)), 0
     kept = () if last is None else (last,)
     return attrs.evolve(cursor, passes=(*kept, Pass(loader, progress, ready, progress.total.ready)))
 
@@ -93,6 +93,11 @@ def place(cursor: Cursor) -> Place | None:
         return _following(last.loader)
     done = last.progress.current.processed - last.ready
     return last.loader.snapshot(min(max(done, 0), len(last.loader)))
+
+
+def batches_done(progress: Progress) -> int:
+    """How many batches of the epoch that comes a trainer has worked through already."""
+    return 0 if _is_over(progress) else progress.current.processed
 
 
 def to_plain(at: Place) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import attrs
 
 from ._construct import batch
 from ._context import RankContext
-from ._cursor import Cursor, Loading, begun, from_plain, place, to_plain
+from ._cursor import Cursor, Loading, batches_done, begun, from_plain, place, to_plain
 from ._data import Data
 from ._errors import DataError, SnapshotError, noted
 from ._executor import Executor
@@ -54,6 +54,8 @@ class Shell:
         self._cursor = Cursor()
         self._waiting: dict[tuple[str, int], deque[Finish]] = defaultdict(deque)
         self._fed = "train"
+        self._reloads: int | None = None
+        self._told_early = False
         self._become(pipeline)
 
     def _become(self, pipeline: Pipeline) -> None:
@@ -132,7 +134,10 @@ class Shell:
         """The train batches: each pass is the next epoch, and the first goes on where a checkpoint was written."""
         train = self._train
         train.check_even()
-        return Feed(self._begin, len(train.at()), self._queue("train", 0))
+        is_fitting = self.trainer is not None and _is_fitting(self.trainer)
+        return Feed(
+            self._begin, self._steps_of_epoch(train) if is_fitting else len(train.at()), self._queue("train", 0)
+        )
 
     def val_dataloader(self) -> Any:
         """The val batches; of several splits a list of loaders, in their order."""
@@ -210,9 +215,28 @@ class Shell:
             self._cursor, progress, lambda start: train.at(start=start), lambda step: train.at(epoch)[step:]
         )
         current = self._cursor.passes[-1]
-        if current.ready + len(current.loader) != len(train.at()):
+        if self._told_early and current.ready + len(current.loader) != len(train.at()):
             warnings.warn(_OTHER_STEPS, stacklevel=2)
+        self._told_early = False
         return current.loader
+
+    def _steps_of_epoch(self, train: Train) -> int:
+        """The steps of the epoch that comes, in the Trainer's count.
+
+        One that another batch size or number of ranks began has its own number, so the loader is asked for anew after it.
+        """
+        whole, trainer = len(train.at()), self.trainer
+        if self._reloads is not None:
+            trainer.reload_dataloaders_every_n_epochs, self._reloads = self._reloads, None
+        if self._cursor.restored is None or self._cursor.passes:
+            return whole
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        done, self._told_early = batches_done(progress), not progress.total.ready
+        steps = done + len(train.at(start=self._cursor.restored))
+        if steps == whole or not done:
+            return whole
+        self._reloads, trainer.reload_dataloaders_every_n_epochs = trainer.reload_dataloaders_every_n_epochs, 1
+        return steps
 
     def _feeds(self, role: str) -> Any:
         feeds = [self._feed(role, at, split) for at, split in enumerate(getattr(self.roles, role))]
@@ -365,8 +389,9 @@ _HOOKS = (
     "on_after_batch_transfer",
 )
 _OTHER_STEPS = (
-    "the checkpoint was written inside an epoch, with another batch size or number of ranks: what is left of that epoch is "
-    "exact, but Lightning counts its batches, and may end it early or late; end-of-epoch checkpoints have no such epoch"
+    "the checkpoint was written inside an epoch with another batch size or number of ranks, and the Trainer asked for the "
+    "number of batches (estimated_stepping_batches does) before it knew that: it may end that epoch early or late; resume "
+    "from the end of an epoch"
 )
 _ROLES = {"train": "train", "sanity_check": "val", "validate": "val", "test": "test", "predict": "predict"}
 _VERSION = 1

@@ -84,6 +84,11 @@ def test_two_ranks_go_on_where_they_stopped_each_with_its_own_examples(tmp_path)
     path, done = next(iter(ranks[0]["saved"].items()))
     again = ran(tmp_path, "fit", ckpt_path=path, seed=9, max_epochs=2, **DDP)
     assert [rank["seen"][done:] for rank in ranks] == [rank["seen"] for rank in again]
+    (alone,) = ran(tmp_path, "fit", ckpt_path=path, seed=9, max_epochs=2)  # one rank goes on for two
+    before = [number for rank in ranks for step in rank["seen"][:done] for ids, _ in step for number in ids]
+    rest = [number for step in alone["seen"] for ids, _ in step for number in ids]
+    assert 24 == len({*before, *rest[: 24 - len(before)]})
+    assert 24 == len(set(rest[24 - len(before) :])) == len(rest[24 - len(before) :])
 
 
 @pytest.mark.parametrize("size", [1, 5, 7, 9])

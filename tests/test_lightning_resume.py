@@ -189,3 +189,32 @@ def test_a_resume_with_another_batch_size_at_the_end_of_an_epoch_is_exact(size, 
     (path,) = saves.saved
     changed = fdm.replace(NOISY, fdm.batch(size))
     assert epochs(changed, 2, first=1) == fitted(changed, ckpt_path=path).seen
+
+
+@pytest.mark.parametrize("size", [2, 3, 5, 8, 24])
+def test_a_resume_with_another_batch_size_inside_an_epoch_sees_exactly_what_was_not_seen(size, tmp_path):
+    saves = Saves(tmp_path, every_n_train_steps=1)
+    reference = fitted(NOISY, enable_checkpointing=True, callbacks=[saves], max_epochs=1, limit_val_batches=0)
+    changed = fdm.replace(NOISY, fdm.batch(size))
+    for path, done in list(saves.saved.items())[:-1]:
+        module = fitted(changed, ckpt_path=path, num_sanity_val_steps=0)
+        seen = reference.seen[:done] + module.seen
+        ids = [number for step in seen for part, _ in step for number in part]
+        assert set(ids[:24]) == set(ids[24:48]) == set(ids[48:])
+        whole = -(-24 // size)
+        assert epochs(changed, 2, first=1) == module.seen[-2 * whole :]
+        assert 3 * -(-8 // size) == len(module.evaluated)
+
+
+class Asks(Notes):
+    def configure_optimizers(self):
+        assert self.trainer.estimated_stepping_batches
+        return super().configure_optimizers()
+
+
+def test_who_asks_for_the_number_of_steps_too_early_is_told_what_cannot_be_exact_then(tmp_path):
+    saves = Saves(tmp_path, every_n_train_steps=2)
+    fitted(PLAIN, enable_checkpointing=True, callbacks=[saves], max_epochs=1)
+    path = next(iter(saves.saved))
+    with pytest.warns(UserWarning, match="it may end that epoch early or late"):
+        fitted(fdm.replace(PLAIN, fdm.batch(2)), module=Asks(), ckpt_path=path, max_epochs=1)
