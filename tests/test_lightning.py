@@ -17,7 +17,10 @@ from torch.utils.data import DataLoader
 
 import fdm
 import fdm.lightning
+from fdm._feed import Train
+from fdm._roles import known_splits
 from fdm.lightning import datamodule, datamodule_class
+from fdm.testing import every_rank
 
 
 pytestmark = quiet
@@ -547,3 +550,34 @@ def test_a_user_may_override_any_hook():
 def test_what_a_factory_makes_is_a_pipeline():
     with pytest.raises(fdm.PipelineError, match="table returns a Pipeline, made by"):
         datamodule_class(table)(3)
+
+
+def anything(source):
+    return {"train": range(1), "val": range(1, len(source))}
+
+
+def test_what_a_pipeline_alone_can_tell_of_its_splits():
+    first = fdm.load(tables, n=24)
+    for stages, there, is_all in (
+        ([fdm.split({"train": 0.5, "val": None})], {"train", "val"}, True),
+        ([fdm.split({"train": None}), fdm.split({"fit": 0.5, "val": None}, of="train")], {"fit", "val"}, True),
+        ([fdm.fold(5, 0), fdm.alias(test="val")], {"train", "val", "test"}, True),
+        ([fdm.fold(5, 0, of="a")], {"train", "val"}, False),
+        ([fdm.split(anything)], set(), False),
+        ([fdm.alias(test="val"), fdm.shuffle().on("a")], {"test", "val", "a"}, False),
+    ):
+        assert (there, is_all) == known_splits(fdm.pipeline(first, *stages, fdm.batch(2)))
+    assert ("b", "a") == datamodule(fdm.pipeline(first, fdm.batch(2)), train=["b", "a"]).roles.train
+
+
+def test_training_is_refused_on_all_ranks_where_some_would_have_no_batch():
+    p = fdm.pipeline(fdm.load(table, n=2), fdm.alias(train="all"), fdm.batch(4))
+    for context in every_rank(3):
+        with (
+            fdm.open(p, context=context) as data,
+            pytest.raises(fdm.DataError, match="fewer examples than there are ranks"),
+        ):
+            Train(data, ("train",)).check_even()
+    for context in every_rank(2):
+        with fdm.open(p, context=context) as data:
+            Train(data, ("train",)).check_even()

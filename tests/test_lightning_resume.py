@@ -78,6 +78,11 @@ def test_what_workers_and_threads_made_ahead_is_not_consumed(executor, tmp_path)
     assert epochs(SLOW, count=2) == seen
 
 
+def test_loops_that_are_cut_short_leave_workers_for_the_next():
+    module = fitted(SLOW, executor={"workers": 1}, limit_train_batches=2, limit_val_batches=1, val_check_interval=1)
+    assert [step for epoch in range(3) for step in epochs(SLOW, 1, first=epoch)[:2]] == module.seen
+
+
 @pytest.mark.parametrize("saves", [{}, {"every_n_epochs": 1}], ids=["every step", "end of epoch"])
 def test_several_train_loaders_go_on_together(saves, tmp_path):
     options = {"splits": ("a", "b"), "limit_val_batches": 0}
