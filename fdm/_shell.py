@@ -3,22 +3,22 @@
 import warnings
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any
 
 import attrs
 
 from ._construct import batch
-from ._context import RankContext
 from ._cursor import Cursor, Loading, batches_done, begun, from_plain, place, to_plain
 from ._data import Data
 from ._errors import DataError, SnapshotError, noted
 from ._executor import Executor
 from ._feed import TRAIN_MODE, Feed, Finish, Train
-from ._pipeline import Pipeline, describe, fingerprint, replace
+from ._pipeline import Pipeline, fingerprint, replace
 from ._roles import PREDICT, TEST, TRAIN, VAL, Role, Roles, roles_of
 from ._stage import Augment, Batch, Measure, Transfer, Transform
+from ._trainer import context_of, flat_description, indices_for_writers, is_fitting, role_of
 from ._transfer import move
 
 
@@ -61,10 +61,10 @@ class Shell:
     def _become(self, pipeline: Pipeline) -> None:
         """Take a pipeline: the hooks that it has no use for are gone, so that Lightning does without, or the module's win."""
         self._release()
-        self._pipeline = pipeline
+        self._pipeline, self._fingerprint = pipeline, ""
         self.roles = roles_of(pipeline, **self._asked)
         self._hide_hooks()
-        _save_hyperparameters(self, self._arguments or hyperparameters(pipeline))
+        _save_hyperparameters(self, self._arguments or flat_description(pipeline))
 
     def _hide_hooks(self) -> None:
         # Lightning takes a hook that is the base class's own for one that is not there.
@@ -134,10 +134,8 @@ class Shell:
         """The train batches: each pass is the next epoch, and the first goes on where a checkpoint was written."""
         train = self._train
         train.check_even()
-        is_fitting = self.trainer is not None and _is_fitting(self.trainer)
-        return Feed(
-            self._begin, self._steps_of_epoch(train) if is_fitting else len(train.at()), self._queue("train", 0)
-        )
+        is_fit = self.trainer is not None and is_fitting(self.trainer)
+        return Feed(self._begin, self._steps_of_epoch(train) if is_fit else len(train.at()), self._queue("train", 0))
 
     def val_dataloader(self) -> Any:
         """The val batches; of several splits a list of loaders, in their order."""
@@ -151,7 +149,7 @@ class Shell:
         """The predict batches, in the order of the data; of several splits a list of loaders, in their order."""
         return self._feeds("predict")
 
-    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:  # noqa: ARG002 - Lightning's signature
+    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:  # noqa: ARG002 - of any loader
         """Move a batch as the pipeline's transfer stage says; without one the module's own hook does."""
         number, transfer = next(self._pipeline.of_kind(Transfer))
         with noted(f"in stage {number}, transfer to {device}"):
@@ -169,10 +167,12 @@ class Shell:
 
     def teardown(self, stage: Any = None) -> None:  # noqa: ARG002 - all stages alike
         """Release the data; whoever asks for it again opens it again."""
+        self._reload_as_before()
         self._release()
 
     def on_exception(self, exception: BaseException) -> None:  # noqa: ARG002 - all alike
         """Release the data, since after an exception Lightning calls no teardown."""
+        self._reload_as_before()
         self._release()
 
     def state_dict(self) -> dict[str, Any]:
@@ -180,14 +180,16 @@ class Shell:
         at = place(self._cursor)
         if at is None:
             return {}
-        return {"version": _VERSION, "fingerprint": fingerprint(self._pipeline), **to_plain(at)}
+        self._fingerprint = self._fingerprint or fingerprint(self._pipeline)
+        return {"version": _VERSION, "fingerprint": self._fingerprint, **to_plain(at)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take the cursor from a checkpoint, to fit on from there. Only `fit` asks for it, so others do not check it.
 
         Raises `SnapshotError` for one of another pipeline, which names the stage that differs.
         """
-        if self.trainer is not None and not _is_fitting(self.trainer):
+        is_asked = self.trainer is None or is_fitting(self.trainer)
+        if not is_asked or not {"version", "cursor"} & state_dict.keys():  # before the first batch there is none
             return
         if state_dict.get("version") != _VERSION:
             msg = f"the datamodule's state is of version {state_dict.get('version')!r}; this fdm reads {_VERSION}"
@@ -204,8 +206,8 @@ class Shell:
 
     def _begin(self) -> Loading:
         """The loader of the pass that begins now."""
-        train = self._train
-        if self.trainer is None or not _is_fitting(self.trainer):
+        train, self._fed = self._train, "train"
+        if self.trainer is None or not is_fitting(self.trainer):
             return train.at(start=self._cursor.restored)
         if self.trainer.overfit_batches:  # the same batches in every epoch
             return train.at()
@@ -226,8 +228,7 @@ class Shell:
         One that another batch size or number of ranks began has its own number, so the loader is asked for anew after it.
         """
         whole, trainer = len(train.at()), self.trainer
-        if self._reloads is not None:
-            trainer.reload_dataloaders_every_n_epochs, self._reloads = self._reloads, None
+        self._reload_as_before()
         if self._cursor.restored is None or self._cursor.passes:
             return whole
         progress = trainer.fit_loop.epoch_loop.batch_progress
@@ -238,22 +239,29 @@ class Shell:
         self._reloads, trainer.reload_dataloaders_every_n_epochs = trainer.reload_dataloaders_every_n_epochs, 1
         return steps
 
+    def _reload_as_before(self) -> None:
+        if self._reloads is not None:
+            self.trainer.reload_dataloaders_every_n_epochs, self._reloads = self._reloads, None
+
     def _feeds(self, role: str) -> Any:
         feeds = [self._feed(role, at, split) for at, split in enumerate(getattr(self.roles, role))]
         return feeds if len(feeds) > 1 else feeds[0]
 
     def _feed(self, role: str, at: int, split: str) -> Feed:
         seen: list[list[int]] | None = [] if role == "predict" else None
-        sampler = None if seen is None else _seen_indices(type(self), seen)
-        return Feed(lambda: self.data.loader(split), len(self.data.loader(split)), self._queue(role, at), seen, sampler)
+        sampler = None if seen is None else indices_for_writers(type(self), seen)
+        begin = partial(self._begin_evaluation, role, split)
+        return Feed(begin, len(self.data.loader(split)), self._queue(role, at), seen, sampler)
+
+    def _begin_evaluation(self, role: str, split: str) -> Loading:
+        self._fed = role
+        return self.data.loader(split)
 
     def _queue(self, role: str, at: int) -> "deque[Finish] | None":
-        self._fed = role
         return None if "on_after_batch_transfer" in vars(self) else self._waiting[role, at]
 
     def _role(self) -> str:
-        stage = None if self.trainer is None else self.trainer.state.stage
-        return self._fed if stage is None else _ROLES[stage.value]
+        return role_of(self.trainer) or self._fed
 
     def _release(self) -> None:
         data, self._data = self._data, None
@@ -300,40 +308,6 @@ def shell_class(base: type) -> type:
     return made  # type: ignore[no-any-return]
 
 
-def context_of(trainer: Any) -> RankContext:
-    """The rank and device that a Trainer gives this process; without one, those that the process can tell itself.
-
-    Where a strategy puts several ranks on the same data, Lightning's own sampler arguments say which.
-    """
-    if trainer is None:
-        return RankContext.detect()
-    shards = trainer.distributed_sampler_kwargs or {}
-    return RankContext(
-        rank=shards.get("rank", trainer.global_rank),
-        world_size=shards.get("num_replicas", trainer.world_size),
-        local_rank=trainer.local_rank,
-        local_world_size=max(trainer.num_devices, trainer.local_rank + 1),
-        device=str(trainer.strategy.root_device),
-    )
-
-
-def hyperparameters(p: Pipeline) -> dict[str, Any]:
-    """The pipeline for loggers and checkpoints: plain JSON values under `data/`, by the kinds of stages.
-
-    >>> import fdm
-    >>> hyperparameters(fdm.pipeline(fdm.shuffle(), fdm.batch(32).on("train"), fdm.batch(64)))["data/batch_2/size"]
-    64
-    """
-    described = describe(p)
-    found, count = {"data/seed": described["seed"]}, defaultdict[str, int](int)
-    for stage in described["stages"]:
-        kind = stage["stage"]
-        count[kind] += 1
-        name = kind if count[kind] == 1 else f"{kind}_{count[kind]}"
-        found |= {f"data/{name}/{field}": value for field, value in stage.items() if field != "stage"}
-    return found
-
-
 def _save_hyperparameters(datamodule: Any, values: Mapping[str, Any]) -> None:
     # A frame of its own: Lightning looks for the caller's arguments there, and these are to be saved as they are.
     datamodule.save_hyperparameters(dict(values))
@@ -347,21 +321,6 @@ def _has(hook: str, p: Pipeline, roles: Roles) -> bool:
     if hook == "transfer_batch_to_device":
         return transfer < len(p.stages)
     return any(number > transfer for number, _ in p.of_kind(Transform, Augment))
-
-
-def _is_fitting(trainer: Any) -> bool:
-    return getattr(trainer.state.fn, "value", None) == "fit" and trainer.state.status.value == "running"
-
-
-def _seen_indices(cls: type, seen: list[list[int]]) -> Any:
-    """What Lightning's prediction writers ask for the example ids of each batch; None where it has another name."""
-    root = next(base.__module__ for base in cls.__mro__ if base.__name__ == "LightningDataModule").partition(".core")[0]
-    wrapper = getattr(import_module(f"{root}.overrides.distributed"), "_IndexBatchSamplerWrapper", None)
-    if wrapper is None:
-        return None
-    sampler = wrapper.__new__(wrapper)
-    sampler.seen_batch_indices = seen
-    return sampler
 
 
 def _shown(names: tuple[str, ...], sizes: Mapping[str, int]) -> str:
@@ -393,5 +352,4 @@ _OTHER_STEPS = (
     "number of batches (estimated_stepping_batches does) before it knew that: it may end that epoch early or late; resume "
     "from the end of an epoch"
 )
-_ROLES = {"train": "train", "sanity_check": "val", "validate": "val", "test": "test", "predict": "predict"}
 _VERSION = 1

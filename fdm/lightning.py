@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature, signature
 from typing import Any, get_type_hints
 
-from ._context import RankContext
 from ._data import Data
 from ._errors import DataError, PipelineError
 from ._executor import Executor, check_options
@@ -13,6 +12,7 @@ from ._given import datasets_pipeline, given_pipeline, named, read_loader
 from ._pipeline import Pipeline
 from ._roles import PREDICT, TEST, TRAIN, VAL, Role
 from ._shell import shell_class
+from ._trainer import fabric_context
 
 
 try:
@@ -90,7 +90,7 @@ def setup(fabric: Any, data: Pipeline | Data, /, **executor_options: Any) -> Dat
     pipeline = data.pipeline if isinstance(data, Data) else data
     _check("setup takes", pipeline)
     check_options("setup", executor_options, without=("context",))
-    return Executor(context=_fabric_context(fabric), **executor_options).open(pipeline)
+    return Executor(context=fabric_context(fabric), **executor_options).open(pipeline)
 
 
 def from_datasets(  # noqa: PLR0917 - Lightning's signature
@@ -201,14 +201,3 @@ def _with_self(factory: Callable[..., Any], takes: Signature) -> Signature:
 def _again(factory: Callable[..., Pipeline], given: Mapping[str, Any]) -> Any:
     """The class that `datamodule_class` made, made again: for datamodules that were sent to another process."""
     return datamodule_class(factory, **given)
-
-
-def _fabric_context(fabric: Any) -> RankContext:
-    here = getattr(fabric.strategy, "num_processes", 1)
-    return RankContext(
-        fabric.global_rank,
-        fabric.world_size,
-        fabric.local_rank,
-        max(here, fabric.local_rank + 1),
-        str(fabric.device),
-    )

@@ -38,7 +38,7 @@ FLOORS = (
     ("_prepare", "_gate", "_assemble", "_threads", "_workers", "_transfer", "_speed", "_loader", "_combine"),
     ("_dataset", "_data", "_executor"),
     # edges
-    ("_roles", "_cursor", "_feed", "_shell", "_given", "lightning"),
+    ("_roles", "_cursor", "_feed", "_trainer", "_shell", "_given", "lightning"),
     ("store", "ray", "testing", "__init__"),
 )
 PLACE = {module: place for place, module in enumerate(module for floor in FLOORS for module in floor)}

@@ -165,7 +165,8 @@ def test_without_stages_at_a_hooks_place_the_modules_own_hook_wins():
 
 def test_batches_move_as_the_transfer_stage_says():
     data = datamodule(fdm.pipeline(PLAIN, fdm.transfer(skip=("id",)), fdm.transform(marked)))
-    batch = next(iter(data.train_dataloader()))
+    loaders = data.train_dataloader(), data.val_dataloader()
+    batch = next(iter(loaders[0]))
     moved = data.transfer_batch_to_device(batch, torch.device("meta"), 0)
     assert ["meta", "cpu"] == [moved[name].device.type for name in ("x", "id")]
     assert "marked" in data.on_after_batch_transfer(moved, 0)
@@ -394,7 +395,7 @@ def test_a_checkpoint_of_another_pipeline_is_refused_by_the_stage_that_differs(t
     trainer(max_epochs=2).fit(Notes(), datamodule=changed, ckpt_path=path)
     with pytest.raises(fdm.SnapshotError, match="of the train splits 'train', but this datamodule trains on 'val'"):
         trainer().fit(Notes(), datamodule=datamodule(PLAIN, train="val"), ckpt_path=path)
-    for wrong in ({}, {"version": 2}, {"version": 1}, {"version": 1, "cursor": {}, "ended": []}):
+    for wrong in ({"version": 2}, {"version": 1}, {"version": 1, "cursor": {}, "ended": []}):
         with pytest.raises(fdm.SnapshotError):
             datamodule(PLAIN).load_state_dict(wrong)
 

@@ -202,7 +202,9 @@ def test_a_resume_with_another_batch_size_inside_an_epoch_sees_exactly_what_was_
     reference = fitted(NOISY, enable_checkpointing=True, callbacks=[saves], max_epochs=1, limit_val_batches=0)
     changed = fdm.replace(NOISY, fdm.batch(size))
     for path, done in list(saves.saved.items())[:-1]:
-        module = fitted(changed, ckpt_path=path, num_sanity_val_steps=0)
+        runs = trainer(num_sanity_val_steps=0)
+        runs.fit(module := Notes(), datamodule=fdm.lightning.datamodule(changed), ckpt_path=path)
+        assert 0 == runs.reload_dataloaders_every_n_epochs
         seen = reference.seen[:done] + module.seen
         ids = [number for step in seen for part, _ in step for number in part]
         assert set(ids[:24]) == set(ids[24:48]) == set(ids[48:])
