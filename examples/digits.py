@@ -36,14 +36,31 @@ def normalize(batch: dict[str, Tensor], *, mean: float, std: float) -> dict[str,
     return {**batch, "image": (batch["image"].float() - mean) / std}
 
 
+def random_grain(example: dict[str, Tensor], key: fdm.Key, *, most: int) -> dict[str, Tensor]:
+    grain = key.randint(-most, most + 1, 8, 8)
+    return {**example, "image": (example["image"] + grain).clamp(0, 16).to(torch.uint8)}
+
+
+def random_erase(batch: dict[str, Tensor], key: fdm.Key, *, size: int) -> dict[str, Tensor]:
+    """A square of every other image or so is set to the mean, at a place of its own."""
+    images = batch["image"]
+    top, left = key.fold("place").randint(0, 8 - size + 1, 2).unbind(1)
+    at = torch.arange(8, device=images.device)
+    down, right = ((start[:, None] <= at) & (at < start[:, None] + size) for start in (top, left))
+    square = down[:, :, None] & right[:, None, :] & key.bernoulli(0.5)[:, None, None]
+    return {**batch, "image": images.masked_fill(square, 0.0)}
+
+
 digits = fdm.pipeline(
     fdm.clean(read_digits, file="digits.csv.gz"),  # once per machine, saved, memory-mapped
     fdm.split({"train": 0.7, "val": 0.1, "test": None}, stratify="label", seed=42),
     fdm.measure(pixel_statistics).on("train"),  # facts learned from the training split alone
     fdm.shuffle().on("train"),
+    fdm.augment(random_grain, most=2).on("train"),  # before batch: one example at a time
     fdm.batch(32),
     fdm.transform(normalize, mean=fdm.fact("mean"), std=fdm.fact("std")),  # the whole batch, vectorised
     fdm.transfer(),  # the device boundary
+    fdm.augment(random_erase, size=2).on("train"),  # after transfer: the whole batch, on the device
     seed=0,
 )
 

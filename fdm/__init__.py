@@ -41,6 +41,7 @@ from ._function import fact
 from ._key import Key
 from ._loader import Loader
 from ._pipeline import Pipeline, describe, fingerprint, pipeline, replace, without
+from ._profile import Profile
 from ._ragged import Ragged
 from ._snapshot import Snapshot
 from ._source import Source
@@ -64,6 +65,7 @@ __all__ = [
     "PipelineError",
     "PoisonError",
     "PreparationError",
+    "Profile",
     "Ragged",
     "RankContext",
     "Snapshot",

@@ -19,12 +19,12 @@ P = ParamSpec("P")
 class Ambient(Generic[P]):
     """A callable `fn(item)` that draws from the global random state, as one that draws from a key; made by `ambient`."""
 
-    call: Callable[..., Any]
+    call: Callable[Concatenate[Any, P], Any]
 
-    def __call__(self, item: Any, key: Key, **params: Any) -> Any:
+    def __call__(self, item: Any, key: Key, /, *args: P.args, **params: P.kwargs) -> Any:
         """`call(item, **params)`, with the global random state seeded by `key`, and restored afterwards."""
         with _seeded(key):
-            return self.call(item, **params)
+            return self.call(item, *args, **params)
 
 
 def ambient(fn: Callable[Concatenate[Any, P], object], /) -> Ambient[P]:

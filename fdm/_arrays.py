@@ -59,6 +59,19 @@ def select(column: Tensor, rows: Tensor) -> Tensor:
     return torch.index_select(column.view(signed), 0, rows).view(column.dtype)  # torch gathers no wide unsigned ones
 
 
+def windowed(values: Tensor, length: int, stride: int) -> Tensor:
+    """Windows over values, as a view of shape (windows, length, ...), each `stride` after the one before.
+
+    >>> windowed(torch.arange(6), 3, 2).tolist()
+    [[0, 1, 2], [2, 3, 4]]
+    """
+    rows = max(0, (len(values) - length) // stride + 1)
+    step, *others = values.stride()
+    # Beyond the values a stride leads nowhere, and torch takes none beyond 64 bits.
+    apart = min(stride, len(values)) * step
+    return values.as_strided((rows, length, *values.shape[1:]), (apart, step, *others), values.storage_offset())
+
+
 def _integers(index: Any, what: str) -> Tensor:
     try:
         rows = index.detach().cpu() if isinstance(index, Tensor) else tensor_of(np.array(index), what)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
@@ -14,6 +15,7 @@ from ._function import Function
 from ._key import Key
 from ._plan import Rows
 from ._ragged import Ragged
+from ._readahead import ahead
 from ._source import examples
 from ._stage import Augment, Batch, Transform
 from ._table import Table
@@ -78,15 +80,16 @@ Read: TypeAlias = Callable[[Rows], list[Any]]
 def example_maker(assembly: Assembly) -> Read:
     """A function from rows to the list of transformed examples."""
     source, place = assembly.source, assembly.place
+    read = ahead(source, partial(fetched, source, place=place))
     stages = [applier(applied, assembly) for applied in assembly.on_examples]
 
     def make(rows: Rows) -> list[Any]:
-        found = _fetched(source, rows.ids, place)
+        found = read(rows.ids)
         if not stages:
             return found
         ids = rows.ids.tolist()
         keys = [stage.keys_of_examples(rows) for stage in stages]
-        return [_through(example, stages, keys, ids, at) for at, example in enumerate(found)]
+        return [through(example, stages, keys, ids, at) for at, example in enumerate(found)]
 
     return make
 
@@ -106,7 +109,7 @@ def batch_maker(assembly: Assembly, make_examples: Read | None = None) -> Callab
     def make(rows: Rows) -> Any:
         made = gather(rows)
         if name_ids is not None:
-            made = _with_ids(made, name_ids, rows.ids, number)
+            made = with_ids(made, name_ids, rows.ids, number)
         for stage in stages:
             made = stage.on_batch(made, rows)
         return made
@@ -175,7 +178,7 @@ def where(number: int, kind: str, function: Function, place: str) -> str:
     return f"in stage {number}, {kind} {function!r}, defined at {function.location}; {place}"
 
 
-def _through(
+def through(
     example: Any, stages: Sequence[Applier], keys: Sequence[list[Key] | None], ids: Sequence[int], at: int
 ) -> Any:
     """An example, the one `at` this place in its batch, after all the stages on single examples."""
@@ -192,7 +195,8 @@ def _through(
 
 def _gather(assembly: Assembly) -> Callable[[Rows], Any]:
     source: Table = assembly.source
-    return lambda rows: source.gather(rows.ids)
+    gather = ahead(source, source.gather)
+    return lambda rows: gather(rows.ids)
 
 
 def _collated(assembly: Assembly, make_examples: Read) -> Callable[[Rows], Any]:
@@ -243,7 +247,8 @@ def collate(found: Sequence[Any], ragged: set[str]) -> Any:
     return {name: rows[name] if name in rows else others[name] for name in first}
 
 
-def _fetched(source: Any, ids: Tensor, place: Place) -> list[Any]:
+def fetched(source: Any, ids: Tensor, place: Place) -> list[Any]:
+    """The examples of these ids as the source has them."""
     try:
         return examples(source, ids)
     except Exception as error:
@@ -251,7 +256,8 @@ def _fetched(source: Any, ids: Tensor, place: Place) -> list[Any]:
         raise
 
 
-def _with_ids(made: Any, name: str, ids: Tensor, number: int) -> Any:
+def with_ids(made: Any, name: str, ids: Tensor, number: int) -> Any:
+    """The batch with the example ids as an entry more."""
     if not isinstance(made, dict) or name in made:
         found = f"has an entry {name!r} already" if isinstance(made, dict) else f"is a {type(made).__name__}"
         msg = (

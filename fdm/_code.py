@@ -11,7 +11,7 @@ import sysconfig
 import textwrap
 import types
 from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,9 @@ def _follow(named: Any, label: str, found: dict[str, Any], seen: set[int]) -> No
     seen.add(id(plain))
     if isinstance(named, types.MethodType):  # of a class, whose other methods it can call
         _follow_value(named.__self__, f"{label}.__self__", found, seen)
-    tree = _Bare().visit(_tree(plain, label))
-    found[f"{label}()"] = ast.unparse(tree)
-    for name, value in _reached(plain, tree):
+    tree, text = _tree(plain, label)
+    found[f"{label}()"] = text
+    for name, value in _reached(plain, tree, text):
         _follow_value(value, f"{label} -> {name}", found, seen)
 
 
@@ -59,7 +59,7 @@ def _follow_value(value: Any, label: str, found: dict[str, Any], seen: set[int])
 
     if isinstance(value, types.ModuleType):
         if is_own_code(value):  # passed around as a whole, so anything in it may be reached
-            found[label] = ast.unparse(_Bare().visit(_tree(value, label)))
+            found[label] = _tree(value, label)[1]
         return
     try:
         found[label] = canonical(value, by_name)
@@ -99,15 +99,30 @@ def _is_installed(file: str) -> bool:
     return "site-packages" in parts or "dist-packages" in parts or file.startswith(_library_folders())
 
 
-def _tree(named: Any, name: str) -> ast.Module:
+def _tree(named: Any, name: str) -> tuple[ast.Module, str]:
+    """The normalised code of a function, class or module: as a tree, and as text."""
     try:
-        return ast.parse(textwrap.dedent(inspect.getsource(named)))
+        code = getattr(named, "__code__", None)
+        return _normalised(_source_of_function(code, id(code)) if code is not None else inspect.getsource(named))
     except (OSError, TypeError, SyntaxError):  # a lambda inside an expression has no source of its own
         msg = (
             f"the source of {name} cannot be read, so its fingerprint could not cover it; define it in a file with def, "
             f'or pin the stage by hand with .version("1") and change the string whenever its result changes'
         )
         raise UncoveredError(msg) from None
+
+
+# To open a pipeline asks several times for the code of each function, and a good part of that time is Python's to read
+# and parse it. What a code object was compiled from does not change, so it is read and parsed once.
+@lru_cache(maxsize=1024)
+def _source_of_function(code: types.CodeType, _identity: int) -> str:  # code objects of different sources may be equal
+    return inspect.getsource(code)
+
+
+@lru_cache(maxsize=1024)
+def _normalised(source: str) -> tuple[ast.Module, str]:
+    tree = _Bare().visit(ast.parse(textwrap.dedent(source)))
+    return tree, ast.unparse(tree)
 
 
 class _Bare(ast.NodeTransformer):
@@ -138,12 +153,12 @@ def _drop_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         node.body = node.body[1:] or [ast.Pass()]
 
 
-def _reached(named: Any, tree: ast.Module) -> Iterator[tuple[str, Any]]:
+def _reached(named: Any, tree: ast.Module, text: str) -> Iterator[tuple[str, Any]]:
     """Names that the code reads from outside itself, with their values, in the order of the names."""
     scope = _scope(named)
     imported = dict(_imports(tree, scope))
     passed, written = _passed_around(tree), _written_to(tree)
-    for name in sorted(_free_names(ast.unparse(tree)) | imported.keys()):
+    for name in sorted(_free_names(text) | imported.keys()):
         value = imported.get(name, scope.get(name, _MISSING))
         if isinstance(value, types.ModuleType) and name not in passed:
             yield from _attributes(tree, name, value)
@@ -151,6 +166,7 @@ def _reached(named: Any, tree: ast.Module) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
+@lru_cache(maxsize=1024)
 def _written_to(tree: ast.Module) -> set[str]:
     """The names of containers that the code changes in place: counters and caches, which are no constants."""
     written = set()
@@ -186,6 +202,7 @@ _CHANGING = frozenset(
 )
 
 
+@lru_cache(maxsize=1024)
 def _passed_around(tree: ast.Module) -> set[str]:
     """The names that the code reads otherwise than as `name.x`."""
     before_dots = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
@@ -210,10 +227,11 @@ def _is_filled(cell: types.CellType) -> bool:
         return False
 
 
-def _free_names(source: str) -> set[str]:
+@lru_cache(maxsize=1024)
+def _free_names(source: str) -> frozenset[str]:
     top = symtable.symtable(source, "<source>", "exec")
     own = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned()}
-    return {name for name in _global_names(top) if name not in own and not _is_given(name)}
+    return frozenset(name for name in _global_names(top) if name not in own and not _is_given(name))
 
 
 def _is_given(name: str) -> bool:

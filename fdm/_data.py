@@ -12,20 +12,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._assemble import Applied, Assembly, Place
+from ._assemble import Assembly
 from ._context import RankContext
 from ._dataset import ExampleDataset
 from ._errors import DataError, SnapshotError, UnknownNameError, did_you_mean, listed, noted
 from ._gate import Gate
-from ._loader import Loader, OnDevice
+from ._loader import Loader
+from ._opened import Parts, with_facts
 from ._order import Order, written_out
 from ._pipeline import Pipeline
-from ._plan import applying, batch_of, order_entries, order_of_epoch, streams
+from ._plan import applying, order_entries, order_of_epoch
+from ._profile import Profile
 from ._snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
-from ._speed import Speed
+from ._speed import Making, Speed
 from ._splits import Examples, weights_of
-from ._stage import Augment, Batch, Sample, Transfer, Transform
+from ._stage import Batch, Sample
 from ._steps import Steps
+from ._threads import Inline
 
 
 class Data:
@@ -44,14 +47,10 @@ class Data:
         facts: Mapping[str, Any],
         speed: Speed,
     ) -> None:
-        self._pipeline = pipeline
-        self._context = context
-        self._sources = sources
-        self._splits = splits
+        self._parts = Parts(pipeline, context, sources, splits, with_facts(pipeline, facts))
         self._facts = facts
-        self._stages = _with_facts(pipeline, facts)
         self._speed = speed
-        self._making = speed.making(self._assemblies)
+        self._making: Making = speed.making(self._parts.assemblies)
         self._weights: dict[tuple[int, str], NDArray[Any]] = {}
         self._order_names: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._gate = Gate()
@@ -59,17 +58,17 @@ class Data:
     @property
     def pipeline(self) -> Pipeline:
         """The pipeline that was opened."""
-        return self._pipeline
+        return self._parts.pipeline
 
     @property
     def context(self) -> RankContext:
         """The rank and device that it was opened for."""
-        return self._context
+        return self._parts.context
 
     @property
     def splits(self) -> Mapping[str, int]:
         """The number of examples of every split, by name."""
-        return MappingProxyType({name: examples.order.size for name, examples in self._splits.items()})
+        return MappingProxyType({name: examples.order.size for name, examples in self._parts.splits.items()})
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -87,7 +86,7 @@ class Data:
         """
         self._gate.check()
         examples, epoch = self._examples(split), _checked_epoch("epoch", epoch)
-        return ExampleDataset(self._assembly(split).at(epoch), self._order(examples, epoch), self._gate)
+        return ExampleDataset(self._parts.assembly(split).at(epoch), self._order(examples, epoch), self._gate)
 
     def loader(self, split: str, epoch: int | None = None, start: Snapshot | None = None) -> Loader:
         """The batches of `epoch` (default 0) of a split, from the place that the snapshot `start` names.
@@ -108,14 +107,14 @@ class Data:
         if begin.examples > order.size:
             msg = f"the snapshot has seen {begin.examples} examples of {split!r}, but an epoch has {order.size}"
             raise SnapshotError(msg)
-        assembly, context = self._assembly(split).at(epoch), self.context
+        assembly, context = self._parts.assembly(split).at(epoch), self.context
         batch = _batch(assembly, split)
         steps = Steps(begin.examples, order.size, batch.size, context.world_size, batch.drop_last)
         return Loader(
             split,
             epoch,
             assembly,
-            self._on_device(examples),
+            self._parts.on_device(examples, self._speed),
             order,
             steps,
             context,
@@ -133,6 +132,14 @@ class Data:
             _checked_epoch("stop", stop)
         return _epochs(self, split, stop, self.loader(split, start=start))
 
+    def profile(self, split: str, steps: int = 20) -> Profile:
+        """How long each stage of a split takes for a batch, which one limits, and what setting to change.
+
+        Times the first `steps` steps of epoch 0, stage by stage, and then as the loader makes them. `print` it, or read
+        its fields. Raises `DataError` if there are no steps.
+        """
+        return self.loader(split).profile(steps)
+
     def close(self) -> None:
         """Release the sources, and end worker processes and threads. Closing twice does no harm.
 
@@ -140,7 +147,8 @@ class Data:
         """
         self._gate.is_open = False
         self._making.close()
-        self._sources = {}
+        self._making = Inline()
+        self._parts = attrs.evolve(self._parts, sources={})
 
     def __enter__(self) -> Self:
         self._gate.check()
@@ -153,11 +161,11 @@ class Data:
 
     def _examples(self, split: str) -> Examples:
         self._gate.check()
-        if split not in self._splits:
-            hint = did_you_mean(split, self._splits)
-            msg = f"there is no split {split!r}{hint}; the splits are {listed(self._splits)}"
+        if split not in self._parts.splits:
+            hint = did_you_mean(split, self._parts.splits)
+            msg = f"there is no split {split!r}{hint}; the splits are {listed(self._parts.splits)}"
             raise UnknownNameError(msg)
-        return self._splits[split]
+        return self._parts.splits[split]
 
     def _order(self, examples: Examples, epoch: int) -> Order:
         return order_of_epoch(self.pipeline, examples, epoch, self._weights_for(examples))
@@ -165,7 +173,7 @@ class Data:
     def _order_named(self, split: str, examples: Examples) -> tuple[str, tuple[str, ...]]:
         """The fingerprint and the stages of the split's order: the same in every epoch, so computed once."""
         if split not in self._order_names:
-            size = len(self._sources[examples.source])
+            size = len(self._parts.sources[examples.source])
             entries = order_entries(self.pipeline, examples, size, self._weights_for(examples))
             self._order_names[split] = order_fingerprint(entries), order_stages(entries, split)
         return self._order_names[split]
@@ -176,34 +184,9 @@ class Data:
             at = number, examples.source
             if at not in self._weights:
                 with noted(f"in stage {number}, sample"):
-                    self._weights[at] = weights_of(stage.weights, self._sources[examples.source])
+                    self._weights[at] = weights_of(stage.weights, self._parts.sources[examples.source])
             found[number] = self._weights[at]
         return found
-
-    def _assemblies(self) -> dict[str, Assembly]:
-        return {split: self._assembly(split) for split in self._splits}
-
-    def _assembly(self, split: str) -> Assembly:
-        examples = self._splits[split]
-        first_batch, transfer = _boundaries(self.pipeline)
-        stages = self._applied(examples)
-        return Assembly(
-            self._sources[examples.source],
-            tuple(applied for applied in stages if applied.number < first_batch),
-            batch_of(self.pipeline, examples.names),
-            tuple(applied for applied in stages if first_batch <= applied.number < transfer),
-            Place(split, 0, self.context.rank, self.context.world_size),
-            bool(applying(list(self.pipeline.of_kind(Sample)), examples.names)),
-        )
-
-    def _on_device(self, examples: Examples) -> OnDevice:
-        _, boundary = _boundaries(self.pipeline)
-        transfer = next(iter(self.pipeline.of_kind(Transfer)), None)
-        stages = tuple(applied for applied in self._applied(examples) if applied.number > boundary)
-        return OnDevice(transfer, stages, self.context.device, self._speed)
-
-    def _applied(self, examples: Examples) -> list[Applied]:
-        return [Applied(number, self._stages[number], key) for number, key in streams(self.pipeline, examples.names)]
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {size}" for name, size in self.splits.items())
@@ -214,21 +197,6 @@ def _epochs(data: Data, split: str, stop: int | None, loader: Loader) -> Iterato
     while stop is None or loader.epoch < stop:
         yield loader
         loader = data.loader(split, epoch=loader.epoch + 1)
-
-
-def _with_facts(p: Pipeline, facts: Mapping[str, Any]) -> dict[int, Transform | Augment]:
-    stages = {}
-    for number, stage in p.of_kind(Transform, Augment):
-        with noted(f"in stage {number}, {stage.kind}"):
-            stages[number] = attrs.evolve(stage, function=stage.function.with_facts(facts))
-    return stages
-
-
-def _boundaries(p: Pipeline) -> tuple[int, int]:
-    """The numbers of the first batch stage and of the transfer, or of the end where there is none."""
-    end = len(p.stages)
-    transfer = next((number for number, _ in p.of_kind(Transfer)), end)
-    return next((number for number, _ in p.of_kind(Batch)), transfer), transfer
 
 
 def _batch(assembly: Assembly, split: str) -> Batch:

@@ -87,7 +87,7 @@ def open_table(path: Path) -> Table:
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         msg = f"cannot read the table {path}: {error}; fdm.store.verify tells what is damaged"
         raise StoreError(errno.EIO, msg) from error
-    return with_origin(table, (open_table, (path,)))
+    return with_origin(table, (open_table, (path,)), is_mapped=True)
 
 
 def _column(file: Any, number: int, column: Mapping[str, Any]) -> Column:

@@ -5,6 +5,7 @@ import copy
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -99,7 +100,7 @@ class Function(Value):
         if not self.params:
             return self.call
         call, params = self.call, {name: map_leaves(_copied, value, _is_value) for name, value in self.params}
-        return lambda *args: call(*args, **params)
+        return partial(call, **params)
 
     def can_call(self, *given: str) -> bool:
         """Whether the function can be called with these positional arguments and its parameters."""

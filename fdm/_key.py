@@ -100,7 +100,10 @@ class Key:
             return _key(*(_bits(self._high, self._low, _FOLD + lane, numbers, 64) for lane in (0, 1)))
         if isinstance(name, str):
             return self._child(_FOLD_NAME, _hashed(name.encode()))
-        return self._child(_FOLD, _integer("fold", "name", name))
+        number = _integer("fold", "name", name)
+        if -(2**63) <= number < 2**63:
+            return self._child(_FOLD, number)
+        return self._child(_FOLD_NAME, _hashed(str(number).encode(), b"number"))
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Key":
         """The same key, which draws on `device`."""
@@ -230,8 +233,8 @@ def _unsigned(word: int | Tensor) -> Any:
     return np.uint64(word) if isinstance(word, int) else word.numpy().view(np.uint64)
 
 
-def _hashed(raw: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little")
+def _hashed(raw: bytes, person: bytes = b"") -> int:
+    return int.from_bytes(hashlib.blake2b(raw, digest_size=8, person=person).digest(), "little")
 
 
 def _wrapped(word: int) -> int:

@@ -1,35 +1,25 @@
 """Loaders: the batches of one epoch of a split, by iteration or by number."""
 
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, overload
 
 import attrs
 from torch import Tensor
 
-from ._assemble import Applied, Applier, Assembly, applier
+from ._assemble import Applier, Assembly, applier
 from ._context import RankContext
-from ._errors import DataError, noted
+from ._crossing import OnDevice, on_device
+from ._errors import DataError
 from ._gate import Gate
 from ._order import Order
 from ._plan import Rows, rows_of_steps
+from ._profile import Profile, profiled
 from ._snapshot import Snapshot
-from ._speed import Making, Speed
-from ._stage import Transfer
+from ._speed import Making
 from ._steps import Steps
-from ._threads import Inline, pulled_ahead
-from ._transfer import arrived, has_streams, move, moved_ahead
-
-
-@attrs.frozen(eq=False)
-class OnDevice:
-    """What happens to a batch in the main process: the transfer, with its stage number, and the stages after it."""
-
-    transfer: tuple[int, Transfer] | None
-    stages: tuple[Applied, ...]
-    device: str
-    speed: Speed
+from ._threads import Inline
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -61,10 +51,8 @@ class Loader:
 
     def __iter__(self) -> Iterator[Any]:
         self._gate.check()
-        on_host = self._making.batches(self._assembly, self._rows())
-        stages = self._after_transfer()
-        for rows, batch in on_device(on_host, self._on_device):
-            yield _through(batch, rows, stages)
+        crossed = on_device(self._making.batches(self._assembly, self._rows()), self._on_device)
+        return self._finished(crossed, self._after_transfer())
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -116,9 +104,18 @@ class Loader:
         stages = self._after_transfer()
         for rows, batch in self._making.batches(self._assembly, self._rows()):
             yield batch, partial(_through, rows=rows, stages=stages)
+            self._gate.check()
 
     def _after_transfer(self) -> list[Applier]:
         return [applier(applied, self._assembly, self._on_device.device) for applied in self._on_device.stages]
+
+    def profile(self, steps: int = 20) -> Profile:
+        """How long each stage takes for a batch, over the first `steps` steps; as `data.profile(split)`."""
+        part = self[: _at_least_one(steps)]
+        if not len(part):
+            msg = f"there are no steps of {self.split!r} to profile"
+            raise DataError(msg)
+        return profiled(self._assembly, self._on_device, list(part._rows()), part)  # noqa: SLF001 - one of us
 
     def _slice(self, index: slice) -> "Loader":
         first, last, stride = index.indices(len(self))
@@ -127,13 +124,16 @@ class Loader:
             raise DataError(msg)
         return attrs.evolve(self, first=self._first + first, last=self._first + max(first, last))
 
+    def _finished(self, crossed: Iterator[tuple[Rows, Any]], stages: Sequence[Applier]) -> Iterator[Any]:
+        for rows, batch in crossed:
+            yield _through(batch, rows, stages)
+            self._gate.check()
+
     def _rows(self) -> Iterator[Rows]:
         """The rows of the steps in turn, looked up in blocks, but for the first, so that its batch does not wait."""
         step, until = self._first, min(self._first + 1, self._last)
         while step < self._last:
-            for rows in rows_of_steps(self._order, self._steps, self._context.rank, step, until):
-                self._gate.check()
-                yield rows
+            yield from rows_of_steps(self._order, self._steps, self._context.rank, step, until)
             step, until = until, min(until + max(1, _BLOCK // self._steps.size), self._last)
 
     def __repr__(self) -> str:
@@ -141,34 +141,20 @@ class Loader:
         return f"<fdm.Loader of {self.split!r}, epoch {self.epoch}, {len(self)} steps{ranks}>"
 
 
-def on_device(on_host: Iterator[tuple[Rows, Any]], crossing: OnDevice) -> Iterator[tuple[Rows, Any]]:
-    """The batches where the transfer brings them, with their rows; where there is no transfer, as they are."""
-    if crossing.transfer is None:
-        yield from on_host
-        return
-    number, transfer = crossing.transfer
-    device, skip, speed = crossing.device, transfer.skip, crossing.speed
-    where = f"in stage {number}, transfer to {device}"
-    if not has_streams(device):
-        for rows, batch in on_host:
-            with noted(where):
-                moved = move(batch, device, skip)
-            yield rows, moved
-        return
-    sent = moved_ahead(on_host, device, skip, pin=speed.pins(device))
-    for rows, batch, there in pulled_ahead(sent) if speed.is_ahead else sent:
-        with noted(where):
-            moved = arrived(batch, there, device, skip)
-        yield rows, moved
+_BLOCK = 32_768  # positions looked up at once: a third of a millisecond, and a quarter of a megabyte
 
 
-def _through(batch: Any, rows: Rows, stages: list[Applier]) -> Any:
+def _through(batch: Any, rows: Rows, stages: Sequence[Applier]) -> Any:
     for stage in stages:
         batch = stage.on_batch(batch, rows)
     return batch
 
 
-_BLOCK = 32_768  # positions looked up at once: a third of a millisecond, and a quarter of a megabyte
+def _at_least_one(steps: Any) -> int:
+    if isinstance(steps, bool) or not hasattr(steps, "__index__") or operator.index(steps) < 1:
+        msg = f"profile: steps is an integer of at least 1, not {steps!r}"
+        raise DataError(msg)
+    return operator.index(steps)
 
 
 def within(index: int, length: int) -> int:

@@ -55,13 +55,16 @@ def parts_of(names: object, function: Function, upstream: tuple[Any, ...], kept:
     return [Part(name, function, upstream, kept / digest(name)[:32]) for name in names]
 
 
-def run_parts(parts: Sequence[Part], pool: Pool, tell: Callable[[int], None]) -> None:
+def run_parts(
+    parts: Sequence[Part], pool: Pool, tell: Callable[[int], None], is_superseded: Callable[[], bool] = lambda: False
+) -> None:
     """Make every part that is not there yet; `tell` gets the number of those that are.
 
     Parts are submitted in a window that moves, so a pool that dies takes few with it; what was in it then is run again
     one by one, on a new pool, and a part that ends its process again and again is named in a `PoisonError`. After the
     first error of the user's function no part is begun; those running are finished and saved, and the error is raised
-    with the part's name. A later call makes only what is missing.
+    with the part's name. A later call makes only what is missing. `is_superseded` tells whether another process has
+    finished all of it, and perhaps tidied up these parts: a `StoreError` then.
     """
     while missing := [part for part in parts if not part.is_done]:
         done = len(parts) - len(missing)
@@ -72,14 +75,17 @@ def run_parts(parts: Sequence[Part], pool: Pool, tell: Callable[[int], None]) ->
         if failure is not None:
             raise failure
         if not lost:
-            _check_shared(missing)
+            _check_shared(missing, is_superseded)
     tell(len(parts))
 
 
-def _check_shared(parts: Sequence[Part]) -> None:
+def _check_shared(parts: Sequence[Part], is_superseded: Callable[[], bool]) -> None:
     """Wait for parts that were made elsewhere to appear, as on a shared file system; `StoreError` if they do not."""
     until = time.monotonic() + _PATIENCE
     while unseen := [part for part in parts if not part.is_done]:
+        if is_superseded():
+            msg = f"the parts in {unseen[0].folder.parent} are tidied up: another process has finished the same"
+            raise StoreError(errno.ENOENT, msg)
         if time.monotonic() > until:
             msg = (
                 f"{len(unseen)} parts, {unseen[0].name!r} first, were made by the pool's workers but do not appear in "

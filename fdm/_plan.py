@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from math import floor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import attrs
 import numpy as np
@@ -96,12 +96,16 @@ def order_entries(
     return entries
 
 
-@attrs.frozen(eq=False)
-class Rows:
-    """The examples of a batch: their ids, and their positions in the order of the epoch, int64."""
+class Rows(NamedTuple):  # made once a batch, and several times faster than a frozen record
+    """The examples of a batch: their ids, int64, and where in the order of the epoch they stand, or the first of them."""
 
     ids: Tensor
-    positions: Tensor
+    at: Tensor | int
+
+    @property
+    def positions(self) -> Tensor:
+        """The positions in the order of the epoch, int64."""
+        return self.at if isinstance(self.at, Tensor) else torch.arange(self.at, self.at + len(self.ids), device="cpu")
 
 
 def rows_of_steps(order: Order, steps: Steps, rank: int, first: int, last: int) -> Iterator[Rows]:
@@ -111,8 +115,7 @@ def rows_of_steps(order: Order, steps: Steps, rank: int, first: int, last: int) 
     lows, sizes = steps.shards(first, last, rank)
     positions = np.arange(sizes.sum()) + np.repeat(lows + sizes - sizes.cumsum(), sizes)
     ids = torch.from_numpy(np.ascontiguousarray(order.at(positions)))
-    each = sizes.tolist()
-    return map(Rows, torch.split(ids, each), torch.split(torch.from_numpy(positions), each))
+    return map(Rows, torch.split(ids, sizes.tolist()), lows.tolist())
 
 
 def streams(p: Pipeline, names: Sequence[str]) -> list[tuple[int, Key | None]]:

@@ -61,7 +61,7 @@ def opened(option: PoolOption) -> Iterator[Pool]:
 
 
 def _processes() -> Executor:
-    return ProcessPoolExecutor(_cores(), initializer=_begin_worker)
+    return ProcessPoolExecutor(cores(), initializer=_begin_worker)
 
 
 def _begin_worker() -> None:
@@ -103,7 +103,8 @@ def _window(executor: Executor) -> int:
     return max(2, 2 * workers) if isinstance(workers, int) else 256
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many cores this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:

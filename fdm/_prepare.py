@@ -159,7 +159,7 @@ def _clean_parts(stage: Clean, number: int, upstream: tuple[Any, ...], staging: 
                 progress.update(done - progress.n)
                 staging.note(f"{done} of {len(parts)} parts")
 
-            run_parts(parts, pool, tell)
+            run_parts(parts, pool, tell, staging.is_superseded)
         joined(parts, staging.into)
 
 

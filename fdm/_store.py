@@ -26,11 +26,15 @@ MANIFEST = "manifest.json"
 
 @attrs.frozen
 class Staging:
-    """Where an artifact is made: `into` is published, `kept` outlives a failed attempt, `note` tells progress."""
+    """Where an artifact is made: `into` is published, `kept` outlives a failed attempt, `note` tells progress.
+
+    `is_superseded` tells whether another process has published the same meanwhile, which happens without locks.
+    """
 
     into: Path
     kept: Path
     note: Tell
+    is_superseded: Callable[[], bool]
 
 
 @attrs.frozen
@@ -134,7 +138,7 @@ def _make(folder: Path, make: Callable[[Staging], None], about: Mapping[str, Any
         with explained(store):
             staging.mkdir()
             kept.mkdir(exist_ok=True)
-        make(Staging(staging, kept, note))
+        make(Staging(staging, kept, note, lambda: is_published(folder)))
         with explained(store):
             _seal(staging, about)
             _rename(staging, folder)

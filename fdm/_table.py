@@ -1,5 +1,6 @@
 """Tables: immutable columns of tensors with one row per example."""
 
+import operator
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from types import MappingProxyType
 from typing import Any, TypeAlias, overload
@@ -9,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._arrays import row_numbers, select, tensor_of
+from ._arrays import row_numbers, select, tensor_of, windowed
 from ._errors import DataError, UnknownNameError, did_you_mean, listed
 from ._ragged import Ragged
 
@@ -34,11 +35,12 @@ class Table:
     Raises `DataError` for no columns, columns of different lengths, or columns that are no tensors.
     """
 
-    __slots__ = ("_columns", "_length", "_origin")
+    __slots__ = ("__weakref__", "_columns", "_is_mapped", "_length", "_origin")
 
     _columns: Mapping[str, Column]
     _length: int
     _origin: object
+    _is_mapped: bool
 
     def __init__(self, columns: Mapping[str, Tensor | Ragged | NDArray[Any]]) -> None:
         checked = {name: _checked_column(name, column) for name, column in _checked_mapping(columns).items()}
@@ -50,6 +52,7 @@ class Table:
         object.__setattr__(self, "_columns", MappingProxyType(checked))
         object.__setattr__(self, "_length", next(iter(lengths.values())))
         object.__setattr__(self, "_origin", None)
+        object.__setattr__(self, "_is_mapped", False)
 
     def keys(self) -> KeysView[str]:
         """The names of the columns."""
@@ -92,6 +95,35 @@ class Table:
         """All rows in order, `size` at a time: for work on tables that are larger than memory."""
         return (self[start : start + size] for start in range(0, self._length, size))
 
+    def windows(self, column: str, length: int, stride: int | None = None) -> "Table":
+        """The windows over one long column, without a copy: rows of `length` values, `stride` (default: length) apart.
+
+        Row i holds values `i * stride` to `i * stride + length`, so rows overlap where the stride is less than the
+        length, as next-token targets want: `table.windows("tokens", n + 1, stride=n)`. Values at the end that fill no
+        window are left out. Of a `Ragged` of tensors, windows run over the joined values, one row after the other.
+
+        >>> table = Table({"tokens": torch.arange(10)})
+        >>> table.windows("tokens", 4, stride=3)["tokens"]
+        tensor([[0, 1, 2, 3],
+                [3, 4, 5, 6],
+                [6, 7, 8, 9]])
+        >>> table.windows("tokens", 4)
+        Table(2 rows: tokens int64 4)
+
+        The table has this one column, of shape (rows, length, ...). Raises `UnknownNameError` for a column that is not
+        there, `DataError` for one of bytes or strings, or a length or stride that is no integer of at least 1.
+        """
+        length = _checked_size("length", length)
+        stride = length if stride is None else _checked_size("stride", stride)
+        made = {column: windowed(_values(column, self._column(column)), length, stride)}
+        base = Table({column: self._columns[column]}) if self._origin is None else self
+        return with_origin(Table(made), (Table.windows, (base, column, length, stride)), is_mapped=self._is_mapped)
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether its columns are those of a file, memory-mapped, or windows over them."""
+        return self._is_mapped
+
     def gather(self, rows: Tensor) -> dict[str, Any]:
         """The batch of these rows (int64, in range): one gather per column."""
         return {
@@ -108,7 +140,8 @@ class Table:
         raise AttributeError(msg)
 
     def __reduce__(self) -> Any:
-        # A table on disk travels as its path, so a worker process maps the same pages instead of receiving a copy.
+        # A table on disk travels as its path, so a worker process maps the same pages instead of receiving a copy; and
+        # windows as what they are over, since they overlap.
         if self._origin is not None:
             return self._origin
         return Table, (dict(self._columns),)
@@ -124,10 +157,11 @@ class Table:
         return self._columns[name]
 
 
-def with_origin(table: Table, origin: tuple[Any, ...]) -> Table:
-    """The same table, which pickles as `origin`, a callable and its arguments that open it again."""
+def with_origin(table: Table, origin: tuple[Any, ...], *, is_mapped: bool) -> Table:
+    """The same table, which pickles as `origin`, a callable and its arguments that make it again."""
     copy = Table(dict(table.items()))
     object.__setattr__(copy, "_origin", origin)
+    object.__setattr__(copy, "_is_mapped", is_mapped)
     return copy
 
 
@@ -188,6 +222,26 @@ def _checked_column(name: str, column: Any) -> Column:
         msg = f"column {name!r} is a single number; a column has one row per example"
         raise DataError(msg)
     return column.detach()
+
+
+def _checked_size(name: str, size: Any) -> int:
+    try:
+        checked = operator.index(size)
+    except TypeError:
+        checked = 0
+    if isinstance(size, bool) or checked < 1:
+        msg = f"windows: {name} is an integer of at least 1, not {size!r}"
+        raise DataError(msg)
+    return checked
+
+
+def _values(name: str, column: Column) -> Tensor:
+    if isinstance(column, Tensor):
+        return column
+    if column.kind != "tensor":
+        msg = f"windows: column {name!r} has rows of {column.kind}; encode them first: Ragged.of(list of tensors)"
+        raise DataError(msg)
+    return column.values
 
 
 def _row(column: Column, row: int) -> Any:

@@ -2,24 +2,27 @@
 
 import pickle
 import signal
+import time
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
 from itertools import chain
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import attrs
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.data._utils import signal_handling
 
 from ._assemble import Assembly, Read, batch_maker, example_maker
 from ._errors import DataError, WorkerError
+from ._heap import trim
 from ._plan import Rows
 
 
@@ -100,17 +103,21 @@ class _Crew:
                 yield assembly.place.split, assembly.place.epoch, these.ids.numpy(), these.positions.numpy()
 
         self.feed.items = items()
-        made = self._begun(assembly)
-        while True:
-            try:
-                batch = next(made, _END)
-            except RuntimeError as error:  # of torch's own: those of the user's functions come as a _Failure
-                raise self._death(assembly) from error
-            if batch is _END:
-                return
-            if isinstance(batch, _Failure):
-                batch.reraise()
-            yield sent.popleft(), batch
+        try:
+            made = self._begun(assembly)
+            while (batch := self._next(made, assembly)) is not _END:
+                yield sent.popleft(), batch
+        finally:
+            self.feed.items = iter(())  # which hold the loader, and with it this crew
+
+    def _next(self, made: Iterator[Any], assembly: Assembly) -> Any:
+        try:
+            batch = next(made, _END)
+        except _DEATHS as error:  # of torch's own: those of the user's functions come as a _Failure
+            raise self._death(assembly) from error
+        if isinstance(batch, _Failure):
+            batch.reraise()
+        return batch
 
     def end(self) -> None:
         running = getattr(self.loader, "_iterator", None)
@@ -124,8 +131,8 @@ class _Crew:
                 # How many workers suit the machine is for who asked for them to say; data.profile tells.
                 warnings.filterwarnings("ignore", message="This DataLoader will create")
                 warnings.filterwarnings("ignore", message="Got pickle error")
-                return iter(self.loader)
-        except RuntimeError as error:
+                return _without_signals(iter(self.loader))
+        except _DEATHS as error:
             raise self._death(assembly) from error
         except (TypeError, AttributeError, pickle.PicklingError) as error:
             msg = (
@@ -136,8 +143,8 @@ class _Crew:
             raise DataError(msg) from error
 
     def _death(self, assembly: Assembly) -> WorkerError:
-        running: Any = getattr(self.loader, "_iterator", None)
-        ends = [_end_of(worker) for worker in getattr(running, "_workers", ()) if not worker.is_alive()]
+        workers = getattr(getattr(self.loader, "_iterator", None), "_workers", [])
+        ends = [_end_of(worker) for worker in _dead(workers)]
         msg = (
             f"a worker process died while batches were made for {assembly.place}: {'; '.join(ends) or 'no trace of it'}. "
             f"If the system killed it, memory ran out: use fewer workers, a smaller prefetch, or threads. The snapshot "
@@ -147,12 +154,15 @@ class _Crew:
 
 
 class _Feed:
-    """The items of the loop that runs: what torch calls a sampler."""
+    """The items of the loop that runs: what torch calls a sampler, and keeps when the loop is over."""
 
     items: Iterator[Item]
 
     def __iter__(self) -> Iterator[Item]:
-        return self.items
+        return self
+
+    def __next__(self) -> Item:
+        return next(self.items)
 
 
 @attrs.define(eq=False, slots=False)
@@ -165,6 +175,7 @@ class _Maker(Dataset[Any]):
 
     def __getitem__(self, item: Item) -> Any:
         split, epoch, ids, positions = item
+        trim()
         try:
             if self._last is None or self._last[0] != (split, epoch):
                 self._last = (split, epoch), self._made(self.assemblies[split].at(epoch))
@@ -243,6 +254,26 @@ def _begin(_: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+def _without_signals(running: Any) -> Iterator[Any]:
+    """The iterator of a DataLoader whose workers' death is told where batches are asked for, and there alone.
+
+    torch raises it where the signal of it arrives, too: in the middle of whatever the main thread is doing.
+    """
+    if getattr(running, "_worker_pids_set", False):
+        forget: Any = getattr(signal_handling, "_remove_worker_pids")  # noqa: B009 - torch does not export it
+        forget(id(running))
+        running._worker_pids_set = False  # noqa: SLF001
+    return cast("Iterator[Any]", running)
+
+
+def _dead(workers: Sequence[Any]) -> list[Any]:
+    """The workers that are dead; the system may tell a little later than a broken connection does."""
+    until = time.monotonic() + 1.0
+    while not (found := [worker for worker in workers if not worker.is_alive()]) and time.monotonic() < until:
+        time.sleep(0.01)
+    return found
+
+
 def _end_of(worker: Any) -> str:
     code = worker.exitcode
     if code is not None and code < 0:
@@ -256,3 +287,4 @@ def _as_is(batch: Any) -> Any:
 
 
 _END: Any = object()
+_DEATHS = (RuntimeError, OSError, EOFError)  # what torch's loop, or a connection that breaks, raises then

@@ -7,10 +7,12 @@ import hypothesis.strategies as st
 import torch
 from torch import Tensor
 
-from ._construct import alias, batch, fold, load, sample, shuffle, split, take, transfer, transform
+from ._construct import alias, augment, batch, fold, load, sample, shuffle, split, take, transfer, transform
 from ._context import RankContext
+from ._key import Key
 from ._pipeline import Pipeline, pipeline
 from ._ragged import Ragged
+from ._stage import Augment, Transform
 from ._table import Table
 
 
@@ -78,12 +80,17 @@ def shifted(item: dict[str, Any], *, by: int) -> dict[str, Tensor]:
     return {**item, "shifted": item["row"] + by}
 
 
+def jittered(item: dict[str, Any], key: Key, *, most: int = 9) -> dict[str, Any]:
+    """Entries `jitter` and `noise` beside the others: an augment for one example or a whole batch."""
+    return {**item, "jitter": item["row"] + key.randint(0, most + 1), "noise": key.normal(2)}
+
+
 @st.composite
 def pipelines(draw: st.DrawFn, max_rows: int = 60) -> Pipeline:
     """Whole pipelines from `load` to `transfer` over a table of up to `max_rows` rows.
 
-    With splits of all kinds, nested ones, folds, aliases, order stages for all or some splits, transforms at every
-    place, and a batch stage. Batches have the entries of `example_table`, and `id`.
+    With splits of all kinds, nested ones, folds, aliases, order stages for all or some splits, transforms and augments
+    at every place, and a batch stage. Batches have the entries of `example_table`, and `id`.
     """
     n = draw(st.integers(1, max_rows))
     made = [load(example_table, n=n, classes=draw(st.integers(1, 4)))]
@@ -91,11 +98,14 @@ def pipelines(draw: st.DrawFn, max_rows: int = 60) -> Pipeline:
     where = st.lists(st.sampled_from(names), min_size=1, unique=True)
     order = draw(st.lists(_order_stages(), max_size=3))
     limited = [stage.on(*draw(where)) if draw(st.booleans()) else stage for stage in order]
-    transforms = st.sampled_from([transform(doubled), transform(shifted, by=3)])
-    before = draw(st.lists(transforms, max_size=1))
-    after = draw(st.lists(transforms, max_size=2))
+    changes: st.SearchStrategy[list[Transform | Augment]] = st.lists(
+        st.sampled_from([transform(doubled), transform(shifted, by=3), augment(jittered), augment(jittered, most=3)]),
+        max_size=2,
+    )
     size = batch(draw(st.integers(1, 9)), drop_last=draw(st.booleans()), ids="id")
-    return pipeline(*made, *cut, *limited, *before, size, *after, transfer(), seed=draw(st.integers(0, 99)))
+    before, between, after = draw(changes), draw(changes), draw(changes)
+    seed = draw(st.integers(0, 99))
+    return pipeline(*made, *cut, *limited, *before, size, *between, transfer(), *after, seed=seed)
 
 
 @st.composite

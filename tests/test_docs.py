@@ -78,3 +78,13 @@ def test_the_digits_are_learned_under_lightning_and_resumed_exactly(tmp_path):
     assert "stopped in epoch 2 after 640 examples" in out
     assert "resumed with exactly the next batch: True" in out
     assert 0.95 < float(re.search(r"accuracy ([\d.]+)% on test", out).group(1)) / 100
+
+
+def test_the_page_on_speed_runs_from_top_to_bottom(tmp_path):
+    page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    script = tmp_path / "speed.py"
+    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), encoding="utf-8")
+    out = run(tmp_path, str(script))
+    assert re.search(r"^2 augment random_flip, each example +[\d.]+ +\d+% ", out, re.MULTILINE)
+    assert "{'workers': 2} gives the same batches" in out
+    assert out.splitlines()[-1].endswith("torch.Size([16, 1024])")

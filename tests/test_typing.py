@@ -19,6 +19,8 @@ def by_part(upstream: Path, part: str, *, n: int) -> fdm.Table: assert False
 def parts(upstream: Path) -> list[str]: assert False
 def tally(source: fdm.Table, *, power: int) -> dict[str, float]: assert False
 def scale(item: dict[str, float], *, factor: float) -> dict[str, float]: assert False
+def shift(item: dict[str, float], key: fdm.Key, *, pixels: int) -> dict[str, float]: assert False
+def drop(item: dict[str, float], *, p: float) -> dict[str, float]: assert False
 
 """
 RIGHT = """
@@ -30,6 +32,8 @@ p = fdm.pipeline(
     fdm.measure(tally, power=2).on("train"),
     fdm.shuffle().on("train"),
     fdm.transform(scale, factor=fdm.fact("mean")),
+    fdm.augment(shift, pixels=2).on("train"),
+    fdm.augment(fdm.ambient(drop), p=0.5).on("train"),
     fdm.batch(32, ids="id"),
     fdm.transfer(),
 )
@@ -48,6 +52,9 @@ WRONG = [
     "fdm.measure(tally, pow=2)",
     "fdm.transform(scale, fator=2.0)",
     'fdm.transform(scale, factor="x")',
+    "fdm.augment(shift, pixel=2)",
+    'fdm.augment(shift, pixels="x")',
+    "fdm.augment(fdm.ambient(drop), q=0.5)",
     'fdm.batch("32")',
     "fdm.shuffle(seed=0.5)",
     'fdm.split({"train": "x"})',

@@ -1,0 +1,58 @@
+"""Crossings: batches from where they are made, over the device boundary, to where they are used."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+
+from ._assemble import Applied
+from ._errors import noted
+from ._plan import Rows
+from ._speed import Speed
+from ._stage import Transfer
+from ._threads import pulled_ahead
+from ._transfer import arrived, has_streams, move, moved_ahead
+
+
+@attrs.frozen(eq=False)
+class OnDevice:
+    """What happens to a batch in the main process: the transfer, with its stage number, and the stages after it."""
+
+    transfer: tuple[int, Transfer] | None
+    stages: tuple[Applied, ...]
+    device: str
+    speed: Speed
+
+
+def on_device(on_host: Iterator[tuple[Rows, Any]], crossing: OnDevice) -> Iterator[tuple[Rows, Any]]:
+    """The batches where the transfer brings them, with their rows; where there is no transfer, as they are."""
+    if crossing.transfer is None:
+        return on_host
+    number, transfer = crossing.transfer
+    where = f"in stage {number}, transfer to {crossing.device}"
+    if has_streams(crossing.device):
+        return _streamed(on_host, crossing, transfer.skip, where)
+    return _moved(on_host, crossing.device, transfer.skip, where)
+
+
+def _moved(
+    on_host: Iterator[tuple[Rows, Any]], device: str, skip: Sequence[str], where: str
+) -> Iterator[tuple[Rows, Any]]:
+    for rows, batch in on_host:
+        try:
+            moved = move(batch, device, skip)
+        except Exception as error:
+            error.add_note(where)
+            raise
+        yield rows, moved
+
+
+def _streamed(
+    on_host: Iterator[tuple[Rows, Any]], crossing: OnDevice, skip: Sequence[str], where: str
+) -> Iterator[tuple[Rows, Any]]:
+    """The same, copied on a stream of its own; where batches are made ahead, the next one while this one is used."""
+    sent = moved_ahead(on_host, crossing.device, skip, pin=crossing.speed.pins(crossing.device))
+    for rows, batch, there in pulled_ahead(sent) if crossing.speed.is_ahead else sent:
+        with noted(where):
+            moved = arrived(batch, there, crossing.device, skip)
+        yield rows, moved
