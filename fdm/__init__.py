@@ -2,6 +2,7 @@
 
 from . import store
 from ._ambient import ambient
+from ._combine import Combined, CombinedSnapshot, combine
 from ._construct import (
     alias,
     augment,
@@ -48,6 +49,8 @@ from ._table import Table
 
 
 __all__ = [
+    "Combined",
+    "CombinedSnapshot",
     "ContextError",
     "Data",
     "DataError",
@@ -77,6 +80,7 @@ __all__ = [
     "augment",
     "batch",
     "clean",
+    "combine",
     "describe",
     "download",
     "fact",

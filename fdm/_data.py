@@ -3,6 +3,7 @@
 import copy
 import operator
 from collections.abc import Iterator, Mapping
+from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
@@ -122,6 +123,7 @@ class Data:
             steps.count_of(context.rank),
             self._gate,
             self._making,
+            partial(self.loader, split),
         )
 
     def epochs(self, split: str, stop: int | None = None, start: Snapshot | None = None) -> Iterator[Loader]:

@@ -3,7 +3,7 @@
 import multiprocessing
 import operator
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor as PoolExecutor
 from pathlib import Path
 from typing import Any
@@ -143,9 +143,14 @@ def open(p: Pipeline, /, **options: Any) -> Data:  # noqa: A001 - fdm.open reads
     ...     [batch.tolist() for batch in data.loader("all")]
     [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     """
-    known = [field.name for field in attrs.fields(Executor)]
+    check_options("open", options)
+    return Executor(**options).open(p)
+
+
+def check_options(function: str, options: Iterable[str], *, without: Sequence[str] = ()) -> None:
+    """Raise `ParameterError` for an option that an executor does not have, or that `function` sets itself."""
+    known = [field.name for field in attrs.fields(Executor) if field.name not in without]
     for name in options:
         if name not in known:
-            msg = f"open has no option {name!r}{did_you_mean(name, known)}; the options are {listed(known)}"
+            msg = f"{function} has no option {name!r}{did_you_mean(name, known)}; the options are {listed(known)}"
             raise ParameterError(msg)
-    return Executor(**options).open(p)

@@ -1,7 +1,8 @@
 """Loaders: the batches of one epoch of a split, by iteration or by number."""
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, overload
 
 import attrs
@@ -42,6 +43,7 @@ class Loader:
     _last: int
     _gate: Gate
     _making: Making
+    _again: Callable[..., "Loader"]
 
     def __len__(self) -> int:
         """The number of steps of this rank."""
@@ -50,8 +52,7 @@ class Loader:
     def __iter__(self) -> Iterator[Any]:
         self._gate.check()
         crossed = on_device(self._making.batches(self._assembly, self._rows()), self._on_device)
-        stages = [applier(applied, self._assembly, self._on_device.device) for applied in self._on_device.stages]
-        return self._finished(crossed, stages)
+        return self._finished(crossed, self._after_transfer())
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -60,13 +61,27 @@ class Loader:
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return self._slice(index)
-        step = self._first + _within(index, len(self))
+        step = self._first + within(index, len(self))
         return next(iter(attrs.evolve(self, first=step, last=step + 1, making=Inline())))
+
+    def again(self, epoch: int | None = None, start: Snapshot | None = None) -> "Loader":
+        """A loader of the same split of the same data for another epoch, or from another start; as `data.loader`."""
+        return self._again(epoch, start)
 
     def indices(self, index: int) -> Tensor:
         """The example ids in this rank's batch of step `index`, int64: positions in the split's source."""
-        step = self._first + _within(index, len(self))
+        step = self._first + within(index, len(self))
         return next(rows_of_steps(self._order, self._steps, self._context.rank, step, step + 1)).ids
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether its last step is the epoch's last one; a slice may stop before."""
+        return self._last == self._steps.count_of(self._context.rank)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all ranks have the same number of steps: unless there are fewer examples than ranks."""
+        return self._steps.count_of(self._context.world_size - 1) == self._steps.count
 
     def snapshot(self, done: int) -> Snapshot:
         """The place after `done` steps of this loader: after the last of an epoch, the start of the next.
@@ -82,6 +97,17 @@ class Loader:
             return attrs.evolve(self._start, epoch=self.epoch + 1, examples=0)
         at = self._steps.bounds(step)[0] if step < self._steps.count else self._steps.start
         return attrs.evolve(self._start, epoch=self.epoch, examples=at)
+
+    def on_host(self) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
+        """The batches before the transfer, each with what does the stages after it: for trainers that move batches."""
+        self._gate.check()
+        stages = self._after_transfer()
+        for rows, batch in self._making.batches(self._assembly, self._rows()):
+            yield batch, partial(_through, rows=rows, stages=stages)
+            self._gate.check()
+
+    def _after_transfer(self) -> list[Applier]:
+        return [applier(applied, self._assembly, self._on_device.device) for applied in self._on_device.stages]
 
     def profile(self, steps: int = 20) -> Profile:
         """How long each stage takes for a batch, over the first `steps` steps; as `data.profile(split)`."""
@@ -100,10 +126,7 @@ class Loader:
 
     def _finished(self, crossed: Iterator[tuple[Rows, Any]], stages: Sequence[Applier]) -> Iterator[Any]:
         for rows, batch in crossed:
-            finished = batch
-            for stage in stages:
-                finished = stage.on_batch(finished, rows)
-            yield finished
+            yield _through(batch, rows, stages)
             self._gate.check()
 
     def _rows(self) -> Iterator[Rows]:
@@ -121,6 +144,12 @@ class Loader:
 _BLOCK = 32_768  # positions looked up at once: a third of a millisecond, and a quarter of a megabyte
 
 
+def _through(batch: Any, rows: Rows, stages: Sequence[Applier]) -> Any:
+    for stage in stages:
+        batch = stage.on_batch(batch, rows)
+    return batch
+
+
 def _at_least_one(steps: Any) -> int:
     if isinstance(steps, bool) or not hasattr(steps, "__index__") or operator.index(steps) < 1:
         msg = f"profile: steps is an integer of at least 1, not {steps!r}"
@@ -128,7 +157,8 @@ def _at_least_one(steps: Any) -> int:
     return operator.index(steps)
 
 
-def _within(index: int, length: int) -> int:
+def within(index: int, length: int) -> int:
+    """A step counted from either end as one counted from 0; `IndexError` for a step that is not there."""
     number = operator.index(index)
     if not -length <= number < length:
         msg = f"step {number} of a loader of {length} steps"

@@ -65,6 +65,21 @@ def test_the_page_on_preparing_runs_where_it_needs_no_cluster(tmp_path):
         run(tmp_path, str(script))
 
 
+def test_the_page_on_lightning_runs_from_top_to_bottom(tmp_path):
+    page = (ROOT / "docs" / "lightning.md").read_text(encoding="utf-8")
+    script = tmp_path / "page.py"
+    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), encoding="utf-8")
+    run(tmp_path, str(script))
+
+
+def test_the_digits_are_learned_under_lightning_and_resumed_exactly(tmp_path):
+    assert len((ROOT / "examples" / "lightning_digits.py").read_text(encoding="utf-8").splitlines()) < 60
+    out = run(tmp_path, "examples/lightning_digits.py")
+    assert "stopped in epoch 2 after 640 examples" in out
+    assert "resumed with exactly the next batch: True" in out
+    assert 0.95 < float(re.search(r"accuracy ([\d.]+)% on test", out).group(1)) / 100
+
+
 def test_the_page_on_speed_runs_from_top_to_bottom(tmp_path):
     page = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     script = tmp_path / "speed.py"

@@ -48,11 +48,13 @@ FLOORS = (
         "_crossing",
         "_profile",
         "_loader",
+        "_combine",
         "_dataset",
         "_opened",
     ),
     ("_data", "_executor"),
     # edges
+    ("_roles", "_cursor", "_feed", "_trainer", "_shell", "_given", "lightning"),
     ("store", "ray", "testing", "__init__"),
 )
 PLACE = {module: place for place, module in enumerate(module for floor in FLOORS for module in floor)}
@@ -91,7 +93,7 @@ def test_only_the_third_floor_touches_the_world(module):
 
 def test_the_surface_is_sorted_complete_and_documented():
     assert sorted(fdm.__all__) == fdm.__all__
-    public = {name for name in vars(fdm) if not name.startswith("_")} - {"ray", "testing"}
+    public = {name for name in vars(fdm) if not name.startswith("_")} - {"lightning", "ray", "testing"}
     assert public == set(fdm.__all__)
     assert [] == [name for name in fdm.__all__ if not getattr(fdm, name).__doc__]
 

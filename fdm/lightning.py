@@ -1,0 +1,203 @@
+"""Lightning: a LightningDataModule around a pipeline, for the Trainer, the Tuner, Fabric and LightningCLI."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature, signature
+from typing import Any, get_type_hints
+
+from ._data import Data
+from ._errors import DataError, PipelineError
+from ._executor import Executor, check_options
+from ._given import datasets_pipeline, given_pipeline, named, read_loader
+from ._pipeline import Pipeline
+from ._roles import PREDICT, TEST, TRAIN, VAL, Role
+from ._shell import shell_class
+from ._trainer import fabric_context
+
+
+try:
+    from lightning.pytorch import LightningDataModule
+except ImportError:  # only the other tree is installed
+    from pytorch_lightning import LightningDataModule  # type: ignore[assignment]
+
+
+def datamodule(
+    pipeline: Pipeline,
+    /,
+    *,
+    train: Role = TRAIN,
+    val: Role = VAL,
+    test: Role = TEST,
+    predict: Role = PREDICT,
+    base: type | None = None,
+    **executor_options: Any,
+) -> Any:
+    """A LightningDataModule around a pipeline, for the Trainer of `base` (default: `lightning.pytorch`'s).
+
+    `train`, `val`, `test` and `predict` name the split that each is about, a tuple of splits for several loaders, or
+    None for none. What Lightning asks of a datamodule before anything is prepared, the pipeline answers: a role whose
+    split its stages cannot make is absent. Where only clean or load knows the sources, a role is taken to exist; say
+    `val=None` where it does not. The options are an executor's; rank and device come from the Trainer.
+
+    Raises `UnknownNameError` for a split that was named and cannot be there, `ParameterError` for an unknown option.
+    """
+    _check("datamodule takes", pipeline)
+    check_options("datamodule", executor_options, without=("context",))
+    made: Any = shell_class(_base(base))
+    return made(pipeline, train=train, val=val, test=test, predict=predict, options=executor_options)
+
+
+def datamodule_class(
+    factory: Callable[..., Pipeline],
+    /,
+    *,
+    train: Role = TRAIN,
+    val: Role = VAL,
+    test: Role = TEST,
+    predict: Role = PREDICT,
+    base: type | None = None,
+    **executor_options: Any,
+) -> Any:
+    """A LightningDataModule class whose arguments are those of `factory`, which returns a pipeline.
+
+    For LightningCLI, for subclasses that override a hook, and for `load_from_checkpoint`: the arguments are its
+    hyperparameters, under their own names.
+    """
+    check_options("datamodule_class", executor_options, without=("context",))
+    parent: Any = shell_class(_base(base))
+    roles = {"train": train, "val": val, "test": test, "predict": predict}
+    takes = signature(factory)
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - it becomes the method of that name
+        arguments = takes.bind(*args, **kwargs)
+        arguments.apply_defaults()
+        pipeline = factory(*args, **kwargs)
+        _check(f"{factory.__name__} returns", pipeline)
+        parent.__init__(self, pipeline, **roles, options=executor_options, arguments=arguments.arguments)
+
+    vars(__init__).update(__signature__=_with_self(factory, takes), __doc__=factory.__doc__)
+    made: Any = type(factory.__name__, (parent,), {"__init__": __init__, "__doc__": factory.__doc__})
+    made.__module__ = factory.__module__
+    made._origin = (_again, (factory, {**roles, "base": base, **executor_options}))  # noqa: SLF001 - its own, and no file holds it
+    return made
+
+
+def setup(fabric: Any, data: Pipeline | Data, /, **executor_options: Any) -> Data:
+    """The pipeline's data for this rank and device of a Fabric: its loaders are sharded, and move batches, already.
+
+    Do not pass them to `fabric.setup_dataloaders`; save `loader.snapshot(step).to_dict()` in `fabric.save`.
+    """
+    pipeline = data.pipeline if isinstance(data, Data) else data
+    _check("setup takes", pipeline)
+    check_options("setup", executor_options, without=("context",))
+    return Executor(context=fabric_context(fabric), **executor_options).open(pipeline)
+
+
+def from_datasets(  # noqa: PLR0917 - Lightning's signature
+    train_dataset: Any = None,
+    val_dataset: Any = None,
+    test_dataset: Any = None,
+    predict_dataset: Any = None,
+    batch_size: int = 1,
+    num_workers: int = 0,
+    *,
+    seed: int = 0,
+    base: type | None = None,
+    **executor_options: Any,
+) -> Any:
+    """A datamodule of datasets that are there already, as `LightningDataModule.from_datasets` makes one.
+
+    Each is a map-style dataset, or a list or mapping of them; the train ones are shuffled, by `seed`. `num_workers` is
+    the executor's `workers`.
+
+    Raises `DataError` for a dataset without examples by number.
+    """
+    given = {"train": train_dataset, "val": val_dataset, "test": test_dataset, "predict": predict_dataset}
+    by_role = {role: named(role, datasets) for role, datasets in given.items()}
+    datasets = {name: each for of_role in by_role.values() for name, each in of_role.items()}
+    if not datasets:
+        msg = "from_datasets takes one dataset at least"
+        raise DataError(msg)
+    roles = {role: tuple(of_role) or None for role, of_role in by_role.items()}
+    options = {"workers": num_workers, **executor_options}
+    made = datasets_pipeline(datasets, by_role["train"], batch_size, seed)
+    return datamodule(made, **roles, base=base, **options)
+
+
+def from_datamodule(dm: Any, /, *, seed: int = 0) -> Pipeline:
+    """The pipeline of an existing LightningDataModule: its datasets as sources, its DataLoader settings as stages.
+
+    Its `prepare_data` and `setup` run here. The splits are `"train"`, `"val"`, `"test"` and `"predict"`, or of several
+    loaders `"val_0"`, `"val_1"`. What could not be carried over (hooks, samplers and collate functions of its own, what
+    belongs to an executor) is said in a `UserWarning`, with what to write instead.
+
+    Raises `DataError` if there is nothing to carry over.
+    """
+    reads, left = {}, []
+    for name, loader in _loaders(dm).items():
+        read = read_loader(name, loader)
+        if isinstance(read, str):
+            left.append(read)
+        else:
+            reads[name] = read
+            left.extend(read.left)
+    left += [f"{hook}: {remedy}" for hook, remedy in _REMEDIES.items() if _overrides(dm, hook)]
+    if not reads:
+        msg = f"from_datamodule found no DataLoader to carry over: {'; '.join(left) or 'it has no loaders'}"
+        raise DataError(msg)
+    if left:
+        warnings.warn("\n- ".join(["from_datamodule could not carry over:", *left]), stacklevel=2)
+    return given_pipeline(reads, seed)
+
+
+def _loaders(dm: Any) -> dict[str, Any]:
+    """The loaders of a datamodule, by the names that their splits get."""
+    found: dict[str, Any] = {}
+    dm.prepare_data()
+    for stage, roles in (("fit", ("train", "val")), ("test", ("test",)), ("predict", ("predict",))):
+        there = [role for role in roles if _overrides(dm, f"{role}_dataloader")]
+        if there:
+            dm.setup(stage)
+        for role in there:
+            found |= named(role, getattr(dm, f"{role}_dataloader")())
+    return found
+
+
+def _overrides(dm: Any, hook: str) -> bool:
+    """Whether a datamodule has a hook of its own, in place of Lightning's."""
+    base = next(cls for cls in type(dm).__mro__ if cls.__name__ == "LightningDataModule")
+    own = getattr(dm, hook, None)
+    return own is not None and getattr(own, "__func__", own) is not getattr(base, hook)
+
+
+_REMEDIES = {
+    "on_before_batch_transfer": "write it as fdm.transform(fn) after fdm.batch(...)",
+    "transfer_batch_to_device": "fdm.transfer(skip=...) moves batches of any structure",
+    "on_after_batch_transfer": "write it as fdm.transform(fn) or fdm.augment(fn) after fdm.transfer()",
+    "state_dict": "the place in the data is the pipeline's; what else it keeps is the module's to save",
+}
+
+
+def _base(base: type | None) -> type:
+    if base is not None and (not isinstance(base, type) or not hasattr(base, "from_datasets")):
+        msg = f"base is a LightningDataModule class, such as pytorch_lightning.LightningDataModule, not {base!r}"
+        raise PipelineError(msg)
+    return LightningDataModule if base is None else base
+
+
+def _check(says: str, pipeline: object) -> None:
+    if not isinstance(pipeline, Pipeline):
+        msg = f"{says} a Pipeline, made by fdm.pipeline(...), not a {type(pipeline).__name__}"
+        raise PipelineError(msg)
+
+
+def _with_self(factory: Callable[..., Any], takes: Signature) -> Signature:
+    """The signature of an `__init__` that takes what a factory does, with its types resolved, for LightningCLI."""
+    hints = get_type_hints(factory)
+    own = [each.replace(annotation=hints.get(name, each.annotation)) for name, each in takes.parameters.items()]
+    return Signature([Parameter("self", Parameter.POSITIONAL_OR_KEYWORD), *own])
+
+
+def _again(factory: Callable[..., Pipeline], given: Mapping[str, Any]) -> Any:
+    """The class that `datamodule_class` made, made again: for datamodules that were sent to another process."""
+    return datamodule_class(factory, **given)

@@ -1,0 +1,103 @@
+"""Lightning in processes of its own: resuming in a fresh one, and two ranks on gloo that see each example once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+# Roles: what a process does with the datamodule; each rank writes what it saw to a file of its own.
+SCRIPT = """
+import json, sys, warnings
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from lit import NOISY, Notes, Saves, numbers, trainer
+
+import fdm
+import fdm.lightning
+
+task, folder, arguments = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+pl.seed_everything(arguments.pop("seed", 1), verbose=False)
+warnings.filterwarnings("ignore", ".*LeafSpec")
+size, workers = arguments.pop("size", None), arguments.pop("workers", 0)
+p = NOISY if size is None else numbers(size)
+data, module = fdm.lightning.datamodule(p, workers=workers), Notes()
+ckpt_path = arguments.pop("ckpt_path", None)
+saves = [Saves(folder, **arguments.pop("saves"))] if "saves" in arguments else []
+runs = trainer(callbacks=saves, enable_checkpointing=bool(saves), **arguments)
+predictions = []
+if task == "fit":
+    runs.fit(module, datamodule=data, ckpt_path=ckpt_path)
+else:
+    warnings.filterwarnings("ignore", "Total length of .* across ranks is zero")
+    runs.validate(module, datamodule=data)
+    runs.test(module, datamodule=data)
+    predictions = [batch.tolist() for batch in runs.predict(module, datamodule=data) or []]
+told = {
+    "seen": module.seen,
+    "evaluated": module.evaluated,
+    "predictions": predictions,
+    "saved": saves[0].saved if saves else {},
+}
+(folder / f"{task}-{runs.global_rank}.json").write_text(json.dumps(told))
+"""
+
+
+def ran(folder, task, **arguments):
+    """What each rank of a run saw, in a process of its own."""
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    for old in folder.glob("*.json"):
+        old.unlink()
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "default"}
+    command = [sys.executable, str(script), task, str(folder), json.dumps(arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=240)
+    assert 0 == done.returncode, done.stdout + done.stderr
+    return [json.loads(file.read_text()) for file in sorted(folder.glob(f"{task}-*.json"))]
+
+
+def test_a_fresh_process_goes_on_where_another_stopped(tmp_path):
+    (first,) = ran(tmp_path, "fit", saves={"every_n_train_steps": 4}, max_epochs=2)
+    for seed, (path, done) in list(enumerate(first["saved"].items(), start=7))[:2]:
+        (second,) = ran(tmp_path, "fit", ckpt_path=path, seed=seed, max_epochs=2, workers=2 * (seed == 7))
+        assert first["seen"][done:] == second["seen"]
+        assert second["seen"]
+
+
+DDP = {"strategy": "ddp", "devices": 2}
+
+
+def test_two_ranks_go_on_where_they_stopped_each_with_its_own_examples(tmp_path):
+    ranks = ran(tmp_path, "fit", saves={"every_n_train_steps": 2}, max_epochs=2, **DDP)
+    assert 2 == len(ranks)
+    for epoch in range(2):
+        ids = [
+            number for rank in ranks for step in rank["seen"][3 * epoch :][:3] for part in step for number in part[0]
+        ]
+        assert 24 == len(ids) == len(set(ids))
+    path, done = next(iter(ranks[0]["saved"].items()))
+    again = ran(tmp_path, "fit", ckpt_path=path, seed=9, max_epochs=2, **DDP)
+    assert [rank["seen"][done:] for rank in ranks] == [rank["seen"] for rank in again]
+    (alone,) = ran(tmp_path, "fit", ckpt_path=path, seed=9, max_epochs=2)  # one rank goes on for two
+    before = [number for rank in ranks for step in rank["seen"][:done] for ids, _ in step for number in ids]
+    rest = [number for step in alone["seen"] for ids, _ in step for number in ids]
+    assert 24 == len({*before, *rest[: 24 - len(before)]})
+    assert 24 == len(set(rest[24 - len(before) :])) == len(rest[24 - len(before) :])
+
+
+@pytest.mark.parametrize("size", [1, 5, 7, 9])
+def test_two_ranks_evaluate_each_example_once_and_predict_in_the_order_of_the_data(size, tmp_path):
+    ranks = ran(tmp_path, "evaluate", size=size, **DDP)
+    assert 2 == len(ranks)
+    evaluated = sorted(number for rank in ranks for _, ids in rank["evaluated"] for number in ids)
+    assert sorted([*range(size), *range(size)]) == evaluated
+    steps = max(len(rank["predictions"]) for rank in ranks)
+    # Step by step the ranks have the next examples of the data, one rank after the other.
+    of_steps = [batch for step in range(steps) for rank in ranks for batch in rank["predictions"][step : step + 1]]
+    assert [number * 10 for number in range(size)] == [number for batch in of_steps for number in batch]
