@@ -1,6 +1,8 @@
 """Ambient randomness: callables that draw from the global random state, run on a stream of their own."""
 
+import os
 import random
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Concatenate, Generic, ParamSpec
@@ -30,9 +32,10 @@ class Ambient(Generic[P]):
 def ambient(fn: Callable[Concatenate[Any, P], object], /) -> Ambient[P]:
     """Let `augment` take a callable `fn(item)` that draws from the global state of torch, numpy or random.
 
-    That state is seeded by the example's key before each call, and restored after it, so that the result is as
-    reproducible as any `augment`, and nothing else notices. Before `batch` only. All threads of a process share that
-    state, so threads make no batches of a split with such a stage, and the loop does so itself; worker processes do.
+    That state (of the CPU: those of devices stay as they are) is seeded by the example's key before each call, and
+    restored after it, so that the result is as reproducible as any `augment`. Before `batch` only. All threads of a
+    process share that state, so threads make no batches of a split with such a stage, and the loop does so itself;
+    worker processes do. A thread of yours that draws from that state meanwhile draws from the wrong one.
 
     >>> import random
     >>> def noisy(x, *, most):
@@ -45,6 +48,11 @@ def ambient(fn: Callable[Concatenate[Any, P], object], /) -> Ambient[P]:
 
 @contextmanager
 def _seeded(key: Key) -> Iterator[None]:
+    with _TURN:  # of loops in several threads
+        yield from _seeding(key)
+
+
+def _seeding(key: Key) -> Iterator[None]:
     # The generator of the CPU alone: torch.manual_seed would reseed every device, which cannot be restored cheaply.
     before = torch.default_generator.get_state(), np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002
     seeds = key.randint(0, 2**32, 3).tolist()
@@ -57,3 +65,8 @@ def _seeded(key: Key) -> Iterator[None]:
         torch.default_generator.set_state(before[0])
         np.random.set_state(before[1])  # noqa: NPY002
         random.setstate(before[2])
+
+
+_TURN = threading.RLock()
+if hasattr(os, "register_at_fork"):  # a child whose parent held it in another thread would wait for ever
+    os.register_at_fork(after_in_child=_TURN._at_fork_reinit)  # type: ignore[attr-defined]  # noqa: SLF001 - as Python's own

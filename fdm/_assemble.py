@@ -1,6 +1,6 @@
 """Assembly: what makes the batches of a split on the host, from example ids to the batch stages."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
@@ -18,6 +18,7 @@ from ._ragged import Ragged
 from ._readahead import ahead
 from ._source import examples
 from ._stage import Augment, Batch, Transform
+from ._state import settled, single
 from ._table import Table
 
 
@@ -91,7 +92,7 @@ def example_maker(assembly: Assembly) -> Read:
         keys = [stage.keys_of_examples(rows) for stage in stages]
         return [through(example, stages, keys, ids, at) for at, example in enumerate(found)]
 
-    return make
+    return single(settled(make))
 
 
 def batch_maker(assembly: Assembly, make_examples: Read | None = None) -> Callable[[Rows], Any]:
@@ -104,7 +105,12 @@ def batch_maker(assembly: Assembly, make_examples: Read | None = None) -> Callab
     number, batch = assembly.batch
     stages = [applier(applied, assembly) for applied in assembly.on_batches]
     name_ids = batch.ids
-    gather = _gather(assembly) if assembly.is_whole else _collated(assembly, make_examples or example_maker(assembly))
+    if assembly.is_whole:
+        gather = _gather(assembly)
+    else:
+        gather = single(_collated(assembly, make_examples or example_maker(assembly)))
+    if assembly.is_whole and name_ids is None and not stages:
+        return gather
 
     def make(rows: Rows) -> Any:
         made = gather(rows)
@@ -114,7 +120,7 @@ def batch_maker(assembly: Assembly, make_examples: Read | None = None) -> Callab
             made = stage.on_batch(made, rows)
         return made
 
-    return make
+    return settled(make)
 
 
 @attrs.frozen(eq=False)
@@ -209,9 +215,8 @@ def collator(assembly: Assembly) -> Callable[[list[Any], Rows], Any]:
     assert assembly.batch is not None, "a loader is only made where a batch stage holds"
     number, batch = assembly.batch
     source, own = assembly.source, batch.collate
-    ragged = (
-        {name for name, column in source.items() if isinstance(column, Ragged)} if isinstance(source, Table) else set()
-    )
+    columns = source.items() if isinstance(source, Table) else ()
+    ragged = {name: column for name, column in columns if isinstance(column, Ragged)}
 
     def put_together(found: list[Any], rows: Rows) -> Any:
         with _noting_collate(number, own, assembly.place, rows):
@@ -235,10 +240,10 @@ def _noting_collate(number: int, own: Function | None, place: Place, rows: Rows)
         raise
 
 
-def collate(found: Sequence[Any], ragged: set[str]) -> Any:
-    """A batch of examples as torch collates them, but for entries named in `ragged`, which become `Ragged`."""
+def collate(found: Sequence[Any], ragged: Mapping[str, Ragged]) -> Any:
+    """A batch of examples as torch collates them, but for rows of `ragged` columns, which become `Ragged`."""
     first = found[0]
-    names = ragged & first.keys() if isinstance(first, dict) else set()
+    names = {name for name, column in ragged.items() if isinstance(first, dict) and _is_row(first.get(name), column)}
     if not names:
         return default_collate(list(found))
     rows = {name: Ragged.of([example[name] for example in found]) for name in names}
@@ -270,3 +275,10 @@ def with_ids(made: Any, name: str, ids: Tensor, number: int) -> Any:
 def _shown(ids: Sequence[int]) -> str:
     more = f", ... ({len(ids)} in all)" if len(ids) > 8 else ""
     return f"example{'s' if len(ids) > 1 else ''} {', '.join(map(str, ids[:8]))}{more}"
+
+
+def _is_row(value: Any, column: Ragged) -> bool:
+    """Whether a value can still be a row of a column: one that a stage has decoded, from bytes to pixels say, cannot."""
+    if column.kind == "tensor":
+        return isinstance(value, Tensor) and value.ndim == column.values.ndim
+    return isinstance(value, bytes if column.kind == "bytes" else str)

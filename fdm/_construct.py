@@ -203,6 +203,9 @@ def transform(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **par
     Before `batch` an item is an example; after it, a batch on the host; after `transfer`, a batch on the device.
     """
     _no_positional("transform", args)
+    if isinstance(fn, Ambient):
+        msg = f"transform: what ambient makes is random, and so for augment: fdm.augment(fdm.ambient({fn.call!r:.60}))"
+        raise PipelineError(msg)
     return Transform(function(fn, params, "transform"))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
+import torch
 
 from ._assemble import Applied
 from ._errors import noted
@@ -51,8 +52,10 @@ def _streamed(
     on_host: Iterator[tuple[Rows, Any]], crossing: OnDevice, skip: Sequence[str], where: str
 ) -> Iterator[tuple[Rows, Any]]:
     """The same, copied on a stream of its own; where batches are made ahead, the next one while this one is used."""
-    sent = moved_ahead(on_host, crossing.device, skip, pin=crossing.speed.pins(crossing.device))
+    # Which device "cuda" is depends on the thread that asks.
+    device = crossing.device if ":" in crossing.device else f"{crossing.device}:{torch.cuda.current_device()}"
+    sent = moved_ahead(on_host, device, skip, pin=crossing.speed.pins(device))
     for rows, batch, there in pulled_ahead(sent) if crossing.speed.is_ahead else sent:
         with noted(where):
-            moved = arrived(batch, there, crossing.device, skip)
+            moved = arrived(batch, there, device, skip)
         yield rows, moved

@@ -50,7 +50,7 @@ class Data:
         self._parts = Parts(pipeline, context, sources, splits, with_facts(pipeline, facts))
         self._facts = facts
         self._speed = speed
-        self._making: Making = speed.making(self._parts.assemblies)
+        self._making: Making = speed.making(self._parts.assemblies, context.device)
         self._weights: dict[tuple[int, str], NDArray[Any]] = {}
         self._order_names: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._gate = Gate()

@@ -25,6 +25,9 @@ from ._store import Patience, store_folder
 
 
 def _given_store(store: str | Path | None) -> Path | None:
+    if store is not None and not isinstance(store, str | Path):
+        msg = f"store is the path of a folder, or None for the default, not {store!r}"
+        raise PipelineError(msg)
     # A folder that is given stays the same when the working directory changes; the default is asked for when used.
     return None if store is None else store_folder(store, {})
 
@@ -57,9 +60,15 @@ def _checked_start_method(_: object, __: object, method: Any) -> None:
         raise PipelineError(msg)
 
 
-def _checked_pin(_: object, __: object, pin: Any) -> None:
-    if pin not in (None, True, False):
-        msg = f"pin_memory is None, True or False, not {pin!r}"
+def _checked_switch(_: object, attribute: "attrs.Attribute[bool | None]", value: Any) -> None:
+    if value is not None and not isinstance(value, bool):
+        msg = f"{attribute.name} is None, True or False, not {value!r}"
+        raise PipelineError(msg)
+
+
+def _checked_context(_: object, __: object, context: Any) -> None:
+    if not isinstance(context, RankContext):
+        msg = f"context is a RankContext, such as fdm.RankContext(device='cuda:0'), not {context!r}"
         raise PipelineError(msg)
 
 
@@ -74,7 +83,7 @@ class Executor:
     epochs, and begin by `start_method` (default: Python's own). `threads` does the same in this process, for work that
     releases the GIL: decoding, copying large examples. With both, each process makes the examples of a batch on that many
     threads. `prefetch` is how many batches may be made ahead: of each process, as in torch, or of all threads together
-    (one for each at least). `pin_memory` (default: where the device is a CUDA one) copies batches to pinned memory first.
+    (but enough that each has one to make). `pin_memory` (default: where the device is a CUDA one) copies batches to pinned memory first.
 
     `pool` runs the parts of `clean(...).each(...)`: a `concurrent.futures.Executor`, or a function that makes one, which
     can then be renewed when it breaks; by default a process for each core. `progress` shows bars (default: on the
@@ -82,14 +91,14 @@ class Executor:
     same (default: as long as it takes).
     """
 
-    context: RankContext = attrs.field(factory=RankContext.detect, validator=attrs.validators.instance_of(RankContext))
+    context: RankContext = attrs.field(factory=RankContext.detect, validator=_checked_context)
     store: Path | None = attrs.field(default=None, converter=_given_store)
     workers: int = attrs.field(default=0, validator=_checked_count(0))
     threads: int = attrs.field(default=0, validator=_checked_count(0))
     prefetch: int = attrs.field(default=2, validator=_checked_count(1))
-    pin_memory: bool | None = attrs.field(default=None, validator=_checked_pin)
+    pin_memory: bool | None = attrs.field(default=None, validator=_checked_switch)
     pool: PoolOption = attrs.field(default=None, validator=_checked_pool)
-    progress: bool | None = attrs.field(default=None, validator=attrs.validators.in_((None, True, False)))
+    progress: bool | None = attrs.field(default=None, validator=_checked_switch)
     wait: float | None = attrs.field(default=None, validator=_checked_wait)
     start_method: str | None = attrs.field(default=None, validator=_checked_start_method)
 

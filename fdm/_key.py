@@ -4,7 +4,7 @@ import hashlib
 import json
 import operator
 from collections.abc import Iterator
-from math import ceil, isfinite, pi, prod
+from math import ceil, pi, prod
 from typing import Any, Final
 
 import attrs
@@ -44,12 +44,12 @@ class Key:
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Uniform numbers in [low, high), float32, of `shape`."""
+        if not (_is_number(low) and _is_number(high) and -_LARGEST / 2 <= low <= high <= _LARGEST / 2):
+            msg = f"uniform draws from low to high, float32 numbers in this order, not from {low!r} to {high!r}"
+            raise DataError(msg)
         unit = self._draw(_UNIFORM, shape, 24).to(torch.float32).mul_(2.0**-24)
         if (low, high) == (0.0, 1.0):
             return unit
-        if not (isfinite(low) and isfinite(high) and low <= high):
-            msg = f"uniform draws from low to high, finite numbers in this order, not from {low!r} to {high!r}"
-            raise DataError(msg)
         last = np.nextafter(np.float32(high), np.float32(low)).item()  # to which rounding may not add the rest
         return unit.mul_(high - low).add_(low).clamp_(max=max(last, low))
 
@@ -62,10 +62,10 @@ class Key:
 
     def bernoulli(self, p: float, *shape: int) -> Tensor:
         """True with probability `p`, bool, of `shape`."""
-        if isinstance(p, bool) or not isinstance(p, int | float) or not 0 <= p <= 1:
+        if not (_is_number(p) and 0 <= p <= 1):
             msg = f"bernoulli takes a probability, a number from 0 to 1, not {p!r}"
             raise DataError(msg)
-        return self._draw(_BERNOULLI, shape, 53) < ceil(p * 2**53)
+        return self._draw(_BERNOULLI, shape, 53) < ceil(float(p) * 2**53)
 
     def randint(self, low: int, high: int, *shape: int) -> Tensor:
         """Integers from `low` up to, but without, `high`, int64, of `shape`; uniform to (high - low) / 2**63."""
@@ -96,7 +96,10 @@ class Key:
         A one-dimensional tensor of integers makes a key for each; for the key of a batch, one for each example.
         """
         if isinstance(name, Tensor):
-            numbers = _numbers(name)
+            numbers = _numbers(name).to(self._high.device if isinstance(self._high, Tensor) else "cpu")
+            if self._is_batch() and len(numbers) != len(self):
+                msg = f"fold takes a number for each of the {len(self)} examples of a batch, not {len(numbers)}"
+                raise DataError(msg)
             return _key(*(_bits(self._high, self._low, _FOLD + lane, numbers, 64) for lane in (0, 1)))
         if isinstance(name, str):
             return self._child(_FOLD_NAME, _hashed(name.encode()))
@@ -107,12 +110,15 @@ class Key:
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> "Key":
         """The same key, which draws on `device`."""
-        moved = (torch.as_tensor(_wrapped(word) if isinstance(word, int) else word) for word in (self._high, self._low))
+        moved = (
+            torch.tensor(_wrapped(word), device="cpu") if isinstance(word, int) else word
+            for word in (self._high, self._low)
+        )
         return _key(*(word.to(device, non_blocking=non_blocking) for word in moved))
 
     def unbind(self) -> list["Key"]:
         """The keys of the examples of a batch, as a list."""
-        high, low = (torch.as_tensor(word).tolist() for word in self._batch())
+        high, low = (word.tolist() for word in self._batch())
         return [_key(one % 2**64, other % 2**64) for one, other in zip(high, low, strict=True)]
 
     def __len__(self) -> int:
@@ -167,7 +173,10 @@ class Key:
         return self._high, self._low
 
     def _words(self) -> list[Any]:
-        words = (word if isinstance(word, Tensor) else torch.tensor(_wrapped(word)) for word in (self._high, self._low))
+        words = (
+            word if isinstance(word, Tensor) else torch.tensor(_wrapped(word), device="cpu")
+            for word in (self._high, self._low)
+        )
         return [word.tolist() for word in words]
 
 
@@ -253,6 +262,10 @@ def _numbers(numbers: Tensor) -> Tensor:
     return numbers.to(torch.int64).contiguous()
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def _size(what: str, size: Any) -> int:
     checked = _integer(what, "size", size)
     if checked < 0:
@@ -274,6 +287,7 @@ def _integer(what: str, name: str, number: Any) -> int:
 
 _UNIFORM, _NORMAL, _BERNOULLI, _RANDINT, _PERMUTATION, _GENERATOR, _SPLIT, _FOLD, _FOLD_NAME = range(0, 18, 2)
 _DOMAINS: Final = tuple(_hashed(f"fdm key {domain}".encode()) for domain in range(18))
+_LARGEST: Final = float(np.finfo(np.float32).max)
 _WEYL: Final = 0x9E3779B97F4A7C15
 _STEPS: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 0xD6E8FEB86659FD93))
 _FEW: Final = 8  # numbers for which Python's own arithmetic is faster than numpy's

@@ -125,9 +125,13 @@ class Loader:
         return attrs.evolve(self, first=self._first + first, last=self._first + max(first, last))
 
     def _finished(self, crossed: Iterator[tuple[Rows, Any]], stages: Sequence[Applier]) -> Iterator[Any]:
-        for rows, batch in crossed:
-            yield _through(batch, rows, stages)
-            self._gate.check()
+        try:
+            for rows, batch in crossed:
+                yield _through(batch, rows, stages)
+                self._gate.check()
+        except Exception:
+            self._gate.check()  # what fails once the data is closed fails for that reason
+            raise
 
     def _rows(self) -> Iterator[Rows]:
         """The rows of the steps in turn, looked up in blocks, but for the first, so that its batch does not wait."""

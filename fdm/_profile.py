@@ -202,7 +202,10 @@ def _advice(stages: Sequence[StageTime], gain: float | None, workers: int, threa
     if whole < _CHEAP:
         return "A batch costs so little that making it ahead gains nothing: leave workers and threads at 0"
     if 2 * sum(stage.seconds for stage in stages if stage.is_on_device) > whole:
-        return "What runs in the main process costs most: transfer less (bytes, made floats after it), and do less after it"
+        return (
+            "What runs in the main process costs most: move stages before transfer, where threads and workers run them, "
+            "or transfer less (bytes, made floats on the device)"
+        )
     cheaper = "; for whole batches, after batch, it would cost less" if limit.name.endswith(_EACH) else ""
     if max(workers, threads) >= n:
         return f"All {n} cores work on batches already (workers={workers}, threads={threads}){cheaper}"

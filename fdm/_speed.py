@@ -24,12 +24,13 @@ class Speed:
     pin_memory: bool | None = None
     start_method: str | None = None
 
-    def making(self, assemblies: Callable[[], Mapping[str, Assembly]]) -> Making:
-        """Who makes the batches."""
+    def making(self, assemblies: Callable[[], Mapping[str, Assembly]], device: str) -> Making:
+        """Who makes the batches; one of those that are ahead may be on its way to the device."""
         if self.workers:
             return Workers(self.workers, self.threads, self.prefetch, self.start_method, assemblies)
         if self.threads:
-            return Threads(self.threads, max(self.prefetch, self.threads - 1))
+            ahead = max(self.prefetch, self.threads - 1)
+            return Threads(self.threads, max(1, ahead - has_streams(device)))
         return Inline()
 
     def pins(self, device: str) -> bool:

@@ -113,7 +113,7 @@ class Table:
         The table has this one column, of shape (rows, length, ...). Raises `UnknownNameError` for a column that is not
         there, `DataError` for one of bytes or strings, or a length or stride that is no integer of at least 1.
         """
-        length = _checked_size("length", length)
+        length = min(_checked_size("length", length), 2**40)  # no column is that long, and torch knows no longer rows
         stride = length if stride is None else _checked_size("stride", stride)
         made = {column: windowed(_values(column, self._column(column)), length, stride)}
         base = Table({column: self._columns[column]}) if self._origin is None else self

@@ -1,9 +1,9 @@
 """Threads: batches made ahead in this process, and handed on in order."""
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 from threading import Barrier
 from typing import Any, TypeVar
 
@@ -30,28 +30,32 @@ class Inline:
         """Nothing is held."""
 
 
-@attrs.frozen(eq=False, slots=False)
+@attrs.frozen(eq=False)
 class Threads:
     """`count` threads that make whole batches, up to `ahead` of the one that was handed on last."""
 
     count: int
     ahead: int
+    _pools: dict[int, ThreadPoolExecutor] = attrs.field(factory=dict, init=False)
 
-    @cached_property
+    @property
     def pool(self) -> ThreadPoolExecutor:
-        """The threads, started when they are first needed."""
-        return _started(ThreadPoolExecutor(self.count, thread_name_prefix="fdm"), self.count)
+        """The threads, started when they are first needed; those of the process that this one was forked from are not there."""
+        process = os.getpid()
+        if process not in self._pools:
+            self._pools[process] = _started(ThreadPoolExecutor(self.count, thread_name_prefix="fdm"), self.count)
+        return self._pools[process]
 
     def batches(self, assembly: Assembly, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
         """The host batches of these rows, with their rows, in order."""
         if assembly.is_ambient:  # a thread would disturb what the loop draws from the same global state
             yield from Inline().batches(assembly, rows)
             return
-        make = batch_maker(assembly)
+        make, pool = batch_maker(assembly), self.pool
         pending: deque[tuple[Rows, Future[Any]]] = deque()
         try:
             for these in rows:
-                pending.append((these, self.pool.submit(make, these)))
+                pending.append((these, pool.submit(make, these)))
                 if len(pending) > self.ahead:
                     yield _result(*pending.popleft())
             while pending:
@@ -62,8 +66,9 @@ class Threads:
 
     def close(self) -> None:
         """End the threads, after the batches that they are at."""
-        if "pool" in vars(self):
-            self.pool.shutdown(cancel_futures=True)
+        pool = self._pools.pop(os.getpid(), None)
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
 
 
 def pulled_ahead(items: Iterator[T]) -> Iterator[T]:
@@ -88,9 +93,15 @@ def _started(pool: ThreadPoolExecutor, count: int) -> ThreadPoolExecutor:
         torch.set_num_threads(1)
         all_there.wait()
 
-    for future in [pool.submit(begin) for _ in range(count)]:
-        future.result()
-    torch.set_num_threads(before)  # which threads that begin later take over
+    try:
+        for future in [pool.submit(begin) for _ in range(count)]:
+            future.result()
+    except BaseException:  # one that could not be started, while the others wait for it
+        all_there.abort()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        torch.set_num_threads(before)  # which threads that begin later take over
     return pool
 
 

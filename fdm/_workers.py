@@ -1,5 +1,7 @@
 """Workers: processes that make whole batches, kept for all epochs and splits, on top of torch's DataLoader."""
 
+import io
+import os
 import pickle
 import signal
 import time
@@ -13,6 +15,7 @@ from functools import cached_property
 from itertools import chain
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, TypeAlias, cast
+from weakref import WeakSet
 
 import attrs
 import torch
@@ -26,8 +29,8 @@ from ._heap import trim
 from ._plan import Rows
 
 
-Item: TypeAlias = tuple[str, int, NDArray[Any], NDArray[Any]]
-"""What a worker is sent: split, epoch, example ids and positions; as numpy arrays, which travel without files."""
+Item: TypeAlias = tuple[str, int, torch.dtype, NDArray[Any], NDArray[Any]]
+"""What a worker is sent: split, epoch, default dtype, example ids and positions; as arrays, which travel without files."""
 
 
 @attrs.frozen(eq=False)
@@ -43,32 +46,35 @@ class Workers:
     prefetch: int
     start_method: str | None
     assemblies: Callable[[], Mapping[str, Assembly]]
-    _crews: "list[_Crew]" = attrs.field(factory=list, init=False)
-    _idle: "list[_Crew]" = attrs.field(factory=list, init=False)
+    _of_process: "dict[int, list[_Crew]]" = attrs.field(factory=dict, init=False)
+    _idle: "dict[int, list[_Crew]]" = attrs.field(factory=dict, init=False)
 
     def batches(self, assembly: Assembly, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
         """The host batches of these rows, with their rows, in order.
 
         Raises `WorkerError` if a process dies; an error of a user's function keeps its type.
         """
-        crew = self._idle.pop() if self._idle else self._started()
+        # A process that was forked meanwhile leaves those of its parent alone, and starts its own.
+        crews, idle = (kept.setdefault(os.getpid(), []) for kept in (self._of_process, self._idle))
+        crew = idle.pop() if idle else self._started(crews)
         try:
             yield from crew.batches(assembly, rows)
-        except WorkerError:
-            self._crews.remove(crew)
-            crew.end()
-            raise
         finally:
-            if crew in self._crews:
-                self._idle.append(crew)
+            if crew.is_waiting:  # an interrupt or a death came between: what the processes send next belongs to nobody
+                with suppress(ValueError):  # another thread has closed the data
+                    crews.remove(crew)
+                crew.end()
+            elif crew in crews:
+                idle.append(crew)
 
     def close(self) -> None:
         """End all processes."""
-        while self._crews:
-            self._crews.pop().end()
-        self._idle.clear()
+        crews = self._of_process.get(os.getpid(), [])
+        while crews:
+            crews.pop().end()
+        self._idle.pop(os.getpid(), None)
 
-    def _started(self) -> "_Crew":
+    def _started(self, crews: "list[_Crew]") -> "_Crew":
         feed, maker = _Feed(), _Maker(self.assemblies(), self.threads)
         loader = DataLoader(
             maker,
@@ -83,16 +89,17 @@ class Workers:
             generator=torch.Generator(),  # else torch would draw a seed from the global random state
         )
         crew = _Crew(loader, feed)
-        self._crews.append(crew)
+        crews.append(crew)
         return crew
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class _Crew:
     """The processes of one DataLoader, which go from one loop to the next."""
 
     loader: "DataLoader[Any]"
     feed: "_Feed"
+    is_waiting: bool = attrs.field(default=False, init=False)
 
     def batches(self, assembly: Assembly, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
         sent: deque[Rows] = deque()
@@ -100,10 +107,12 @@ class _Crew:
         def items() -> Iterator[Item]:
             for these in rows:
                 sent.append(these)
-                yield assembly.place.split, assembly.place.epoch, these.ids.numpy(), these.positions.numpy()
+                place, dtype = assembly.place, torch.get_default_dtype()
+                yield place.split, place.epoch, dtype, these.ids.numpy(), these.positions.numpy()
 
         self.feed.items = items()
         try:
+            self.is_waiting = True
             made = self._begun(assembly)
             while (batch := self._next(made, assembly)) is not _END:
                 yield sent.popleft(), batch
@@ -111,29 +120,32 @@ class _Crew:
             self.feed.items = iter(())  # which hold the loader, and with it this crew
 
     def _next(self, made: Iterator[Any], assembly: Assembly) -> Any:
+        self.is_waiting = True
         try:
             batch = next(made, _END)
-        except _DEATHS as error:  # of torch's own: those of the user's functions come as a _Failure
-            raise self._death(assembly) from error
+        except Exception as error:  # of torch's own: those of the user's functions come as a _Failure
+            raise self._told(error, assembly) from error
+        self.is_waiting = False
         if isinstance(batch, _Failure):
             batch.reraise()
         return batch
 
     def end(self) -> None:
-        running = getattr(self.loader, "_iterator", None)
+        """End the processes, also where another thread waits for them."""
+        running: Any = getattr(self.loader, "_iterator", None)
         if running is not None:
-            running._shutdown_workers()  # noqa: SLF001 - what its destructor does, but now
-        self.loader._iterator = None  # noqa: SLF001
+            _end(running)
+        self.loader._iterator = None  # noqa: SLF001 - else the loader would give it out again
 
     def _begun(self, assembly: Assembly) -> Iterator[Any]:
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), torch.device("cpu"):
                 # How many workers suit the machine is for who asked for them to say; data.profile tells.
                 warnings.filterwarnings("ignore", message="This DataLoader will create")
                 warnings.filterwarnings("ignore", message="Got pickle error")
                 return _without_signals(iter(self.loader))
         except _DEATHS as error:
-            raise self._death(assembly) from error
+            raise self._told(error, assembly) from error
         except (TypeError, AttributeError, pickle.PicklingError) as error:
             msg = (
                 f"the source of split {assembly.place.split!r}, a {type(assembly.source).__name__}, or another one, "
@@ -142,15 +154,14 @@ class _Crew:
             )
             raise DataError(msg) from error
 
-    def _death(self, assembly: Assembly) -> WorkerError:
-        workers = getattr(getattr(self.loader, "_iterator", None), "_workers", [])
-        ends = [_end_of(worker) for worker in _dead(workers)]
-        msg = (
-            f"a worker process died while batches were made for {assembly.place}: {'; '.join(ends) or 'no trace of it'}. "
-            f"If the system killed it, memory ran out: use fewer workers, a smaller prefetch, or threads. The snapshot "
-            f"of the last step is a place to go on from"
-        )
-        return WorkerError(msg)
+    def _told(self, error: Exception, assembly: Assembly) -> Exception:
+        """The error of a worker that died; where none did, what torch said, and where."""
+        dead = _dead(getattr(getattr(self.loader, "_iterator", None), "_workers", []))
+        if not dead:
+            error.add_note(f"while worker processes made batches for {assembly.place}")
+            return error
+        msg = f"a worker process died while batches were made for {assembly.place}: {'; '.join(map(_end_of, dead))}"
+        return WorkerError(f"{msg}. {_remedy(dead[0].exitcode)}")
 
 
 class _Feed:
@@ -174,9 +185,10 @@ class _Maker(Dataset[Any]):
     _last: tuple[tuple[str, int], Callable[[Rows], Any]] | None = attrs.field(default=None, init=False)
 
     def __getitem__(self, item: Item) -> Any:
-        split, epoch, ids, positions = item
+        split, epoch, dtype, ids, positions = item
         trim()
         try:
+            torch.set_default_dtype(dtype)
             if self._last is None or self._last[0] != (split, epoch):
                 self._last = (split, epoch), self._made(self.assemblies[split].at(epoch))
             return _Sent(self._last[1](Rows(torch.from_numpy(ids), torch.from_numpy(positions))))
@@ -219,26 +231,49 @@ class _Sent:
 
 @attrs.frozen(eq=False)
 class _Failure:
-    """An error of a worker, with the text of its traceback there."""
+    """An error of a worker, with its notes, which a `__reduce__` of its own may lose, and its traceback there."""
 
     pickled: bytes
+    notes: list[str]
     text: str
 
     @classmethod
     def of(cls, error: BaseException) -> "_Failure":
         text = "".join(traceback.format_exception(error))
-        try:
-            pickled = pickle.dumps(error)
-            pickle.loads(pickled)
-        except Exception:  # noqa: BLE001 - one that cannot travel, for whatever reason, is told in words
-            told = WorkerError(f"{type(error).__name__} in a worker process: {error}")
-            for note in getattr(error, "__notes__", ()):
-                told.add_note(note)
-            pickled = pickle.dumps(told)
-        return cls(pickled, text)
+        notes: list[str] = list(getattr(error, "__notes__", ()))
+        for pickled_by in (pickle.dumps, _pickled):
+            # A user's exception may fail to be pickled, or to be made again, in any way it likes.
+            with suppress(Exception):
+                pickled = pickled_by(error)
+                made = pickle.loads(pickled)
+                if type(made) is type(error) and str(made) == str(error):
+                    return cls(pickled, notes, text)
+        told = WorkerError(f"{type(error).__name__} in a worker process: {error}")
+        return cls(pickle.dumps(told), notes, text)
 
     def reraise(self) -> None:
-        raise pickle.loads(self.pickled) from _InWorkerError(self.text)
+        error = pickle.loads(self.pickled)
+        error.__notes__ = self.notes
+        raise error from _InWorkerError(self.text)
+
+
+class _Pickler(pickle.Pickler):
+    """Sends exceptions so that they are made without their `__init__`, which may want other arguments than it keeps."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        return (_rebuilt, (type(obj), obj.args, vars(obj))) if isinstance(obj, BaseException) else NotImplemented
+
+
+def _pickled(error: BaseException) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer).dump(error)
+    return buffer.getvalue()
+
+
+def _rebuilt(cls: type[BaseException], args: tuple[Any, ...], fields: dict[str, Any]) -> BaseException:
+    made = cls.__new__(cls, *args)
+    vars(made).update(fields)
+    return made
 
 
 class _InWorkerError(Exception):
@@ -263,7 +298,15 @@ def _without_signals(running: Any) -> Iterator[Any]:
         forget: Any = getattr(signal_handling, "_remove_worker_pids")  # noqa: B009 - torch does not export it
         forget(id(running))
         running._worker_pids_set = False  # noqa: SLF001
+    _RUNNING.add(running)
     return cast("Iterator[Any]", running)
+
+
+def _end(running: Any) -> None:
+    shut_down, status = "_shutdown_workers", "_workers_status"
+    getattr(running, shut_down)()  # what its destructor does, but now
+    # A thread that waits looks for dead workers among those that count as alive, and else waits for ever.
+    setattr(running, status, [True] * len(getattr(running, status)))
 
 
 def _dead(workers: Sequence[Any]) -> list[Any]:
@@ -276,15 +319,39 @@ def _dead(workers: Sequence[Any]) -> list[Any]:
 
 def _end_of(worker: Any) -> str:
     code = worker.exitcode
-    if code is not None and code < 0:
+    if code < 0:
         with suppress(ValueError):
             return f"process {worker.pid} was killed by {signal.Signals(-code).name}"
     return f"process {worker.pid} ended with exit code {code}"
+
+
+def _remedy(code: int) -> str:
+    if code == -getattr(signal, "SIGKILL", 9):
+        return (
+            "If the system killed it, memory ran out: use fewer workers, a smaller prefetch, or threads. The snapshot of "
+            "the last step is a place to go on from"
+        )
+    if code < 0:
+        return "Native code that a stage calls has crashed, or somebody ended it"
+    return (
+        "What it said stands above. Where processes do not begin by fork, they import the script: let it start its work "
+        "below `if __name__ == '__main__':`, and keep functions of notebooks in a module, or use threads"
+    )
 
 
 def _as_is(batch: Any) -> Any:
     return batch
 
 
+def _leave_to_parent() -> None:
+    """In a process that is forked, DataLoaders that it did not start must not end their workers when they are dropped."""
+    for running in list(_RUNNING):
+        running._shutdown = True  # noqa: SLF001
+    _RUNNING.clear()
+
+
+_RUNNING: WeakSet[Any] = WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 _END: Any = object()
 _DEATHS = (RuntimeError, OSError, EOFError)  # what torch's loop, or a connection that breaks, raises then

@@ -252,6 +252,7 @@ def test_ambient_stages_are_named_and_edited_by_their_function():
         (lambda: fdm.augment(drawn, nmae="x"), r"no parameter 'nmae' \(did you mean 'name'\?\)"),
         (lambda: fdm.augment(fdm.ambient(ambiently), mots=1), r"no parameter 'mots' \(did you mean 'most'\?\)"),
         (lambda: fdm.augment(drawn, 3), "by keyword"),
+        (lambda: fdm.transform(fdm.ambient(ambiently)), "is random, and so for augment"),
         (lambda: fdm.pipeline(fdm.augment(needs_no_key)), r"cannot be called as needs_no_key\(item, key\)"),
         (lambda: fdm.pipeline(fdm.augment(fdm.ambient(drawn))), r"cannot be called as drawn\(item\)"),
         (lambda: fdm.pipeline(fdm.batch(2), fdm.augment(fdm.ambient(ambiently))), "so before batch"),

@@ -39,6 +39,7 @@ FLOORS = (
         "_prepare",
         "_gate",
         "_readahead",
+        "_state",
         "_assemble",
         "_threads",
         "_heap",
@@ -60,8 +61,9 @@ FLOORS = (
 PLACE = {module: place for place, module in enumerate(module for floor in FLOORS for module in floor)}
 # What touches disk, clock, network, processes or devices; asked of floors 0 to 2.
 IMPURE = {"os", "io", "shutil", "tempfile", "time", "socket", "subprocess", "threading", "multiprocessing", "filelock"}
-# The context asks the environment once for everybody; source code is read where functions are fingerprinted.
-MAY = {"_context": {"os"}, "_code": {"os"}}
+# The context asks the environment once for everybody; source code is read where functions are fingerprinted; the global
+# random state belongs to all threads.
+MAY = {"_context": {"os"}, "_code": {"os"}, "_ambient": {"os", "threading"}}
 
 
 def imports(module):

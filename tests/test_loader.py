@@ -117,6 +117,29 @@ def test_ragged_rows_stay_ragged_when_a_transform_changed_their_length():
     assert ["x", "yy", "", "zzz", "é"] == batch["word"].tolist()
 
 
+def images_as_bytes(n):
+    return fdm.Table({"image": fdm.Ragged.of([bytes([n] * (n + 1)) for n in range(n)]), "pixels": ragged_pixels(n)})
+
+
+def ragged_pixels(n):
+    return fdm.Ragged.of([torch.arange(4 * (n + 1)) for n in range(n)])
+
+
+def decoded(example):
+    return {
+        "image": torch.zeros(3, 4, 4),
+        "pixels": example["pixels"].reshape(-1, 4)[:1],
+        "length": len(example["image"]),
+    }
+
+
+def test_rows_that_a_stage_has_decoded_are_no_longer_ragged():
+    batch = opened(fdm.load(images_as_bytes, n=4), fdm.transform(decoded), fdm.batch(4)).loader("all")[0]
+    assert (4, 3, 4, 4) == batch["image"].shape
+    assert (4, 1, 4) == batch["pixels"].shape
+    assert [1, 2, 3, 4] == batch["length"].tolist()
+
+
 def test_a_source_with_getitems_is_read_batch_by_batch():
     IMAGES.single = IMAGES.together = 0
     batches = list(opened(fdm.load(images), fdm.batch(4)).loader("all"))

@@ -1,5 +1,6 @@
 """Threads and worker processes: faster, and never different; nothing is left behind, whatever happens."""
 
+import contextlib
 import gc
 import itertools
 import multiprocessing
@@ -11,6 +12,8 @@ import sys
 import textwrap
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -68,15 +71,41 @@ def ambiently(item):
 
 
 class OddError(Exception):
-    """One that cannot be sent to another process."""
+    """One that holds what cannot be sent to another process."""
+
+    def __init__(self, message):
+        super().__init__(message)
+        self.lock = threading.Lock()
+
+
+class PathError(Exception):
+    """One whose `__init__` takes other arguments than it keeps."""
+
+    def __init__(self, path, reason):
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+
+
+class ForgetfulError(Exception):
+    """One that loses its notes on the way, as those of json do."""
 
     def __reduce__(self):
-        raise NotImplementedError
+        return ForgetfulError, self.args
+
+
+ERRORS = {
+    "plain": lambda: ZeroDivisionError("boom"),
+    "odd": lambda: OddError("very odd"),
+    "path": lambda: PathError("a.jpg", "bad"),
+    "forgetful": lambda: ForgetfulError("what?"),
+    "group": lambda: ExceptionGroup("two", [PathError("a.jpg", "bad"), KeyError("b")]),
+}
 
 
 def failing(item, *, at, how="plain"):
     if int(item["row"]) == at:
-        raise ZeroDivisionError("boom") if how == "plain" else OddError("very odd")
+        error = ERRORS[how]()
+        raise error
     return item
 
 
@@ -218,6 +247,61 @@ def test_ambient_stages_leave_the_loops_own_state_alone_also_with_threads():
             assert before.equal(torch.rand(2))
 
 
+STATES = {
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "inference mode": torch.inference_mode,
+    "no gradients": torch.no_grad,
+    "a default device": lambda: torch.device("meta"),
+    "one thread": contextlib.nullcontext,
+}
+
+
+def sensitive(item):
+    """Depends on all the state that torch has, by the product and the new tensor, and on its threads by the sum."""
+    seeds = torch.arange(60_000).float().sin() * item["row"].float().mean()
+    return {**item, "new": torch.zeros(3), "product": torch.ones(4, 4) @ torch.ones(4, 4), "sum": seeds.sum()}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_the_state_of_the_loop_is_no_matter(state):
+    stages = rows(12), fdm.augment(jittered), fdm.transform(sensitive), fdm.batch(4)
+    with opened(*stages) as data:
+        expected = list(data.loader("all"))
+    assert torch.float32 == expected[0]["product"].dtype
+    threads = torch.get_num_threads()
+    for speed in ({}, {"threads": 2}, {"workers": 1, "start_method": "fork"}):
+        with opened(*stages, **speed) as data, STATES[state]():
+            torch.set_num_threads(1 if state == "one thread" else threads)
+            found = list(data.loader("all"))
+            torch.set_num_threads(threads)
+        assert all_same(expected, found)
+
+
+def test_a_default_dtype_is_that_of_the_loop_everywhere():
+    torch.set_default_dtype(torch.float64)
+    try:
+        for speed in ({}, {"threads": 2}, {"workers": 1}, {"workers": 1, "start_method": "spawn"}):
+            with opened(rows(12), fdm.batch(4), fdm.transform(with_new), **speed) as data:
+                assert torch.float64 == next(iter(data.loader("all")))["new"].dtype
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def with_new(batch):
+    return {**batch, "new": torch.zeros(3)}
+
+
+def test_ambient_stages_in_two_threads_do_not_disturb_each_other():
+    stages = rows(), fdm.augment(fdm.ambient(ambiently)), fdm.batch(4)
+    before = global_state()
+    with opened(*stages) as data:
+        expected = list(data.loader("all"))
+        with ThreadPoolExecutor(3) as pool:
+            for found in pool.map(lambda _: list(data.loader("all")), range(3)):
+                assert all_same(expected, found)
+    assert before == global_state()
+
+
 # Kept, and no further than asked for
 
 
@@ -275,6 +359,17 @@ def test_an_error_keeps_its_type_and_notes_and_comes_at_its_step(speed):
         assert [36, 37, 38, 39] == list(data.loader("all")[8:])[-1]["row"].tolist()
 
 
+@pytest.mark.parametrize("how", ["plain", "path", "forgetful", "group"])
+def test_errors_of_every_kind_come_from_a_worker_as_they_are(how):
+    expected = ERRORS[how]()
+    with opened(rows(), fdm.transform(failing, at=3, how=how), fdm.batch(4), workers=1) as data:
+        with pytest.raises(type(expected)) as caught:
+            next(iter(data.loader("all")))
+        assert str(expected) == str(caught.value)
+        assert vars(expected) == {name: value for name, value in vars(caught.value).items() if name != "__notes__"}
+        assert ["in stage 1, transform"] == [note[:21] for note in caught.value.__notes__]
+
+
 def test_an_error_that_cannot_travel_is_told_in_words():
     with opened(rows(), fdm.transform(failing, at=3, how="odd"), fdm.batch(4), workers=1) as data:
         with pytest.raises(fdm.WorkerError, match="OddError in a worker process: very odd") as caught:
@@ -321,6 +416,68 @@ def test_a_worker_that_is_killed_between_two_loops_is_told():
         with pytest.raises(fdm.WorkerError, match="was killed by SIGKILL"):
             list(data.loader("all"))
         assert 10 == len(list(data.loader("all")))
+
+
+def test_a_loop_after_an_interrupt_is_as_any_other():
+    """As in a notebook, where a cell is stopped and run again: at whatever moment that is."""
+    expected = list(range(40))
+    with opened(rows(), fdm.transform(sleeping, seconds=0.001), fdm.batch(4), workers=2) as data:
+        for number in range(12):
+            batches = iter(data.loader("all"))
+            next(batches)  # while processes begin, an interrupt can hit Python's own hooks
+            timer = threading.Timer(0.001 + 0.002 * number, interrupt)
+            with suppress(KeyboardInterrupt):
+                timer.start()
+                for _ in batches:
+                    pass
+                timer.join()
+                time.sleep(0.01)  # where it came too late, it comes here
+            timer.join()
+            del batches
+            assert expected == torch.cat([batch["row"] for batch in data.loader("all")]).tolist()
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("speed", [{"threads": 2}, {"workers": 2, "start_method": "fork"}])
+def test_a_process_that_is_forked_after_a_loop_has_threads_and_workers_of_its_own(speed):
+    with opened(rows(), fdm.shuffle(), fdm.batch(4), **speed) as data:
+        expected = [batch["row"].tolist() for batch in data.loader("all")]
+        context = multiprocessing.get_context("fork")
+        results = context.Queue()
+        child = context.Process(target=tell_rows, args=(data, results), daemon=False)
+        child.start()
+        assert expected == results.get(timeout=60)
+        child.join(60)
+        assert 0 == child.exitcode
+        assert expected == [batch["row"].tolist() for batch in data.loader("all")]
+
+
+def tell_rows(data, results):
+    results.put([batch["row"].tolist() for batch in data.loader("all")])
+    data.close()
+
+
+@pytest.mark.parametrize("speed", [{"threads": 2}, {"workers": 2}])
+def test_data_that_another_thread_closes_ends_the_loop(speed):
+    told = []
+
+    def loop(data):
+        try:
+            list(data.loader("all"))
+        except fdm.DataError as error:
+            told.append(str(error))
+
+    with opened(rows(400), fdm.transform(sleeping, seconds=0.01), fdm.batch(4), **speed) as data:
+        thread = threading.Thread(target=loop, args=(data,))
+        thread.start()
+        time.sleep(0.7)
+    thread.join(30)
+    assert not thread.is_alive()
+    assert ["the data is closed"] == [message[:18] for message in told]
 
 
 # Nothing is left behind
@@ -473,7 +630,10 @@ def test_a_dataset_can_be_sent_to_a_users_own_workers_from_data_with_threads():
         ({"workers": True}, "workers is an integer"),
         ({"threads": 1.5}, "threads is an integer of at least 0, not 1.5"),
         ({"prefetch": 0}, "prefetch is an integer of at least 1, not 0"),
-        ({"pin_memory": "yes"}, "pin_memory is None, True or False, not 'yes'"),
+        ({"pin_memory": 1}, "pin_memory is None, True or False, not 1"),
+        ({"progress": "x"}, "progress is None, True or False, not 'x'"),
+        ({"context": "cuda"}, "context is a RankContext, .* not 'cuda'"),
+        ({"store": 3}, "store is the path of a folder, .* not 3"),
         ({"start_method": "spwan"}, r"one of .*'spawn'.*not 'spwan' \(did you mean 'spawn'\?\)"),
         ({"thread": 2}, r"no option 'thread' \(did you mean 'threads'\?\)"),
     ],

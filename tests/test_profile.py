@@ -128,7 +128,7 @@ def stages(*seconds, on_device=()):
         ),
         ("It draws from the global random state, so processes help: open with workers=", (stages(0, 0.1), None, 0, 0)),
         ("cores work on batches already (workers=99, threads=0)", (stages(0, 0.1), 1.0, 99, 0)),
-        ("transfer less", (stages(0.01, 0.1, on_device={1}), 1.9, 0, 0)),
+        ("move stages before transfer", (stages(0.01, 0.1, on_device={1}), 1.9, 0, 0)),
         ("for whole batches, after batch, it would cost less", (stages(0, 0.1), 1.0, 0, 0)),
     ],
 )
