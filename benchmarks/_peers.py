@@ -3,14 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, TypeVar
 
 
+T = TypeVar("T")
 Epoch = Callable[[], Iterable[dict[str, Any]]]
 """Makes the batches of an epoch: of the next one each time."""
 
 
-def where_installed(package: str, make: Callable[[], Mapping[str, Epoch]]) -> Mapping[str, Epoch]:
+def where_installed(package: str, make: Callable[[], Mapping[str, T]]) -> Mapping[str, T]:
     """The contenders that need a package; none, and a line that says so, where it is not installed."""
     if find_spec(package) is not None:
         return make()
