@@ -9,7 +9,7 @@ Each script runs in a process of its own. Loaders that are not installed are lef
 
 import argparse
 import ast
-import datetime
+import datetime as dt
 import os
 import platform
 import re
@@ -99,7 +99,7 @@ def as_markdown(printed: str) -> Iterable[str]:
 def page(results: Sequence[Result]) -> str:
     lines = [
         "# Benchmarks",
-        f"\nMade by `python benchmarks/run.py` on {datetime.datetime.now(datetime.UTC):%d %B %Y}: {machine()};",
+        f"\nMade by `python benchmarks/run.py` on {dt.datetime.now(dt.UTC):%d %B %Y}: {machine()};",
         f"{versions()}.",
         "\nContenders take turns; numbers are medians over the rounds, ratios the medians of the ratios in each round.",
         "\n## Targets",
