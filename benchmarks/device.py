@@ -1,6 +1,6 @@
 """Batches on a CUDA device: how much of their copying is hidden behind the computation on the batch before.
 
-    python benchmarks/device.py [--rounds 11]
+    python benchmarks/device.py [--rounds 11] [--quick]
 
 Each step uses a batch of images in a network that takes about as long as the batch takes to be copied. If the two run
 one after the other a step takes their sum, and if they overlap the longer of both: 1.0 is perfect overlap, 0.0 is none.
@@ -127,7 +127,9 @@ def report(found: dict[str, float]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=11)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--quick", action="store_true", help="3 rounds")
+    options = parser.parse_args()
+    rounds = 3 if options.quick else options.rounds
     if not torch.cuda.is_available():
         print("There is no CUDA device here, so there is nothing to measure.")
         sys.exit()

@@ -93,7 +93,7 @@ def as_markdown(printed: str) -> Iterable[str]:
     for line in printed.strip().splitlines():
         if line and not TARGET.fullmatch(line):
             yield line if line.startswith("|") and before.startswith("|") else f"\n{line}"
-            before = line
+        before = line
 
 
 def page(results: Sequence[Result]) -> str:
