@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import attrs
 from torch import Tensor
-from torch.utils.data import default_collate
+from torch.utils.data import default_collate, get_worker_info
 
 from ._ambient import Ambient
 from ._errors import DataError
@@ -201,7 +201,8 @@ def through(
 
 def _gather(assembly: Assembly) -> Callable[[Rows], Any]:
     source: Table = assembly.source
-    gather = ahead(source, source.gather)
+    is_sent = get_worker_info() is not None and not assembly.on_batches  # from a worker, as it is
+    gather = ahead(source, source.gather_shared if is_sent else source.gather)
     return lambda rows: gather(rows.ids)
 
 

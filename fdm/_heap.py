@@ -1,6 +1,7 @@
 """The heap: memory that the C library keeps for reuse, and cannot use, goes back to the system."""
 
 import ctypes
+import os
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -13,10 +14,12 @@ def trim() -> None:
     the same size, so a process that makes one large batch after the other grows by one batch at a time.
     """
     calls = _calls()
-    if calls is not None:
-        free, give_back = calls
-        if free() > _MUCH:
-            give_back()
+    if calls is None:
+        return
+    free, give_back = calls
+    if free() - _LEFT.get(os.getpid(), 0) > _MUCH:
+        give_back()
+        _LEFT[os.getpid()] = free()  # addresses stay free when their memory is gone: only what is new counts
 
 
 class _Info(ctypes.Structure):
@@ -41,3 +44,4 @@ def _calls() -> tuple[Callable[[], int], Callable[[], object]] | None:
 
 
 _MUCH = 1 << 27
+_LEFT: dict[int, int] = {}  # for this process, the bytes that were free after the last time

@@ -90,7 +90,11 @@ class Ragged:
 
     def tolist(self) -> list[Any]:
         """The rows as they were put in."""
-        return [self[row] for row in range(len(self))]
+        return self._rows(self.offsets[:-1], self.offsets[1:])
+
+    def rows(self, numbers: Tensor) -> list[Any]:
+        """The rows of these numbers (int64, in range), as they were put in, each read once."""
+        return self._rows(self.offsets[numbers], self.offsets[numbers + 1])
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """The same rows elsewhere, or of another dtype: as `torch.Tensor.to`, which the offsets follow in device."""
@@ -114,6 +118,10 @@ class Ragged:
 
     def _row(self, row: int) -> Row:
         return _decoded(self.values[int(self.offsets[row]) : int(self.offsets[row + 1])], self.kind)
+
+    def _rows(self, starts: Tensor, ends: Tensor) -> list[Any]:
+        bounds = zip(starts.tolist(), ends.tolist(), strict=True)
+        return [_decoded(self.values[start:end], self.kind) for start, end in bounds]
 
     def _gather(self, rows: Tensor) -> Self:
         starts, ends = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()

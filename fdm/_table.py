@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._arrays import row_numbers, select, tensor_of, windowed
+from ._arrays import row_numbers, select, select_shared, tensor_of, windowed
 from ._errors import DataError, UnknownNameError, did_you_mean, listed
 from ._ragged import Ragged
 
@@ -89,7 +89,12 @@ class Table:
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         """A list of examples, by one gather per column (torch's protocol for whole-batch fetches)."""
-        return unbatched(self.gather(torch.from_numpy(np.asarray(indices, dtype=np.int64))))
+        rows = torch.from_numpy(np.asarray(indices, dtype=np.int64))
+        columns = [
+            select(column, rows).unbind() if isinstance(column, Tensor) else column.rows(rows)
+            for column in self._columns.values()
+        ]
+        return [dict(zip(self._columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def batches(self, size: int = 1024) -> Iterator[dict[str, Any]]:
         """All rows in order, `size` at a time: for work on tables that are larger than memory."""
@@ -128,6 +133,13 @@ class Table:
         """The batch of these rows (int64, in range): one gather per column."""
         return {
             name: select(column, rows) if isinstance(column, Tensor) else column[rows]
+            for name, column in self._columns.items()
+        }
+
+    def gather_shared(self, rows: Tensor) -> dict[str, Any]:
+        """The same, with tensors in memory that can be sent to another process without a copy."""
+        return {
+            name: select_shared(column, rows) if isinstance(column, Tensor) else column[rows]
             for name, column in self._columns.items()
         }
 
@@ -185,12 +197,6 @@ def tables_of(made: object, function: str) -> dict[str, Table]:
         found = f"a mapping of {', '.join(sorted({type(value).__name__ for value in made.values()})) or 'nothing'}"
     msg = f"{function} returns a Table or a mapping of Tables, not {found}; wrap columns: fdm.Table({{...}})"
     raise DataError(msg)
-
-
-def unbatched(batch: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a batch as a list of examples."""
-    columns = [column.unbind() if isinstance(column, Tensor) else column.tolist() for column in batch.values()]
-    return [dict(zip(batch, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _checked_mapping(columns: Any) -> Mapping[str, Any]:
