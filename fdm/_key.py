@@ -44,12 +44,12 @@ class Key:
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Uniform numbers in [low, high), float32, of `shape`."""
+        if (low, high) == (0.0, 1.0):
+            return self._unit(shape)
         if not (_is_number(low) and _is_number(high) and -_LARGEST / 2 <= low <= high <= _LARGEST / 2):
             msg = f"uniform draws from low to high, float32 numbers in this order, not from {low!r} to {high!r}"
             raise DataError(msg)
-        unit = self._draw(_UNIFORM, shape, 24).to(torch.float32).mul_(2.0**-24)
-        if (low, high) == (0.0, 1.0):
-            return unit
+        unit = self._unit(shape)
         last = np.nextafter(np.float32(high), np.float32(low)).item()  # to which rounding may not add the rest
         return unit.mul_(high - low).add_(low).clamp_(max=max(last, low))
 
@@ -142,13 +142,20 @@ class Key:
             return f"<fdm.Key of {len(self)} examples>"
         return "<fdm.Key {:016x}{:016x}>".format(*(word % 2**64 for word in self._words()))
 
+    def _unit(self, shape: tuple[int, ...]) -> Tensor:
+        drawn = self._draw(_UNIFORM, shape, 24)
+        if drawn.is_cpu:  # in place of two calls of torch's, one of numpy's, with the same bits
+            scaled = np.multiply(drawn.numpy(), 2.0**-24, dtype=np.float32, casting="unsafe")
+            return torch.from_numpy(np.asarray(scaled))
+        return drawn.to(torch.float32).mul_(2.0**-24)
+
     def _draw(self, domain: int, shape: tuple[int, ...], width: int) -> Tensor:
         """Numbers of `width` random bits for each element of `shape`, int64, with a leading dimension for a batch."""
         count = prod([_size("a shape", size) for size in shape])
         if isinstance(self._high, int) and isinstance(self._low, int) and count <= _FEW:
             low = self._low ^ _DOMAINS[domain]
             bits = [_bits_of_one(self._high, low, counter) >> (64 - width) for counter in range(count)]
-            return torch.tensor(bits, dtype=torch.int64, device="cpu").reshape(shape)
+            return torch.from_numpy(np.array(bits, dtype=np.int64).reshape(shape))
         counters = torch.arange(count, device="cpu")
         if not self._is_batch():
             return _bits(self._high, self._low, domain, counters, width).reshape(shape)
