@@ -64,4 +64,4 @@ def _no_modes() -> int:
 
 
 # A default device is a mode on this stack; torch.get_default_device() takes a tenth of the time of a batch to tell it.
-_modes: Callable[[], Any] = getattr(torch._C, "_len_torch_function_stack", _no_modes)  # noqa: SLF001
+_modes: Callable[[], Any] = getattr(torch._C, "_len_torch_function_stack", _no_modes)  # noqa: SLF001 - nothing public tells as fast

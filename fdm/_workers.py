@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import cached_property
 from itertools import chain
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias, cast
 from weakref import WeakSet
 
 import attrs
@@ -123,8 +123,8 @@ class _Crew:
         self.is_waiting = True
         try:
             batch = next(made, _END)
-        except Exception as error:  # of torch's own: those of the user's functions come as a _Failure
-            raise self._told(error, assembly) from error
+        except Exception as error:  # noqa: BLE001 - of torch's own: those of the user's functions come as a _Failure
+            self._tell(error, assembly)
         self.is_waiting = False
         if isinstance(batch, _Failure):
             batch.reraise()
@@ -145,7 +145,7 @@ class _Crew:
                 warnings.filterwarnings("ignore", message="Got pickle error")
                 return _without_signals(iter(self.loader))
         except _DEATHS as error:
-            raise self._told(error, assembly) from error
+            self._tell(error, assembly)
         except (TypeError, AttributeError, pickle.PicklingError) as error:
             msg = (
                 f"the source of split {assembly.place.split!r}, a {type(assembly.source).__name__}, or another one, "
@@ -154,14 +154,15 @@ class _Crew:
             )
             raise DataError(msg) from error
 
-    def _told(self, error: Exception, assembly: Assembly) -> Exception:
-        """The error of a worker that died; where none did, what torch said, and where."""
+    def _tell(self, error: Exception, assembly: Assembly) -> NoReturn:
+        """Raise the error of a worker that died; where none did, what torch said, and where."""
         dead = _dead(getattr(getattr(self.loader, "_iterator", None), "_workers", []))
         if not dead:
             error.add_note(f"while worker processes made batches for {assembly.place}")
-            return error
+            raise error
         msg = f"a worker process died while batches were made for {assembly.place}: {'; '.join(map(_end_of, dead))}"
-        return WorkerError(f"{msg}. {_remedy(dead[0].exitcode)}")
+        msg = f"{msg}. {_remedy(dead[0].exitcode)}"
+        raise WorkerError(msg) from error
 
 
 class _Feed:
@@ -297,7 +298,7 @@ def _without_signals(running: Any) -> Iterator[Any]:
     if getattr(running, "_worker_pids_set", False):
         forget: Any = getattr(signal_handling, "_remove_worker_pids")  # noqa: B009 - torch does not export it
         forget(id(running))
-        running._worker_pids_set = False  # noqa: SLF001
+        running._worker_pids_set = False  # noqa: SLF001 - likewise
     _RUNNING.add(running)
     return cast("Iterator[Any]", running)
 
@@ -346,7 +347,7 @@ def _as_is(batch: Any) -> Any:
 def _leave_to_parent() -> None:
     """In a process that is forked, DataLoaders that it did not start must not end their workers when they are dropped."""
     for running in list(_RUNNING):
-        running._shutdown = True  # noqa: SLF001
+        running._shutdown = True  # noqa: SLF001 - what keeps its destructor from doing it
     _RUNNING.clear()
 
 
