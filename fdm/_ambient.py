@@ -25,7 +25,7 @@ class Ambient(Generic[P]):
 
     def __call__(self, item: Any, key: Key, /, *args: P.args, **params: P.kwargs) -> Any:
         """`call(item, **params)`, with the global random state seeded by `key`, and restored afterwards."""
-        with _seeded(key):
+        with seeded(key):
             return self.call(item, *args, **params)
 
 
@@ -47,7 +47,8 @@ def ambient(fn: Callable[Concatenate[Any, P], object], /) -> Ambient[P]:
 
 
 @contextmanager
-def _seeded(key: Key) -> Iterator[None]:
+def seeded(key: Key) -> Iterator[None]:
+    """The global random state of torch, numpy and random seeded by a key, and restored afterwards."""
     with _TURN:  # of loops in several threads
         yield from _seeding(key)
 

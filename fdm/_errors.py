@@ -12,7 +12,8 @@
         ├── DownloadError (OSError)           a file that cannot be had from any of its URLs, or is not what it should be
         ├── PoisonError (RuntimeError)        a part that ended the process it ran in, every time it was tried
         ├── WorkerError (RuntimeError)        a worker process that died, or an error of one that cannot be told as itself
-        └── PreparationError (RuntimeError)   the process that prepares for this one failed; has its true cause
+        ├── PreparationError (RuntimeError)   the process that prepares for this one failed; has its true cause
+        └── LawError (AssertionError)         a law that a pipeline breaks; has the report
 
 Errors raised inside a user's function keep their own type and carry a note that says where they happened.
 """
@@ -71,6 +72,14 @@ class WorkerError(FdmError, RuntimeError):
 
 class PreparationError(FdmError, RuntimeError):
     """The process that this one waited for, while it prepared an artifact, failed; the message has its true cause."""
+
+
+class LawError(FdmError, AssertionError):
+    """Laws that a pipeline breaks; the message is the table of all laws, and `report` has their verdicts."""
+
+    def __init__(self, message: str, report: object = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 def listed(names: Iterable[object]) -> str:

@@ -75,11 +75,12 @@ class Profile:
 
 @attrs.frozen(eq=False)
 class Piece:
-    """One thing that is done for a batch: `(what came out before, rows) -> what comes out`."""
+    """One thing that is done for a batch: `(what came out before, rows) -> what comes out`; `number` is its stage's."""
 
     name: str
     call: Callable[[Any, Rows], Any]
     is_on_device: bool = False
+    number: int | None = None
 
 
 def profiled(assembly: Assembly, crossing: OnDevice, rows: Sequence[Rows], batches: Iterable[Any]) -> Profile:
@@ -106,10 +107,13 @@ def on_host(assembly: Assembly) -> list[Piece]:
         read = ahead(source, partial(fetched, source, place=place))
         found = [Piece(f"read from {type(source).__name__}", lambda _, rows: read(rows.ids))]
         found += [_of_examples(applied, assembly) for applied in assembly.on_examples]
-        found.append(Piece(f"{number} batch: collate", collator(assembly)))
+        found.append(Piece(f"{number} batch: collate", collator(assembly), number=number))
     if ids is not None:
-        found.append(Piece(f"{number} batch: ids", lambda made, rows: with_ids(made, ids, rows.ids, number)))
-    return [*found, *(Piece(_label(applied), applier(applied, assembly).on_batch) for applied in assembly.on_batches)]
+        found.append(
+            Piece(f"{number} batch: ids", lambda made, rows: with_ids(made, ids, rows.ids, number), number=number)
+        )
+    stages = [(applied, applier(applied, assembly)) for applied in assembly.on_batches]
+    return [*found, *(Piece(_label(applied), stage.on_batch, number=applied.number) for applied, stage in stages)]
 
 
 def across(assembly: Assembly, crossing: OnDevice) -> list[Piece]:
@@ -123,9 +127,14 @@ def across(assembly: Assembly, crossing: OnDevice) -> list[Piece]:
         return move(made, device, skip)
 
     return [
-        Piece(f"{number} transfer to {device}", _settled(moved, device), is_on_device=True),
+        Piece(f"{number} transfer to {device}", _settled(moved, device), is_on_device=True, number=number),
         *(
-            Piece(_label(applied), _settled(applier(applied, assembly, device).on_batch, device), is_on_device=True)
+            Piece(
+                _label(applied),
+                _settled(applier(applied, assembly, device).on_batch, device),
+                is_on_device=True,
+                number=applied.number,
+            )
             for applied in crossing.stages
         ),
     ]
@@ -138,7 +147,7 @@ def _of_examples(applied: Applied, assembly: Assembly) -> Piece:
         ids, keys = rows.ids.tolist(), [stage.keys_of_examples(rows)]
         return [through(example, [stage], keys, ids, at) for at, example in enumerate(found)]
 
-    return Piece(f"{_label(applied)}, {_EACH}", each)
+    return Piece(f"{_label(applied)}, {_EACH}", each, number=applied.number)
 
 
 def _label(applied: Applied) -> str:

@@ -56,6 +56,7 @@ FLOORS = (
     ("_data", "_executor"),
     # edges
     ("_roles", "_cursor", "_feed", "_trainer", "_shell", "_given", "lightning"),
+    ("_report", "_differs", "_trial", "_walk", "_elsewhere", "_laws", "_apart", "_check", "_toys", "_strategies"),
     ("store", "ray", "testing", "__init__"),
 )
 PLACE = {module: place for place, module in enumerate(module for floor in FLOORS for module in floor)}

@@ -1,0 +1,88 @@
+"""Reports: what was found of each law, as a table for people and plain values for programs."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import attrs
+
+
+@attrs.frozen
+class Verdict:
+    """Whether a pipeline keeps a law: `"holds"`, `"broken"`, or `"skipped"`, with the reason in `why`.
+
+    Of a broken law, `number` and `stage` tell the stage to blame, as the pipeline's table shows it (None where no
+    single one is), and `counterexample` the smallest case that was found.
+    """
+
+    law: str
+    outcome: Literal["holds", "broken", "skipped"]
+    number: int | None = None
+    stage: str | None = None
+    counterexample: str | None = None
+    why: str | None = None
+
+
+@attrs.frozen(repr=False)
+class Report:
+    """The verdicts on all laws, in order; `str(report)` is a table of them.
+
+    >>> broken = Verdict("inputs are not changed", "broken", 2, "2 transform  scale()", "example 0: x is 0, then 1")
+    >>> report = Report((Verdict("batches are finite", "holds"), broken))
+    >>> print(report)
+    law                     verdict  stage                 counterexample
+    batches are finite      holds
+    inputs are not changed  broken   2 transform  scale()  example 0: x is 0, then 1
+    2 laws: 1 broken, 1 holds
+    >>> report.passed
+    False
+    """
+
+    results: tuple[Verdict, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether no law is broken."""
+        return not self.broken
+
+    @property
+    def broken(self) -> tuple[Verdict, ...]:
+        """The verdicts on the laws that are broken."""
+        return tuple(verdict for verdict in self.results if verdict.outcome == "broken")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {"passed": self.passed, "results": [attrs.asdict(verdict) for verdict in self.results]}
+
+    def __str__(self) -> str:
+        rows = [
+            (v.law, v.outcome, shortened(v.stage or "", _STAGE), shortened(v.counterexample or v.why or "", _CASE))
+            for v in self.results
+        ]
+        outcomes = [verdict.outcome for verdict in self.results]
+        counts = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in sorted(set(outcomes)))
+        return "\n".join([*_aligned([_HEAD, *rows]), f"{len(rows)} laws: {counts}"])
+
+    def __repr__(self) -> str:
+        return f"<fdm report on {len(self.results)} laws, {len(self.broken)} broken\n{self}>"
+
+
+def shortened(text: str, most: int) -> str:
+    """A text on one line of at most `most` characters, the middle left out where it is longer.
+
+    >>> shortened("a long story, which has an end", 20)
+    'a long stor...n end'
+    """
+    line = " ".join(text.splitlines())
+    if len(line) <= most:
+        return line
+    end = (most - 3) // 3
+    return f"{line[: most - 3 - end]}...{line[len(line) - end :]}"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+_HEAD = ("law", "verdict", "stage", "counterexample")
+_STAGE, _CASE = 60, 160
