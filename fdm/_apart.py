@@ -3,27 +3,30 @@
 import pickle
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 import attrs
 
 from ._differs import difference
-from ._elsewhere import Answer, asked, digest_of, ids_of, order_of, pieces_of, rows_of
+from ._elsewhere import Answer, asked, digest_of, ids_of, order_of, pieces_of
 from ._laws import compared_splits, unlike_ids
 from ._stage import Sample
 from ._trial import Broken, Look, Skipped, Trial, under
+from ._walk import INPUTS, Walk
 
 
 @attrs.frozen(eq=False, slots=False)
 class Apart:
-    """A trial beside another process, which is asked when it is first needed."""
+    """A trial, some examples of its sources as they were first, and another process, asked when it is first needed."""
 
     trial: Trial
-    failed: set[str]
+    walk: Walk
+    rows: Mapping[str, Mapping[int, Any]]
 
     @cached_property
     def looks(self) -> Mapping[str, Look]:
         """The first batch of each split that can be made."""
-        firsts = {split: self.trial.looks(split)[:1] for split in self.trial.splits if split not in self.failed}
+        firsts = {split: self.trial.looks(split)[:1] for split in self.trial.splits if split not in self.walk.failed}
         return {split: looks[0] for split, looks in firsts.items() if looks}
 
     @cached_property
@@ -35,7 +38,7 @@ class Apart:
     def sources(self) -> Broken | None:
         """How the sources differ there."""
         there = self.there["sources"]
-        found = (_unlike_source(self.trial, name, there.get(name)) for name in self.trial.parts.sources)
+        found = (_unlike_source(self, name, there.get(name)) for name in self.rows)
         return next(filter(None, found), None)
 
     @property
@@ -102,12 +105,14 @@ def _unlike_pieces(apart: Apart, split: str, look: Look) -> Broken | None:
     for piece, one, other in zip(on_host, ours, pickle.loads(sent), strict=False):  # noqa: S301 - from our process
         how = difference(one, other)
         if how is not None:
-            number = apart.trial.source_stage if piece.number is None else piece.number
+            changing = apart.walk.of(INPUTS)  # which may have changed the sources of this process meanwhile
+            number = apart.walk.blamed(piece) if changing is None else changing.number
             return Broken(number, f"{look.of(look.rows)}: {how} in another process")
     return None
 
 
-def _unlike_source(trial: Trial, name: str, there: tuple[int, bytes | Broken] | None) -> Broken | None:
+def _unlike_source(apart: Apart, name: str, there: tuple[int, bytes | Broken] | None) -> Broken | None:
+    trial = apart.trial
     size = len(trial.parts.sources[name])
     if there is None or there[0] != size:
         other = "is not there" if there is None else f"has {there[0]}"
@@ -115,7 +120,7 @@ def _unlike_source(trial: Trial, name: str, there: tuple[int, bytes | Broken] | 
     if isinstance(there[1], Broken):
         return attrs.evolve(there[1], number=trial.source_stage)
     others = pickle.loads(there[1])  # noqa: S301 - from our process
-    for index, example in under(_SEED, lambda: rows_of(trial, name)).items():
+    for index, example in apart.rows[name].items():
         how = difference(example, others.get(index))
         if how is not None:
             return Broken(trial.source_stage, f"source {name!r}, example {index}: {how} in another process")

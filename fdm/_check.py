@@ -1,6 +1,7 @@
 """Checks: the laws tested on a user's own pipeline, with the stage to blame for each that is broken."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from typing import Any, TypeAlias
 
@@ -8,6 +9,7 @@ import attrs
 
 from ._apart import Apart, importable, opened_there, same_batches, same_orders, same_splits
 from ._data import Data
+from ._elsewhere import rows_of
 from ._errors import DataError, LawError, ParameterError, UnknownNameError, did_you_mean, listed
 from ._executor import Executor, check_options
 from ._function import Function
@@ -32,10 +34,14 @@ from ._walk import AUGMENT, DRAWS, FINITE, INPUTS, MADE, SOURCE, STRUCTURE, TRAN
 
 @attrs.frozen(eq=False, slots=False)
 class Examination:
-    """What the laws look at: the open pipeline, what a walk through its batches finds, and another process."""
+    """What the laws look at: the open pipeline, what a walk through its batches finds, and another process.
+
+    `rows` are some examples of the sources, from before the user's functions had them.
+    """
 
     trial: Trial
     executor: Executor
+    rows: Mapping[str, Mapping[int, Any]]
 
     @cached_property
     def walk(self) -> Walk:
@@ -45,7 +51,7 @@ class Examination:
     @cached_property
     def apart(self) -> Apart:
         """The trial beside another process."""
-        return Apart(self.trial, self.walk.failed)
+        return Apart(self.trial, self.walk, self.rows)
 
 
 Law: TypeAlias = Callable[[Examination], Broken | Skipped | None]
@@ -113,11 +119,18 @@ def examine(
         return _report_of_closed(pipeline, error, without)
     with data:
         trial = Trial(data, inline, _checked_splits(data, splits), steps)
-        return single(settled(under))(0, partial(_report, Examination(trial, executor), without))
+        return single(settled(under))(0, partial(_report, trial, executor, without))
 
 
-def _report(examination: Examination, without: Sequence[str]) -> Report:
+def _report(trial: Trial, executor: Executor, without: Sequence[str]) -> Report:
+    examination = Examination(trial, executor, {name: _first_rows(trial, name) for name in trial.parts.sources})
     return Report(tuple(_verdict(examination, name, law) for name, law in LAWS.items() if name not in without))
+
+
+def _first_rows(trial: Trial, source: str) -> dict[int, Any]:
+    with suppress(Exception):  # what cannot be read is told where batches are made of it
+        return rows_of(trial, source)
+    return {}
 
 
 def _verdict(examination: Examination, name: str, law: Law) -> Verdict:

@@ -2,11 +2,12 @@
 
 import importlib.util
 import multiprocessing
+import os
 import pickle
 import pickletools
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -80,7 +81,7 @@ def rows_of(trial: Trial, name: str) -> dict[int, Any]:
     source = trial.parts.sources[name]
     n = len(source)
     ids = sorted({*range(min(n, 8)), *np.linspace(0, n - 1, 8, dtype=np.int64).tolist()}) if n else []
-    return dict(zip(ids, examples(source, torch.tensor(ids, dtype=torch.int64)), strict=True))
+    return dict(zip(ids, copied(examples(source, torch.tensor(ids, dtype=torch.int64))), strict=True))
 
 
 def ids_of(order: Order) -> list[int]:
@@ -94,8 +95,8 @@ def pieces_of(look: Look, rows: Rows) -> list[Any]:
     made: Any = None
     found = []
     for piece in look.pieces:
-        made = piece.call(made, rows)
-        found.append(copied(made))
+        made = piece.call(copied(made), rows)
+        found.append(made)
     return found
 
 
@@ -157,7 +158,8 @@ def _exchanged(question: Question) -> Answer | Broken:
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(theirs, question))
     try:
-        process.start()
+        with _another_hash_seed():
+            process.start()
         theirs.close()
         answer: Answer = pickle.loads(ours.recv_bytes())  # noqa: S301 - from the process that was started
     except EOFError:
@@ -170,6 +172,20 @@ def _exchanged(question: Question) -> Answer | Broken:
     process.join()
     unknown: Broken | None = answer.get("unknown")
     return answer if unknown is None else unknown
+
+
+@contextmanager
+def _another_hash_seed() -> Iterator[None]:
+    """Where the hashes of strings are fixed for this process, let one that starts now have others."""
+    fixed = os.environ.get("PYTHONHASHSEED", "random")
+    if fixed == "random":
+        yield
+        return
+    os.environ["PYTHONHASHSEED"] = "2" if fixed == "1" else "1"
+    try:
+        yield
+    finally:
+        os.environ["PYTHONHASHSEED"] = fixed
 
 
 def _modules(pickled: Sequence[bytes]) -> tuple[tuple[str, str], ...]:

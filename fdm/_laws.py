@@ -12,13 +12,14 @@ from ._assemble import Assembly
 from ._context import RankContext
 from ._differs import difference
 from ._elsewhere import ids_of
+from ._errors import DataError, noted
 from ._plan import Rows, applying, rows_of_steps
 from ._source import View, given
 from ._speed import Speed
 from ._splits import weights_of
 from ._stage import Measure, Sample, Shuffle
 from ._threads import Inline
-from ._trial import LISTS, Broken, Skipped, Trial, twice
+from ._trial import LISTS, Broken, Skipped, Trial, stage_of, told, twice
 from ._walk import Walk
 
 
@@ -62,7 +63,8 @@ def measured_again(trial: Trial) -> Broken | Skipped | None:
         examples = trial.parts.splits[stage.splits[0]]
         call = stage.function.with_facts(trial.facts).bound()
         view = View(trial.parts.sources[examples.source], examples.order)
-        how = difference(*twice(call, given(view)))
+        with noted(f"in stage {number}, measure"):
+            how = difference(*twice(call, given(view)))
         if how is not None:
             return Broken(number, f"the fact {how}")
     return None if stages else Skipped("nothing is measured")
@@ -74,7 +76,8 @@ def settled_orders(trial: Trial) -> Broken | None:
         for name, source in trial.parts.sources.items():
             if not any(found.source == name and _samples(trial, split) for split, found in trial.parts.splits.items()):
                 continue
-            one, other = twice(weights_of, stage.weights, source)
+            with noted(f"in stage {number}, sample"):
+                one, other = twice(weights_of, stage.weights, source)
             how = difference({"weights": one}, {"weights": other})
             if how is not None:
                 return Broken(number, how)
@@ -138,7 +141,11 @@ def unchanged_by(trial: Trial, walk: Walk, speed: Speed) -> Broken | Skipped | N
     with trial.reopened(speed=speed) as data:
         for split in _able(trial, walk):
             expected = list(trial.data.loader(split)[: trial.steps])
-            found = list(data.loader(split)[: trial.steps])
+            try:
+                found = list(data.loader(split)[: trial.steps])
+            except DataError as error:
+                number = stage_of(error)  # none where a source cannot be sent to a worker
+                return Broken(trial.source_stage if number is None else number, f"split {split!r}: {told(error)}")
             for step, (one, other) in enumerate(zip(expected, found, strict=True)):
                 how = difference(one, other)
                 if how is not None:

@@ -13,6 +13,7 @@ from ._ambient import seeded
 from ._context import RankContext
 from ._data import Data
 from ._describe import summary
+from ._differs import copied
 from ._executor import Executor
 from ._function import Function
 from ._key import Key
@@ -72,7 +73,7 @@ class Look:
         """What some rows are before a piece."""
         made: Any = None
         for before in self.pieces[: self.pieces.index(piece)]:
-            made = before.call(made, rows)
+            made = before.call(copied(made), rows)
         return made
 
 

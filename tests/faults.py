@@ -239,6 +239,22 @@ class Collated:
         return Collated(self.x.to(device))
 
 
+def rows_in_a_list():
+    return [{"row": torch.tensor(number), "weight": torch.tensor(1.0)} for number in range(20)]
+
+
+class Held(Pairs):
+    """Holds what pickle refuses."""
+
+    def __init__(self, n):
+        super().__init__(n)
+        self.lock = threading.Lock()
+
+
+def held_pairs(n):
+    return Held(n)
+
+
 def pairs(n):
     return Pairs(n)
 

@@ -160,6 +160,20 @@ def test_a_fault_is_found_and_its_stage_is_blamed(name, tmp_path):
     assert not report.passed
 
 
+def test_who_changes_what_a_source_holds_is_blamed_for_all_that_follows(tmp_path):
+    report = examine(fdm.pipeline(fdm.load(faults.rows_in_a_list), fdm.transform(faults.scaled_in_place), fdm.batch(4)))
+    assert {1} == {verdict.number for verdict in report.broken}, str(report)
+    assert {CHANGED, "batches are the same in another process"} <= {verdict.law for verdict in report.broken}
+
+
+def test_a_source_that_no_worker_can_have_is_blamed_where_workers_are_sent_it():
+    p = fdm.pipeline(fdm.load(faults.held_pairs, n=9), fdm.batch(4))
+    check(p, without=[*APART, "workers change nothing"])
+    (verdict,) = examine(p, without=APART, start_method="spawn").broken
+    assert ("workers change nothing", 0) == (verdict.law, verdict.number)
+    assert "cannot be sent to a worker process" in verdict.counterexample
+
+
 def test_the_plants_are_at_least_a_dozen_of_every_kind():
     assert 12 <= len(FAULTS)
     assert {law for law in LAWS if law not in (*ONLY_THE_LIBRARY, "orders are the same in another process")} <= {
