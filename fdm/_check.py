@@ -94,8 +94,8 @@ def examine(
 
     Opens the pipeline as `fdm.open(pipeline, **options)` does, so what is kept comes from the store. Looks at the first
     `steps` batches of each of `splits` (default: all), at the last one, and at the first of another epoch: each stage
-    is called several times for each, with copies of its input. One other process is started, and one worker of each
-    kind that the options do not name: `workers` (default 1, by `start_method`) and `threads` (default 2). `without`
+    is called several times for each, with copies of its input. Then `workers` (default 1, begun by `start_method`) and
+    `threads` (default 2) make the same batches, and one process that is started afresh finds the same again. `without`
     names laws that are not tested, such as `"batches are finite"` where a NaN is meant.
 
     A pipeline that cannot be opened raises what opening it raises, but for splits that overlap and facts that nothing
