@@ -1,7 +1,6 @@
 """Faults: functions of stages that break a law, each in a way that people do, for `fdm.testing.check` to find."""
 
 import multiprocessing
-import os
 import random
 import threading
 import time
@@ -56,8 +55,8 @@ def wearing_words():
     return Wearing([f"word{number}" for number in range(20)])
 
 
-def as_many_as_the_process(n):
-    return example_table(n + os.getpid() % 97)
+def more_in_another_process(n):
+    return example_table(n + int(multiprocessing.parent_process() is not None))
 
 
 def random_halves(source):

@@ -61,7 +61,7 @@ FAULTS = {
     "a source that is changed by reading": (of_source(faults.wearing_words), "sources give the same examples again", 0),
     "a source in the order of a set": (of_source(faults.words_of_a_set), "sources are the same in another process", 0),
     "a source whose length differs": (
-        fdm.pipeline(fdm.load(faults.as_many_as_the_process, n=20), fdm.batch(8)),
+        fdm.pipeline(fdm.load(faults.more_in_another_process, n=20), fdm.batch(8)),
         "sources are the same in another process",
         0,
     ),
