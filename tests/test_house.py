@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 # Imports point down only; within a floor, only to modules named earlier.
 FLOORS = (
     # words
-    ("_errors", "_permutation", "_key", "_steps", "_rounding", "_nested", "_arrays", "_ragged", "_table"),
+    ("_errors", "_html", "_permutation", "_key", "_steps", "_rounding", "_nested", "_arrays", "_ragged", "_table"),
     # values
     (
         "_canonical",
@@ -26,8 +26,14 @@ FLOORS = (
         "_construct",
         "_digest",
         "_describe",
+        "_holds",
+        "_lanes",
+        "_mermaid",
+        "_svg",
         "_grammar",
+        "_measured",
         "_pipeline",
+        "_picture",
         "_context",
         "_snapshot",
     ),
@@ -52,6 +58,7 @@ FLOORS = (
         "_combine",
         "_dataset",
         "_opened",
+        "_balance",
     ),
     ("_data", "_executor"),
     # edges
