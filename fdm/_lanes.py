@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import attrs
 
@@ -119,7 +120,9 @@ def _holding(stages: Sequence[Stage], names: Sequence[str]) -> set[int]:
     """The numbers of the stages that hold for a split."""
     found = {number for number, stage in enumerate(stages) if not hasattr(stage, "splits")}
     for kinds in (Measure, Shuffle | Sample | Take, Transform | Augment):
-        limited = [(number, stage) for number, stage in enumerate(stages) if isinstance(stage, kinds)]
+        limited: list[tuple[int, Any]] = [
+            (number, stage) for number, stage in enumerate(stages) if isinstance(stage, kinds)
+        ]
         found |= {number for number, _ in applying(limited, names)}
     batches = [(number, stage) for number, stage in enumerate(stages) if isinstance(stage, Batch)]
     named = max(applying(batches, names), key=lambda pair: bool(pair[1].splits), default=None)

@@ -123,7 +123,7 @@ class _Sheet:
         self.back.append(_rect((6, top, self.width - 12, self.y - top), fill, stroke, 8))
         # The title lies on top of the arrows, which may come through it.
         self.front.append(
-            f'<rect x="12" y="{top + 5:g}" width="{_wide(place) * 6.4 + 8:g}" height="16" fill="{fill}"/>'
+            f'<rect x="12" y="{top + 5:g}" width="{_wide(place) * 6.4 + 8:g}" height="15" fill="{fill}"/>'
         )
         self.front.append(_text(16, top + 17, _clean(place), f'fill="{_INK[place]}" font-size="11" font-weight="600"'))
 
@@ -171,7 +171,7 @@ def _is_legal(char: str) -> bool:
     return char in "\t\n" or (char >= " " and not "\ud800" <= char <= "\udfff" and char not in "\ufffe\uffff")
 
 
-_MARGIN, _INSET, _GAP, _TITLE = 14, 8, 14, 26
+_MARGIN, _INSET, _GAP, _TITLE = 14, 8, 14, 28
 _COLUMN, _MIN_WIDTH, _MOST = 120, 420, 560  # pixels: the narrowest column and picture, and what one text may ask for
 _SANS, _MONO = 7.8, 7.0  # pixels that a narrow character takes at most, in the two fonts
 _FONT = 'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif" font-size="13" fill="none"'

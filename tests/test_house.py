@@ -42,6 +42,7 @@ FLOORS = (
     # running
     ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts"),
     (
+        "_kept",
         "_prepare",
         "_gate",
         "_readahead",
@@ -63,7 +64,10 @@ FLOORS = (
     ("_data", "_executor"),
     # edges
     ("_roles", "_cursor", "_feed", "_trainer", "_shell", "_given", "lightning"),
-    ("store", "ray", "testing", "__init__"),
+    ("store", "ray", "testing"),
+    # the command line
+    ("_target", "_set", "_structure", "_terminal", "_show", "_look", "_grid", "_bench", "_stored", "_failure", "_cli"),
+    ("__init__", "__main__"),
 )
 PLACE = {module: place for place, module in enumerate(module for floor in FLOORS for module in floor)}
 # What touches disk, clock, network, processes or devices; asked of floors 0 to 2.

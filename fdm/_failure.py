@@ -1,0 +1,45 @@
+"""Failures: an error as the few lines that the command line says of it, without a traceback."""
+
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+
+from ._code import is_own_code
+from ._errors import FdmError
+
+
+def failure_lines(error: BaseException) -> list[str]:
+    """What went wrong, where in the user's code, and the notes that say in which stage.
+
+    >>> failure_lines(ValueError("bad row"))
+    ['fdm: error: ValueError: bad row']
+    """
+    text = str(error) if isinstance(error, FdmError) else _named(error)
+    first, *more = text.splitlines() or [type(error).__name__]
+    notes = [line for note in getattr(error, "__notes__", []) for line in str(note).splitlines()]
+    return [f"fdm: error: {first}", *(f"  {line}" for line in [*more, *_places(error), *notes])]
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}".removesuffix(": ")
+
+
+def _places(error: BaseException) -> list[str]:
+    """The line of the user's code at which an error arose; for a syntax error, the one that cannot be read."""
+    if isinstance(error, SyntaxError) and error.filename:
+        code = [f"  {error.text.strip()}"] if error.text else []
+        return [f"at {error.filename}:{error.lineno}", *code]
+    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if _is_users(frame)]
+    if not frames:
+        return []
+    frame, line = frames[-1]
+    return [f"at {frame.f_code.co_filename}:{line}, in {frame.f_code.co_name}"]
+
+
+def _is_users(frame: FrameType) -> bool:
+    name, file = frame.f_globals.get("__name__", ""), frame.f_code.co_filename
+    if name == "__main__" or file.startswith("<") or Path(file).parent == Path(__file__).parent:
+        return False
+    module = sys.modules.get(name)
+    return module is None or is_own_code(module)
