@@ -68,8 +68,7 @@ def _show(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _prepare(args: argparse.Namespace) -> dict[str, Any]:
-    progress = False if args.json and not sys.stderr.isatty() else None
-    return {"target": args.target, **prepared(_pipeline(args), store=args.store, progress=progress)}
+    return {"target": args.target, **prepared(_pipeline(args), store=args.store)}
 
 
 def _prepare_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -129,13 +128,26 @@ class _Parser(argparse.ArgumentParser):
     """A parser that raises its errors, with a did-you-mean, in place of printing its usage."""
 
     def error(self, message: str) -> NoReturn:
-        wrong = message.partition("invalid choice: '")[2].partition("'")[0]
-        hint = did_you_mean(wrong, message.partition("choose from")[2].strip(" )").replace("'", "").split(", "))
-        option = next((word for word in message.split() if word.startswith("--")), "")
-        if message.startswith("unrecognized") and option:
-            hint = did_you_mean(option.partition("=")[0], self._option_string_actions)
+        hint = _hint(self, message)
         msg = f"{message}{hint}; `{self.prog} --help` tells more"
         raise UsageError(msg)
+
+
+def _hint(parser: argparse.ArgumentParser, message: str) -> str:
+    wrong, choices = message.partition("invalid choice: '")[2].partition("'")[::2]
+    if wrong:
+        return did_you_mean(wrong, choices.partition("choose from")[2].strip(" )").replace("'", "").split(", "))
+    option = next((word for word in message.split() if word.startswith("--")), None)
+    if option and message.startswith("unrecognized"):
+        return did_you_mean(option.partition("=")[0], _options(parser))
+    return ""
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    """The long options of a parser and of all below it."""
+    found = {name for action in parser._actions for name in action.option_strings if name.startswith("--")}  # noqa: SLF001 - argparse does not tell otherwise
+    below = [each for action in parser._actions if isinstance(action.choices, dict) for each in action.choices.values()]  # noqa: SLF001
+    return found.union(*(_options(each) for each in below))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,10 +15,15 @@ def failure_lines(error: BaseException) -> list[str]:
     >>> failure_lines(ValueError("bad row"))
     ['fdm: error: ValueError: bad row']
     """
-    text = str(error) if isinstance(error, FdmError) else _named(error)
+    text = _plain(error) if isinstance(error, FdmError) else _named(error)
     first, *more = text.splitlines() or [type(error).__name__]
     notes = [line for note in getattr(error, "__notes__", []) for line in str(note).splitlines()]
     return [f"fdm: error: {first}", *(f"  {line}" for line in [*more, *_places(error), *notes])]
+
+
+def _plain(error: FdmError) -> str:
+    """The message alone; Python puts the number of an `OSError` in front."""
+    return str(error.strerror) if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _named(error: BaseException) -> str:

@@ -33,7 +33,9 @@ def save_png(batch: Any, ids: Sequence[int], file: str) -> dict[str, Any]:
     made = images[name] if name is not None else None
     labels = _labels(found, len(ids))
     if made is not None:
-        picture = _grid(made[:_MOST], [f"#{i} {label}".strip() for i, label in zip(ids, labels, strict=False)])
+        picture = _grid(
+            made[:_MOST], [f"#{i}: {label}".removesuffix(": ") for i, label in zip(ids, labels, strict=False)]
+        )
     else:
         name = next((name for name, leaf in found.items() if _is_text(leaf)), None)
         if name is None:

@@ -53,7 +53,13 @@ def looked_at(seen: Seen, where: Where) -> dict[str, Any]:
     entries = [
         {**about, **_summary(leaf, seen.ids)} for about, (_, leaf) in zip(described, leaves(seen.batch), strict=True)
     ]
-    return {**attrs.asdict(where), "steps": seen.steps, "ids": seen.ids, "entries": entries}
+    return {
+        **attrs.asdict(where),
+        "step": where.step % seen.steps,
+        "steps": seen.steps,
+        "ids": seen.ids,
+        "entries": entries,
+    }
 
 
 def look_lines(found: Mapping[str, Any]) -> Iterator[str]:

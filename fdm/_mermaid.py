@@ -18,7 +18,7 @@ def flowchart(stages: Sequence[Stage], seed: int) -> str:
         lines.append("  end")
     boxes = [box for lane in groups for box in lane.boxes]
     ends = list(branches(stages))
-    lines += [f'  end{number}(["{_escaped(split)}"])' for number, split in enumerate(ends)]
+    lines += [f'  split{number}(["{_escaped(split)}"])' for number, split in enumerate(ends)]
     lines += list(_edges(boxes, ends, sizes_of(stages), last_cut(stages)))
     return "\n".join([*lines, f"  %% seed {seed}"])
 
@@ -30,7 +30,7 @@ def _edges(boxes: Sequence[Box], ends: Sequence[str], sizes: dict[str, str], cut
     yield from (f"  s{number} --> s{number + 1}" for number in range(cut))
     taken: dict[tuple[str, str], list[str]] = {}
     for number, split in enumerate(ends):
-        path = [f"s{box.number}" for box in boxes if box.number == cut or split in box.branches] + [f"end{number}"]
+        path = [f"s{box.number}" for box in boxes if box.number == cut or split in box.branches] + [f"split{number}"]
         for edge in pairwise(path):
             taken.setdefault(edge, []).append(f"{split} {sizes.get(split, '')}".strip())
     for (start, end), splits in taken.items():

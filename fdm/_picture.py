@@ -21,11 +21,11 @@ def draw(p: Pipeline, /) -> str:
       subgraph lane1["per batch, on the host"]
         s1["1 batch<br/>32"]
       end
-      end0(["train"])
-      end1(["others"])
+      split0(["train"])
+      split1(["others"])
       s0 --> s1
-      s1 --> end0
-      s1 --> end1
+      s1 --> split0
+      s1 --> split1
       %% seed 0
 
     Opens nothing. Raises `PipelineError` for what is no pipeline.

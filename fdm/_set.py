@@ -9,8 +9,9 @@ import attrs
 
 from . import _construct
 from ._ambient import ambient
+from ._construct import checked_seed
 from ._describe import summary
-from ._errors import did_you_mean, listed
+from ._errors import PipelineError, did_you_mean, listed
 from ._function import Function
 from ._pipeline import Pipeline, pipeline
 from ._stage import Alias, Augment, Clean, Split, Stage
@@ -29,10 +30,14 @@ def with_settings(p: Pipeline, settings: Sequence[str]) -> Pipeline:
     1 batch    64
     seed 7
 
-    Raises `UsageError` for a setting that fits no stage, or several; and what the constructor raises.
+    Raises `UsageError` for a setting that fits no stage, or several, or that the stage's constructor refuses.
     """
     for setting in settings:
-        p = _with_setting(p, setting)
+        try:
+            p = _with_setting(p, setting)
+        except PipelineError as error:
+            msg = f"--set {setting}: {error}"
+            raise UsageError(msg) from error
     return p
 
 
@@ -48,16 +53,11 @@ def _with_setting(p: Pipeline, setting: str) -> Pipeline:
             fitting = [f"{label}.{name}" for stage in p.stages for label in _labels(stage) if name in _settable(stage)]
             msg = f"--set {setting}: only seed stands alone{did_you_mean(name, ['seed'])}; say {_choice(fitting)}"
             raise UsageError(msg)
-        return pipeline(*p.stages, seed=value) if value is not None else _refused_seed(setting)
+        return pipeline(*p.stages, seed=checked_seed("pipeline", value))
     number = _place(p, where, name, setting)
     stages = list(p.stages)
     stages[number] = _made_anew(stages[number], name, value)
     return pipeline(*stages, seed=p.seed)
-
-
-def _refused_seed(setting: str) -> Pipeline:
-    msg = f"--set {setting}: seed is an integer"
-    raise UsageError(msg)
 
 
 def _choice(fitting: Sequence[str]) -> str:
@@ -148,17 +148,15 @@ def _of_parameters(stage: Stage, name: str, value: Any) -> Any:
     constructor, settable = _constructor(stage), _settable(stage)
     if name not in settable:
         msg = f"{stage.kind} has no parameter {name!r}{did_you_mean(name, settable)}; it has {listed(settable)}"
-        raise UsageError(msg)
-    given = {
-        known: _plain(getattr(stage, _FIELDS.get(known, known))) for known in inspect.signature(constructor).parameters
-    }
-    if name in _split_names(stage):
-        given["into"] = {**dict(given["into"]), name: value}
-    else:
+        raise PipelineError(msg)
+    taken = inspect.signature(constructor).parameters
+    given = {known: _plain(getattr(stage, _FIELDS.get(known, known))) for known in taken}
+    if isinstance(stage, Split) and isinstance(stage.into, tuple):
+        sizes = dict(stage.into)
+        given["into"] = {**sizes, name: value} if name in sizes else sizes
+    if name in given:
         given[name] = value
-        given["into"] = dict(given["into"]) if isinstance(given.get("into"), tuple) else given.get("into")
-    by_name = {known: given[known] for known in inspect.signature(constructor).parameters}
-    return constructor(**by_name)
+    return constructor(**given)
 
 
 def _plain(value: Any) -> Any:

@@ -67,9 +67,9 @@ def checked_split(data: Data, split: str | None) -> None:
         raise UsageError(msg)
 
 
-def prepared(p: Pipeline, *, store: str | None, progress: bool | None) -> dict[str, Any]:
+def prepared(p: Pipeline, *, store: str | None) -> dict[str, Any]:
     """Prepare what is not prepared yet; what is kept, as plain values, and what of it was made now."""
-    executor = Executor(context=context_of(0, 1), store=store, progress=progress)
+    executor = Executor(context=context_of(0, 1), store=store)
     folder = store_folder(store, os.environ)
     before = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     kept = kept_sources(p, folder)

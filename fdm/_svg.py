@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Sequence
 from html import escape
+from math import ceil
 
 import attrs
 
@@ -56,12 +57,12 @@ class _Sheet:
         """Make columns wide enough for most of what stands in them."""
         widths = [_MIN_WIDTH / self.columns, _COLUMN]
         names = [f"{split} {self.sizes.get(split, '')}" for split in self.splits]
-        widths += [_wide(name) * _SANS + 4 * _INSET for name in names]
+        widths += [min(_wide(name) * _SANS + 4 * _INSET, _MOST / 2) for name in names]
         for box in boxes:
             spans = max((len(run) for run in self.runs(box)), default=1)
             needed = max(_wide(box.text) * _MONO, _wide(f"{box.number} {box.kind}") * _SANS) + 4 * _INSET
             widths.append(min(needed, _MOST) / spans)
-        self.column = round(max(widths))
+        self.column = ceil(max(widths))
 
     def runs(self, box: Box) -> list[list[int]]:
         """The columns of a box, as runs of neighbours."""

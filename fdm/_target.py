@@ -134,7 +134,7 @@ def _made(value: Any, place: str, name: str) -> Pipeline:
     if isinstance(value, Pipeline):
         return value
     if not callable(value) or isinstance(value, type):
-        msg = f"{place}:{name} is no pipeline and no function that makes one, but a {type(value).__name__}"
+        msg = f"{place}:{name} is no pipeline and no function that makes one; it is of type {type(value).__name__}"
         raise UsageError(msg)
     needed = _needed(value)
     if needed:
