@@ -1,5 +1,6 @@
 """Failures: an error as the few lines that the command line says of it, without a traceback."""
 
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -17,8 +18,17 @@ def failure_lines(error: BaseException) -> list[str]:
     """
     text = _plain(error) if isinstance(error, FdmError) else _named(error)
     first, *more = text.splitlines() or [type(error).__name__]
-    notes = [line for note in getattr(error, "__notes__", []) for line in str(note).splitlines()]
+    notes = [line for note in getattr(error, "__notes__", []) for line in _note_lines(str(note))]
     return [f"fdm: error: {first}", *(f"  {line}" for line in [*more, *_places(error), *notes])]
+
+
+def _note_lines(note: str) -> list[str]:
+    """The lines of a note; of the traceback of another process, the last line of the user's code."""
+    if "Traceback (most recent call last)" not in note:
+        return note.splitlines()
+    own = str(Path(__file__).parent)
+    found = [match for match in _FRAME.findall(note) if str(Path(match[0]).parent) != own and match[0][0] != "<"]
+    return [f"at {file}:{line}, in {name}" for file, line, name in found[-1:]]
 
 
 def _plain(error: FdmError) -> str:
@@ -48,3 +58,6 @@ def _is_users(frame: FrameType) -> bool:
         return False
     module = sys.modules.get(name)
     return module is None or is_own_code(module)
+
+
+_FRAME = re.compile(r'File "(.+)", line (\d+), in (\S+)')

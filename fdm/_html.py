@@ -54,4 +54,4 @@ def share(part: int, whole: int) -> float:
 
 # Colours are the page's own but for the bars, so light and dark pages can both be read.
 _CELL = "text-align:left;padding:2px 10px 2px 0"
-_TABLE = "border-collapse:collapse;margin:4px 0 8px 0;background:none"
+_TABLE = "border-collapse:collapse;margin:4px 0 8px 0;background:none;color:inherit;font-size:inherit"

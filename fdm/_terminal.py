@@ -24,7 +24,7 @@ def chart(counts: Mapping[str, int], width: int = 30) -> list[str]:
     """Counts as a chart: a bar for each name, with the number and its share of all.
 
     >>> chart({"train": 30, "val": 10}, width=4)
-    ['  train  30  75.0%  ████', '  val    10  25.0%  █▎']
+    ['  train  30  75.0%  ████', '  val    10  25.0%  █▍']
     """
     most, total = max(counts.values(), default=0), sum(counts.values())
     return aligned(

@@ -1,5 +1,6 @@
 """The command line, as users type it: real processes, and the same function in this one where that is enough."""
 
+import importlib
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -508,6 +510,24 @@ def test_the_command_line_needs_nothing_optional():
     script = "import sys, fdm._cli; print([name for name in ('hypothesis', 'PIL', 'lightning') if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
     assert "[]" == found.stdout.strip()
+
+
+def test_the_script_that_is_installed_is_this_command_line():
+    name = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]["fdm"]
+    module, _, function = name.partition(":")
+    assert main is getattr(importlib.import_module(module), function)
+
+
+def test_an_error_of_a_part_in_another_process_is_told_without_a_traceback(tmp_path):
+    (tmp_path / "parts_cli.py").write_text(
+        "import fdm\ndef names():\n    return ['a', 'b']\ndef one(name):\n    raise OSError('disk on fire')\n"
+        "p = fdm.pipeline(fdm.clean(one).each(names))\n"
+    )
+    found = ran("prepare", "parts_cli.py:p", "--store", "store", cwd=tmp_path)
+    assert 1 == found.returncode
+    assert "fdm: error: OSError: disk on fire" in found.stderr
+    assert "parts_cli.py:5, in one" in found.stderr
+    assert "Traceback" not in found.stderr
 
 
 def test_the_digits_are_shown_by_a_real_process(tmp_path):
