@@ -56,15 +56,11 @@ def _module_of_file(file: Path) -> ModuleType:
         raise UsageError(msg)
     file = file.resolve()
     name = importable_name(file)
-    # Where the script looks for what it imports, and where a worker process looks for the module by its name.
-    for folder in (
-        file.parents[name.count(".")] if (file.parent / "__init__.py").exists() else file.parent,
-        file.parent,
-    ):
-        if str(folder) not in sys.path:
-            sys.path.insert(0, str(folder))
+    # Where a worker process looks for the module by its name; and, for scripts in packages, for what they import.
+    sys.path.insert(0, str(file.parents[name.count(".") - file.stem.count(".")]))
+    sys.path.append(str(file.parent))
     with _imported(file.name):
-        module = importlib.import_module(name) if name.replace(".", "").isidentifier() else _loaded(name, file)
+        module = importlib.import_module(name) if file.stem.isidentifier() else _loaded(name, file)
     found = getattr(module, "__file__", None)
     if found is None or Path(found).resolve() != file:
         msg = f"{file.name} cannot be imported as {name!r}, since that is {found or 'built in'}; give the file another name"

@@ -433,6 +433,11 @@ def test_files_in_packages_and_with_dashes_are_targets(tmp_path, monkeypatch, ca
     assert {"all": 9} == inside["splits"]
     beside = json.loads(told(capsys, "show", f"{tmp_path / 'my-train.py'}:p", "--json")[1])
     assert "my-train.rows" == beside["pipeline"]["stages"][0]["function"]
+    (tmp_path / "train.v2.py").write_text(text)
+    (package / "sibling_of_cli.py").write_text("n = 7")
+    (package / "trains.py").write_text(f"from sibling_of_cli import n\n{text}")
+    for file in (tmp_path / "train.v2.py", package / "trains.py"):
+        assert 0 == told(capsys, "show", f"{file}:p")[0]
 
 
 def test_a_pipeline_without_source_or_batch_can_be_shown(tmp_path, monkeypatch, capsys):
