@@ -154,6 +154,14 @@ class Loader:
 
         Has the number of steps and examples, the batch size of a rank, and the tail: how many examples the steps have,
         over all ranks, that are not whole. Steps are those of each rank, of all ranks where they differ.
+
+        >>> import fdm
+        >>> def numbers():
+        ...     return range(10)
+        >>> with fdm.open(fdm.pipeline(fdm.load(numbers), fdm.batch(4))) as data:
+        ...     plan = data.loader("all").plan()
+        >>> plan["steps"], plan["examples"], plan["tail"]
+        (3, 10, [2])
         """
         world, steps = self._context.world_size, self._steps
         counts = [steps.count] if self.is_even else [steps.count_of(rank) for rank in range(world)]

@@ -196,5 +196,8 @@ def _class_lines(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, Mapping) and "dtype" in value and "shape" in value:  # a tensor
+        about = f"{value['dtype']} {'x'.join(map(str, value['shape']))}".rstrip()
+        return f"{_short(value['values'])} ({about})" if "values" in value else about
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text if len(text) <= 90 else f"{text[:87]}..."

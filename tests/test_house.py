@@ -29,6 +29,7 @@ FLOORS = (
         "_holds",
         "_lanes",
         "_mermaid",
+        "_layout",
         "_svg",
         "_grammar",
         "_measured",
