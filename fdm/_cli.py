@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn
 
 import attrs
@@ -23,6 +23,7 @@ from ._set import with_settings
 from ._show import kept_lines, prepared, show_lines, shown
 from ._stored import age, asked, bytes_of, kept_in, list_lines, prune_lines, pruned, verified, verify_lines
 from ._target import UsageError, pipeline_at
+from ._terminal import legible
 
 
 @attrs.frozen(eq=False)
@@ -152,7 +153,7 @@ def _options(parser: argparse.ArgumentParser) -> set[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="fdm", description=_ABOUT, epilog=_EPILOG, **_STYLE)
-    parser.add_argument("--version", action="version", version=f"fdm {version('fdm')}")
+    parser.add_argument("--version", action="version", version=f"fdm {_version()}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     show = _targeted(commands, "show", "what a pipeline is, what of it is prepared, and its first batch")
@@ -190,6 +191,13 @@ def _parser() -> argparse.ArgumentParser:
     prune.add_argument("--keep", metavar="TARGET", action="append", default=[], help="a pipeline whose data stays")
     prune.add_argument("--yes", action="store_true", help="remove, without being asked; else nothing goes unasked")
     return parser
+
+
+def _version() -> str:
+    try:
+        return version("fdm")
+    except PackageNotFoundError:  # it runs from its folder, and is not installed
+        return "of unknown version"
 
 
 def _targeted(commands: Any, name: str, about: str) -> argparse.ArgumentParser:
@@ -267,7 +275,7 @@ def _print(text: str) -> None:
     with suppress(AttributeError):  # what stands in for a terminal may not have encodings
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # asked for just here
     try:
-        print(text, flush=True)  # noqa: T201 - the result of a command
+        print(legible(text, sys.stdout.encoding), flush=True)  # noqa: T201 - the result of a command
     except BrokenPipeError:
         os.dup2(
             os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()

@@ -42,6 +42,19 @@ def bar(part: float, width: int) -> str:
     return "█" * (eighths // 8) + "▏▎▍▌▋▊▉"[eighths % 8 - 1 : eighths % 8]
 
 
+def legible(text: str, encoding: str | None) -> str:
+    """A text with bars of ASCII characters where an encoding has no others.
+
+    >>> legible("██▍", "ascii"), legible("█", "utf-8")
+    ('##.', '█')
+    """
+    try:
+        text.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return text.translate(str.maketrans("█▉▊▋▌▍▎▏", "#####..."))
+    return text
+
+
 def size(count: float) -> str:
     """A number of bytes with a unit.
 

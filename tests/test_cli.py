@@ -263,6 +263,31 @@ def test_store_lists_verifies_and_prunes(script, capsys):
     assert not folder.exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="terminals of POSIX")
+@pytest.mark.parametrize("answer, is_gone", [("y", True), ("n", False), ("", False)])
+def test_prune_asks_on_a_terminal(script, capsys, answer, is_gone):
+    told(capsys, "prepare", f"{script}:unmeasured")
+    import pty
+
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fdm", "store", "prune", "--unused-for", "0s"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    os.close(theirs)
+    said = b""
+    while b"[y/N]" not in said:
+        said += os.read(ours, 4096)
+    os.write(ours, f"{answer}\n".encode())
+    out, _ = process.communicate(timeout=60)
+    os.close(ours)
+    assert (0, is_gone) == (process.returncode, b"removed" in out.splitlines())
+    assert is_gone == (json.loads(told(capsys, "store", "list", "--json")[1])["artifacts"] == [])
+
+
 def test_settings_make_a_new_pipeline(script):
     p = pipeline_at(f"{script}:p")
     settings = ["batch.size=4", "split.train=10", "split.seed=9", "centred.mean=0.5", "transform.scale=2", "seed=7"]
@@ -458,6 +483,14 @@ def test_a_store_that_cannot_be_written_is_an_error_with_a_remedy(script, tmp_pa
     assert 1 == code
     assert "cannot be written" in err
     assert "Errno" not in err
+
+
+def test_a_terminal_without_unicode_gets_bars_of_ascii(script):
+    assert 0 == ran("prepare", f"{script}:p").returncode
+    found = ran("show", f"{script}:p", env={"PYTHONIOENCODING": "ascii"})
+    assert 0 == found.returncode, found.stderr
+    assert "#####" in found.stdout
+    assert "?" not in found.stdout
 
 
 def test_a_reader_that_stops_early_is_no_error(script):
