@@ -41,6 +41,7 @@ from ._executor import Executor, open
 from ._function import fact
 from ._key import Key
 from ._loader import Loader
+from ._picture import draw, draw_svg
 from ._pipeline import Pipeline, describe, fingerprint, pipeline, replace, without
 from ._profile import Profile
 from ._ragged import Ragged
@@ -85,6 +86,8 @@ __all__ = [
     "combine",
     "describe",
     "download",
+    "draw",
+    "draw_svg",
     "fact",
     "fetch",
     "fingerprint",

@@ -137,10 +137,10 @@ def module_name(module: str, namespace: Mapping[str, Any] | None = None) -> str:
     spec = names.get("__spec__")
     if spec is not None and spec.name not in ("__main__", "__mp_main__"):
         return str(spec.name)
-    return _importable(Path(names["__file__"]).resolve()) if names.get("__file__") else "__main__"
+    return importable_name(Path(names["__file__"]).resolve()) if names.get("__file__") else "__main__"
 
 
-def _importable(file: Path) -> str:
+def importable_name(file: Path) -> str:
     """The name under which a script can be imported: that of its file, below the packages that it lies in."""
     parts = [file.stem]
     for folder in file.parents:

@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._assemble import Assembly
+from ._balance import class_balance
 from ._context import RankContext
 from ._dataset import ExampleDataset
 from ._errors import DataError, SnapshotError, UnknownNameError, did_you_mean, listed, noted
 from ._gate import Gate
+from ._holds import applying
+from ._html import bars, hidden, page
 from ._loader import Loader
+from ._measured import Facts
 from ._opened import Parts, with_facts
 from ._order import Order, written_out
 from ._pipeline import Pipeline
-from ._plan import applying, order_entries, order_of_epoch
+from ._plan import order_entries, order_of_epoch
 from ._profile import Profile
 from ._snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
 from ._speed import Making, Speed
@@ -73,7 +77,7 @@ class Data:
     @property
     def facts(self) -> Mapping[str, Any]:
         """The facts that the measure stages found, by name: JSON values and tensors."""
-        return MappingProxyType(copy.deepcopy(dict(self._facts)))
+        return Facts(copy.deepcopy(dict(self._facts)))
 
     def indices(self, split: str) -> Tensor:
         """The example ids of a split: positions in its source, int64, 8 bytes an example; loaders never need them."""
@@ -191,6 +195,25 @@ class Data:
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {size}" for name, size in self.splits.items())
         return f"<fdm.Data of {splits}{'' if self._gate.is_open else ', closed'}>"
+
+    def _repr_html_(self) -> str:
+        context = self.context
+        title = f"fdm.Data{'' if self._gate.is_open else ', closed'}, rank {context.rank} of {context.world_size}"
+        balance = balance_of(self) if self._gate.is_open else {}
+        classes = [bars(counts, f"classes of {split}") for split, counts in balance.items()]
+        hints = [hidden("class balance", "".join(classes))] if classes else []
+        facts = [hidden("facts", Facts(self._facts)._repr_html_())] if self._facts else []
+        return page(title, bars(self.splits, "examples of the splits"), *hints, *facts)
+
+
+def balance_of(data: Data) -> dict[str, dict[str, int]]:
+    """The number of examples of each class in the splits of opened data, where that costs little to know."""
+    return class_balance(data._parts)  # noqa: SLF001 - one of us
+
+
+def parts_of(data: Data) -> Parts:
+    """What opened data consists of, for those who look into it."""
+    return data._parts  # noqa: SLF001 - one of us
 
 
 def _epochs(data: Data, split: str, stop: int | None, loader: Loader) -> Iterator[Loader]:

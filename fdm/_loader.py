@@ -13,6 +13,7 @@ from ._context import RankContext
 from ._crossing import OnDevice, on_device
 from ._errors import DataError
 from ._gate import Gate
+from ._html import page, table
 from ._order import Order
 from ._plan import Rows, rows_of_steps
 from ._profile import Profile, profiled
@@ -144,6 +145,37 @@ class Loader:
         ranks = f", rank {self._context.rank} of {self._context.world_size}" if self._context.world_size > 1 else ""
         return f"<fdm.Loader of {self.split!r}, epoch {self.epoch}, {len(self)} steps{ranks}>"
 
+    def _repr_html_(self) -> str:
+        rows = [(name.replace("_", " "), _told(value)) for name, value in self.plan().items()]
+        return page(f"fdm.Loader of {self.split!r}", table(["plan", ""], rows))
+
+    def plan(self) -> dict[str, Any]:
+        """The plan of the epoch from this loader's start, as plain values: for people and machines to read.
+
+        Has the number of steps and examples, the batch size of a rank, and the tail: how many examples the steps have,
+        over all ranks, that are not whole. Steps are those of each rank, of all ranks where they differ.
+
+        >>> import fdm
+        >>> def numbers():
+        ...     return range(10)
+        >>> with fdm.open(fdm.pipeline(fdm.load(numbers), fdm.batch(4))) as data:
+        ...     plan = data.loader("all").plan()
+        >>> plan["steps"], plan["examples"], plan["tail"]
+        (3, 10, [2])
+        """
+        world, steps = self._context.world_size, self._steps
+        counts = [steps.count] if self.is_even else [steps.count_of(rank) for rank in range(world)]
+        return {
+            "epoch": self.epoch,
+            "steps": counts[0] if len(counts) == 1 else counts,
+            "examples": steps.bounds(steps.count - 1)[1] - steps.start if steps.count else 0,
+            "dropped": steps.stop - (steps.bounds(steps.count - 1)[1] if steps.count else steps.start),
+            "rank": self._context.rank,
+            "world_size": world,
+            "batch_size": steps.size,
+            "tail": list(steps.tail),
+        }
+
 
 _BLOCK = 32_768  # positions looked up at once: a third of a millisecond, and a quarter of a megabyte
 
@@ -152,6 +184,12 @@ def _through(batch: Any, rows: Rows, stages: Sequence[Applier]) -> Any:
     for stage in stages:
         batch = stage.on_batch(batch, rows)
     return batch
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return f"{value:,}"
 
 
 def _at_least_one(steps: Any) -> int:

@@ -9,8 +9,9 @@ from ._assemble import Applied, Assembly, Place
 from ._context import RankContext
 from ._crossing import OnDevice
 from ._errors import noted
+from ._holds import applying
 from ._pipeline import Pipeline
-from ._plan import applying, batch_of, streams
+from ._plan import batch_of, streams
 from ._speed import Speed
 from ._splits import Examples
 from ._stage import Augment, Batch, Sample, Transfer, Transform

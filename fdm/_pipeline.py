@@ -12,7 +12,9 @@ from ._digest import stage_digest
 from ._errors import PipelineError, did_you_mean, listed
 from ._function import Function
 from ._grammar import check_grammar
+from ._html import hidden, page, table
 from ._stage import Stage
+from ._svg import picture
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -40,6 +42,12 @@ class Pipeline(Value):
 
     def __repr__(self) -> str:
         return f"<fdm.Pipeline of {len(self.stages)} stages, seed {self.seed}\n{self}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(number, stage.kind, *summary(stage)) for number, stage in enumerate(self.stages)]
+        stages = table(["", "stage", "", "splits"], rows)
+        title = f"fdm.Pipeline of {len(self.stages)} stages, seed {self.seed}"
+        return page(title, picture(self.stages, self.seed), hidden("table of stages", stages))
 
 
 def pipeline(*stages: "Stage | Pipeline", seed: int | None = None) -> Pipeline:

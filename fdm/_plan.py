@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from math import floor
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import attrs
 import numpy as np
@@ -15,34 +15,15 @@ from ._canonical import digest
 from ._describe import summary
 from ._digest import stage_digest
 from ._errors import DataError, UnknownNameError, did_you_mean, listed
+from ._holds import applying
 from ._key import Key
 from ._order import Drawn, Order, Shuffled, take
 from ._permutation import derive
 from ._pipeline import Pipeline
 from ._rounding import as_written
 from ._splits import Examples
-from ._stage import Augment, Batch, Clean, Fetch, Limited, Load, Sample, Shuffle, Stage, Take, Transform
+from ._stage import Augment, Batch, Clean, Fetch, Load, Sample, Shuffle, Stage, Take, Transform
 from ._steps import Steps
-
-
-StageT = TypeVar("StageT", bound=Limited)
-
-
-def applying(stages: Sequence[tuple[int, StageT]], names: Sequence[str]) -> list[tuple[int, StageT]]:
-    """The numbered stages that hold for a split, which `names` names, aliases first.
-
-    A stage without `.on` holds for all. One `.on` what an alias stands for holds for the alias too, unless a stage of
-    the same kind (and with the same function) is `.on` the alias.
-    """
-    return [
-        (number, stage)
-        for number, stage in stages
-        if not stage.splits
-        or (
-            _distance(stage, names) == min(_distance(other, names) for other in _alike(stage, stages))
-            and _distance(stage, names) < len(names)
-        )
-    ]
 
 
 def batch_of(p: Pipeline, names: Sequence[str]) -> tuple[int, Batch] | None:
@@ -134,22 +115,6 @@ def streams(p: Pipeline, names: Sequence[str]) -> list[tuple[int, Key | None]]:
             key = Key(p.seed, "augment", name, seen[name])
         found.append((number, key))
     return found
-
-
-def _alike(stage: Any, stages: Sequence[tuple[int, Any]]) -> list[Any]:
-    function = getattr(stage, "function", None)
-    return [
-        other
-        for _, other in stages
-        if type(other) is type(stage)
-        and other.splits
-        and (function is None or other.function.qualified_name == function.qualified_name)
-    ]
-
-
-def _distance(stage: Any, names: Sequence[str]) -> int:
-    """How many aliases lie between a split and the first of its names that the stage is on."""
-    return next((far for far, name in enumerate(names) if name in stage.splits), len(names))
 
 
 def _count(amount: float, size: int) -> int:

@@ -12,14 +12,15 @@ import numpy as np
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from ._canonical import digest, qualified_name
+from ._canonical import qualified_name
 from ._context import RankContext
-from ._digest import address, measure_address, stage_digest
+from ._digest import address, stage_digest
 from ._disk import open_tables, save_tables
 from ._download import download, download_into
 from ._errors import DataError, PipelineError, listed, noted
 from ._facts import open_facts, plain_fact, save_facts
 from ._function import Function
+from ._kept import measures_at, place_of
 from ._parts import joined, parts_of, run_parts
 from ._pipeline import Pipeline
 from ._pool import PoolOption, opened
@@ -27,7 +28,7 @@ from ._progress import bar
 from ._source import View, given
 from ._splits import Examples
 from ._stage import Clean, Fetch, Load, Measure
-from ._store import Patience, Staging, artifact_folder, publish
+from ._store import Patience, Staging, publish
 from ._table import tables_of
 
 
@@ -68,13 +69,8 @@ def prepare_facts(
 ) -> dict[str, Any]:
     """The facts that the measure stages find: computed once per store, and read from it."""
     facts: dict[str, Any] = {}
-    addresses: list[str] = []
-    source_stages = [stage for _, stage in p.of_kind(Fetch, Clean, Load)]
-    for number, stage in p.of_kind(Measure):
+    for number, stage, at in measures_at(p, splits):
         examples = splits[stage.splits[0]]
-        upstream = address([*source_stages, *(p.stages[made_by] for made_by in examples.lineage)])
-        named = digest([upstream, examples.source, *examples.names])
-        at = measure_address(named, examples.order.size, stage, addresses)
         with noted(_where(stage.function, number, stage.kind)):
             function = stage.function.with_facts(facts)
         view = given(View(sources[examples.source], examples.order))
@@ -84,7 +80,6 @@ def prepare_facts(
             msg = f"stage {number}, measure {function.name}: {listed(twice)} was measured before; a fact has one name"
             raise DataError(msg)
         facts.update(found)
-        addresses.append(at)
     return facts
 
 
@@ -113,7 +108,7 @@ def _result(p: Pipeline, number: int, means: Means) -> Any:
 
 
 def _published(stage: Fetch | Clean | Measure, at: str, make: Callable[[Staging], None], means: Means) -> Path:
-    folder = artifact_folder(means.folder(), f"{stage.kind}-{stage.function.name}", at)
+    folder = place_of(stage, at, means.folder())
     about = {
         "stage": stage.kind,
         "function": stage.function.qualified_name,

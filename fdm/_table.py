@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ._arrays import row_numbers, select, select_shared, tensor_of, windowed
 from ._errors import DataError, UnknownNameError, did_you_mean, listed
+from ._html import page, table
 from ._ragged import Ragged
 
 
@@ -162,6 +163,11 @@ class Table:
         columns = ", ".join(f"{name} {_described(column)}" for name, column in self._columns.items())
         return f"Table({self._length} rows: {columns})"
 
+    def _repr_html_(self) -> str:
+        columns = table(["column", "type"], [(name, _described(column)) for name, column in self._columns.items()])
+        rows = [(row, *(_shown(_row(column, row)) for column in self.values())) for row in range(min(5, self._length))]
+        return page(f"fdm.Table of {self._length:,} rows", columns, table(["", *self.keys()], rows, "first rows"))
+
     def _column(self, name: str) -> Column:
         if name not in self._columns:
             msg = f"no column {name!r}{did_you_mean(name, self.keys())}; the table has {listed(self.keys())}"
@@ -252,6 +258,24 @@ def _values(name: str, column: Column) -> Tensor:
 
 def _row(column: Column, row: int) -> Any:
     return column[row].clone() if isinstance(column, Tensor) else column[row]
+
+
+def _shown(value: Any) -> str:
+    """A value of a row, or the first few numbers of many."""
+    if not isinstance(value, Tensor):
+        return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}..."
+    first = [f"{number:.5g}" if isinstance(number, float) else str(number) for number in _first(value)]
+    return ", ".join(first) + (", ..." if value.numel() > len(first) else "")
+
+
+def _first(value: Tensor) -> list[Any]:
+    while value.ndim > 1:
+        value = value[0] if len(value) else value.reshape(-1)
+    found: list[Any] = value.reshape(-1)[:6].tolist()
+    return found
+
+
+_SHOWN = 40
 
 
 def _described(column: Column) -> str:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 # Imports point down only; within a floor, only to modules named earlier.
 FLOORS = (
     # words
-    ("_errors", "_permutation", "_key", "_steps", "_rounding", "_nested", "_arrays", "_ragged", "_table"),
+    ("_errors", "_html", "_permutation", "_key", "_steps", "_rounding", "_nested", "_arrays", "_ragged", "_table"),
     # values
     (
         "_canonical",
@@ -26,8 +26,15 @@ FLOORS = (
         "_construct",
         "_digest",
         "_describe",
+        "_holds",
+        "_lanes",
+        "_mermaid",
+        "_layout",
+        "_svg",
         "_grammar",
+        "_measured",
         "_pipeline",
+        "_picture",
         "_context",
         "_snapshot",
     ),
@@ -36,6 +43,7 @@ FLOORS = (
     # running
     ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts"),
     (
+        "_kept",
         "_prepare",
         "_gate",
         "_readahead",
@@ -52,12 +60,16 @@ FLOORS = (
         "_combine",
         "_dataset",
         "_opened",
+        "_balance",
     ),
     ("_data", "_executor"),
     # edges
     ("_roles", "_cursor", "_feed", "_trainer", "_shell", "_given", "lightning"),
     ("_report", "_differs", "_trial", "_walk", "_elsewhere", "_laws", "_apart", "_check", "_toys", "_strategies"),
-    ("store", "ray", "testing", "__init__"),
+    ("store", "ray", "testing"),
+    # the command line
+    ("_target", "_set", "_structure", "_terminal", "_show", "_look", "_grid", "_bench", "_stored", "_failure", "_cli"),
+    ("__init__", "__main__"),
 )
 PLACE = {module: place for place, module in enumerate(module for floor in FLOORS for module in floor)}
 # What touches disk, clock, network, processes or devices; asked of floors 0 to 2.

@@ -1,0 +1,9 @@
+"""The command line as a module: `python -m fdm`."""
+
+import sys
+
+from ._cli import main
+
+
+if __name__ == "__main__":
+    sys.exit(main())
