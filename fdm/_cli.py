@@ -14,7 +14,7 @@ import attrs
 
 from ._bench import bench_lines, measured
 from ._check import examine
-from ._errors import FdmError, did_you_mean
+from ._errors import did_you_mean
 from ._failure import failure_lines
 from ._grid import save_png
 from ._look import Where, batch_at, look_lines, looked_at
