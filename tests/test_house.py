@@ -44,6 +44,8 @@ FLOORS = (
     ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts"),
     (
         "_kept",
+        "_content",
+        "_agree",
         "_prepare",
         "_gate",
         "_readahead",
