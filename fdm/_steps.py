@@ -25,13 +25,11 @@ class Steps:
     size: int
     world_size: int = 1
     drop_last: bool = False
-    whole: int = attrs.field(kw_only=True)
+    whole: int = attrs.field(
+        kw_only=True, default=attrs.Factory(lambda steps: steps.size * steps.world_size, takes_self=True)
+    )
     regular: int = attrs.field(init=False)
     tail: tuple[int, ...] = attrs.field(init=False)
-
-    @whole.default
-    def _of_all_ranks(self) -> int:
-        return self.size * self.world_size
 
     def __attrs_post_init__(self) -> None:
         examples = max(0, self.stop - self.start)
