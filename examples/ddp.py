@@ -113,7 +113,8 @@ def torchrun(world_size: int, folder: Path, kill_at: tuple[int, int] | None) -> 
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={world_size}"]
     command += ["--master-addr=127.0.0.1", f"--master-port={free_port()}", __file__, str(folder)]
     environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    ran = subprocess.run([*command, *map(str, kill_at or ())], env=environment, stderr=subprocess.PIPE, text=True)
+    command += map(str, kill_at or ())
+    ran = subprocess.run(command, check=False, env=environment, stderr=subprocess.PIPE, text=True)
     if ran.returncode and not kill_at:
         sys.exit(ran.stderr)
     return ran.returncode

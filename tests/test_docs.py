@@ -39,6 +39,14 @@ def test_the_digits_are_learned_and_resumed_exactly(tmp_path):
     assert ["epoch 3", "epoch 4", "epoch 5"] == re.findall(r"^epoch \d", out.partition("resumed")[2], re.MULTILINE)
 
 
+def test_ranks_that_are_killed_go_on_with_another_number_of_ranks_and_see_each_example_once(tmp_path):
+    out = run(tmp_path, "examples/ddp.py")
+    assert 2 == out.count("was killed")
+    assert 3 == len(re.findall(r"^epoch \d: \d+ examples, each once$", out, re.MULTILINE))
+    assert 0 < int(re.search(r"(\d+) steps lay after", out).group(1)) <= 2 * 5
+    assert 1e-5 > float(re.search(r"by at most (\S+) of theirs", out).group(1))
+
+
 def test_kfold_is_a_comprehension_over_pipelines(tmp_path):
     out = run(tmp_path, "examples/kfold.py")
     assert 5 == len(re.findall(r"^fold \d: accuracy 9\d", out, re.MULTILINE))

@@ -1,6 +1,7 @@
 """Real process groups: every example once, whatever differs is told at the start, and nobody is waited for in vain."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -68,3 +69,14 @@ def test_a_rank_that_dies_while_it_prepares_is_missed_by_the_others(tmp_path):
     assert -9 == dead[0]
     assert ("missed\nrank 0 is done\n", 0) == (out, code), err
     assert ("missed\nrank 2 is done\n", 0) == (other_out, other_code), other_err
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks its ranks")
+def test_whichever_rank_is_killed_at_whichever_step_any_number_of_ranks_goes_on_exactly(tmp_path):
+    command = [sys.executable, SCRIPT.with_name("chaos.py"), "0", "60", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environ())
+    assert 0 == ran.returncode, ran.stderr
+    rounds, starts, again = map(int, re.findall(r"\d+", ran.stdout))
+    assert 60 == rounds
+    assert starts > 2 * rounds
+    assert again > 0
