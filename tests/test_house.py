@@ -75,9 +75,10 @@ FLOORS = (
     # edges
     ("_roles", "_cursor", "_feed", "_trainer", "_shell", "_given", "lightning"),
     ("_report", "_differs", "_trial", "_walk", "_elsewhere", "_laws", "_apart", "_check", "_toys", "_strategies"),
+    ("_terminal", "_simulate"),
     ("store", "ray", "testing"),
     # the command line
-    ("_target", "_set", "_structure", "_terminal", "_show", "_look", "_grid", "_bench", "_stored", "_failure", "_cli"),
+    ("_target", "_set", "_structure", "_show", "_look", "_grid", "_bench", "_stored", "_failure", "_cli"),
     ("__init__", "__main__"),
 )
 PLACE = {module: place for place, module in enumerate(module for floor in FLOORS for module in floor)}

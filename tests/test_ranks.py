@@ -11,7 +11,7 @@ import pytest
 import torch
 
 
-SCRIPT = Path(__file__).parent / "ranks.py"
+SCRIPT = Path(__file__).parent / "groups.py"
 pytestmark = pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="there is no gloo here")
 
 

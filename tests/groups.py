@@ -1,4 +1,4 @@
-"""What each rank of the tests of ranks runs: `ranks.py CASE FOLDER`, started by torchrun or by hand."""
+"""What each rank of the tests of process groups runs: `groups.py CASE FOLDER`, started by torchrun or by hand."""
 
 import os
 import re
