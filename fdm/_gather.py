@@ -129,6 +129,8 @@ def _packed(leaf: Any) -> Any:
 def _unpacked(sent: Any) -> Leaf:
     if isinstance(sent, tuple) and isinstance(sent[0], torch.dtype):
         dtype, shape, raw = sent
+        if not raw.size:  # torch views no empty array as another dtype
+            return torch.empty(shape, dtype=dtype, device="cpu")
         return torch.from_numpy(raw).view(dtype).reshape(shape)
     if isinstance(sent, tuple):
         kind, values, offsets = sent

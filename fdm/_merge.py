@@ -141,7 +141,7 @@ def checked_ids(ids: Any) -> NDArray[np.int64]:
 
 
 def _is_of_batches(values: Any, ids: Any) -> bool:
-    if not isinstance(ids, list | tuple) or (not ids and len(values)):
+    if not isinstance(ids, list | tuple) or (not ids and (not isinstance(values, list | tuple) or values)):
         return False
     return all(
         own.ndim if isinstance(own, Tensor | np.ndarray) else isinstance(own, list | tuple | range) for own in ids

@@ -70,7 +70,7 @@ def exact_sum(values: Sequence[Any]) -> Any:
     try:
         return float(whole)
     except OverflowError:
-        return math.copysign(math.inf, whole)
+        return math.inf if whole > 0 else -math.inf
 
 
 @attrs.frozen(eq=False)
@@ -185,7 +185,7 @@ def _quotient(total: Any, count: Any) -> float:
     try:
         return float(total / count)
     except OverflowError:  # a mean of integers beyond all floats
-        return math.copysign(math.inf, total) * math.copysign(1, count)
+        return math.inf if (total > 0) == (count > 0) else -math.inf
 
 
 def _refuse(path: str, of_total: str, of_count: str) -> None:
