@@ -1,7 +1,7 @@
 """The device boundary: batches of any structure move to a device, and nothing else about them changes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -24,8 +24,8 @@ def move(batch: T, device: torch.device | str, skip: Sequence[str] = ()) -> T:
     """
     plain: Any = batch
     if device == "cpu" and not skip and type(plain) is dict and _is_on_host(plain):
-        moved: T = plain.copy()  # which is what follows, in a tenth of its time
-        return moved
+        moved: Any = plain.copy()  # which is what follows, in a tenth of its time
+        return cast("T", moved)
     return _except_entries(batch, skip, lambda rest: map_leaves(lambda leaf: _moved(leaf, device), rest, _is_movable))
 
 

@@ -11,13 +11,13 @@ from itertools import chain, pairwise
 from pathlib import Path
 
 import attrs
+import gatherers as tasks
 import numpy as np
 import pytest
-import ranks as tasks
 import torch
+from gatherers import Ranks, below, evaluated, numbers, to_disk
 from hypothesis import given
 from hypothesis import strategies as st
-from ranks import Ranks, below, evaluated, numbers, to_disk
 from safetensors.torch import load_file
 
 import fdm
