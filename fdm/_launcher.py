@@ -124,8 +124,8 @@ def _check(told: _Reading) -> None:
             msg = f"{rank.text} is not below {size.text}; ranks count from 0 to one less than their number. {_MEND}"
             raise ContextError(msg)
     if local_world_size.number > told["world_size"].number:
-        size = told["world_size"].text
-        msg = f"{local_world_size.text} is above {size}; a machine has no more ranks than all machines. {_MEND}"
+        world_size = told["world_size"].text
+        msg = f"{local_world_size.text} is above {world_size}; a machine has no more ranks than all machines. {_MEND}"
         raise ContextError(msg)
 
 

@@ -220,7 +220,7 @@ def train(folder):
 
 if __name__ == "__main__":
     import ray, ray.train
-    from ray.train.data_parallel_trainer import DataParallelTrainer
+    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     assert numbers() == [0, 1, 0, 1]  # outside of Ray Train's workers
     os.environ |= {"RANK": "1", "WORLD_SIZE": "2"}
