@@ -1,6 +1,8 @@
 """The rank context: which process of how many this is, and on which device its batches go."""
 
 import os
+import sys
+import warnings
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -8,6 +10,7 @@ import attrs
 import torch
 
 from ._errors import ContextError
+from ._launcher import launched, local_to
 
 
 def _count(_: object, attribute: "attrs.Attribute[int]", value: object) -> None:
@@ -51,54 +54,68 @@ class RankContext:
     def from_env(cls, environ: Mapping[str, str]) -> Self:
         """The context that a launcher's variables in `environ` tell: torchrun's, else SLURM's, else Open MPI's.
 
-        Without any of them, rank 0 of 1. The device stays the CPU: a mapping knows no devices.
+        A launcher counts where it tells its rank and its world size; without any, rank 0 of 1. Where one started the
+        other, such as SLURM torchrun, the inner one counts. The device stays the CPU: a mapping knows no devices.
 
         >>> RankContext.from_env({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}).rank
         1
 
-        Raises `ContextError` for a variable that is no number, and for a rank beyond the world.
+        Raises `ContextError` for variables that are no numbers or contradict each other, and for two launchers that
+        disagree about the rank or the world size; the message names the variables.
         """
-        for names in _LAUNCHERS:
-            if names[0] in environ and names[1] in environ:
-                return cls(**_numbers(environ, names))
-        return cls()
+        return cls(**launched(environ))
 
     @classmethod
     def detect(cls) -> Self:
-        """The context of this process: an initialised `torch.distributed`, else the launcher's variables.
+        """The context of this process: an initialised `torch.distributed`, else Ray Train, else launchers' variables.
 
+        Of a process group, the local rank is what the variables tell where they fit, else that of one machine.
         The device is the process's own accelerator, by its local rank, where there is one.
+
+        Raises `ContextError` where nothing but variables is known, and `from_env` refuses them.
         """
-        found = cls.from_env(os.environ)
+        told = _ray_train()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
-            agrees = (found.rank, found.world_size) == (rank, world_size)
-            local = (found.local_rank, found.local_world_size) if agrees else (rank, world_size)
-            found = cls(rank, world_size, *local)
+            found = cls(**_grouped(told))
+        else:
+            found = cls(**(told or launched(os.environ)))
         return attrs.evolve(found, device=_device(found.local_rank))
 
 
-_LAUNCHERS = (
-    ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"),
-    ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE"),
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_SIZE"),
-)
+def _grouped(told: dict[str, int]) -> dict[str, int]:
+    """What the process group tells, with the local fields of `told` or the environment where they fit."""
+    rank, world_size = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    group = {"rank": rank, "world_size": world_size}
+    if told and told | group == told:
+        return told
+    local = local_to(os.environ, rank, world_size) or {"local_rank": rank}
+    # All ranks seem to be on one machine, as far as this one can see; else it knows of those up to its own.
+    count = world_size if local["local_rank"] == rank else local["local_rank"] + 1
+    return {**group, "local_world_size": count, **local}
 
 
-def _numbers(environ: Mapping[str, str], names: tuple[str, str, str, str]) -> dict[str, Any]:
-    fields = ("rank", "world_size", "local_rank", "local_world_size")
-    found = {field: _number(environ, name) for field, name in zip(fields, names, strict=True) if name in environ}
-    # A launcher that does not tell how many ranks share a machine leaves it to be at least this one.
-    found.setdefault("local_world_size", found.get("local_rank", 0) + 1)
-    return found
+def _ray_train() -> dict[str, int]:
+    """What Ray Train tells its workers; empty in all other processes.
 
-
-def _number(environ: Mapping[str, str], name: str) -> int:
-    text = environ[name]
-    if not text.strip().isdecimal():
-        msg = f"the environment variable {name}={text!r} is not a number"
-        raise ContextError(msg)
-    return int(text)
+    Only its TorchTrainer sets variables as well. Workers have imported `ray.train`, so nothing is imported here.
+    """
+    train: Any = sys.modules.get("ray.train")
+    if train is None:
+        return {}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # older versions warn outside of their workers, and make up a world of 1
+            context = train.get_context()
+            if context.get_experiment_name() is None or context.get_world_rank() is None:
+                return {}
+            return {
+                "rank": context.get_world_rank(),
+                "world_size": context.get_world_size(),
+                "local_rank": context.get_local_rank(),
+                "local_world_size": context.get_local_world_size(),
+            }
+    except (RuntimeError, DeprecationWarning):  # newer versions raise outside of their workers, and inside Ray Tune's
+        return {}
 
 
 def _device(local_rank: int) -> str:

@@ -35,6 +35,7 @@ FLOORS = (
         "_measured",
         "_pipeline",
         "_picture",
+        "_launcher",
         "_context",
         "_snapshot",
     ),
