@@ -15,8 +15,8 @@ import torch.distributed as dist
 import fdm
 
 
-CASE, FOLDER = sys.argv[1], Path(sys.argv[2])
-RANK = int(os.environ["RANK"])
+FOLDER = Path(sys.argv[-1])
+RANK = int(os.environ.get("RANK", "0"))
 
 
 def numbers(*, n):
@@ -152,8 +152,8 @@ def absence():
 
 if __name__ == "__main__":
     dist.init_process_group("gloo")
-    globals()[CASE]()
-    if CASE != "death":
+    globals()[sys.argv[1]]()
+    if sys.argv[1] != "death":
         dist.barrier()
         dist.destroy_process_group()
     print(f"rank {RANK} is done", flush=True)
