@@ -200,8 +200,12 @@ def test_tests_and_benchmarks_that_a_page_names_are_there(name):
 def test_every_law_has_a_test_and_every_cell_of_the_comparison_a_source():
     for row in rows(PAGES["laws.md"]):
         assert "`tests/" in row[-1], row
-    for row in rows(PAGES["comparison.md"]):
-        assert [] == [cell for cell in row[1:] if "](https://" not in cell and not re.search(r"`(tests|benchmarks)/", cell)]
+    page = PAGES["comparison.md"]
+    sources = set(re.findall(r"^\[([\w-]+)\]: https://", page, re.MULTILINE))
+    cited = set(re.findall(r"\]\[([\w-]+)\]", page))
+    assert sources == cited
+    for row in rows(page):
+        assert [] == [cell for cell in row[1:] if not re.search(r"\]\[[\w-]+\]|`(?:tests|benchmarks)/", cell)]
 
 
 def rows(page):
