@@ -204,8 +204,10 @@ def test_every_law_has_a_test_and_every_cell_of_the_comparison_a_source():
     sources = set(re.findall(r"^\[([\w-]+)\]: https://", page, re.MULTILINE))
     cited = set(re.findall(r"\]\[([\w-]+)\]", page))
     assert sources == cited
+    notes = set(re.findall(r"^(\[\^\d+\]): `(?:tests|benchmarks)/", page, re.MULTILINE))
     for row in rows(page):
-        assert [] == [cell for cell in row[1:] if not re.search(r"\]\[[\w-]+\]|`(?:tests|benchmarks)/", cell)]
+        assert [] == [cell for cell in row[1:] if not re.search(r"\]\[[\w-]+\]|\[\^\d+\]", cell)]
+        assert set(re.findall(r"\[\^\d+\]", "".join(row))) <= notes
 
 
 def rows(page):
