@@ -39,12 +39,15 @@ from ._errors import (
 )
 from ._executor import Executor, open
 from ._function import fact
+from ._gather import gather
+from ._gather_to import gather_to
 from ._key import Key
 from ._loader import Loader
 from ._picture import draw, draw_svg
 from ._pipeline import Pipeline, describe, fingerprint, pipeline, replace, without
 from ._profile import Profile
 from ._ragged import Ragged
+from ._reduce import mean, total
 from ._snapshot import Snapshot
 from ._source import Source
 from ._table import Table
@@ -92,7 +95,10 @@ __all__ = [
     "fetch",
     "fingerprint",
     "fold",
+    "gather",
+    "gather_to",
     "load",
+    "mean",
     "measure",
     "open",
     "pipeline",
@@ -102,6 +108,7 @@ __all__ = [
     "split",
     "store",
     "take",
+    "total",
     "transfer",
     "transform",
     "without",

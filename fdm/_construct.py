@@ -3,10 +3,10 @@
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, Concatenate, ParamSpec, TypeAlias, overload
+from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, overload
 
 from ._ambient import Ambient
-from ._errors import PipelineError
+from ._errors import PipelineError, did_you_mean, listed
 from ._function import Function, function
 from ._key import Key
 from ._rounding import SLACK, as_written
@@ -241,12 +241,25 @@ def batch(
     drop_last: bool = False,
     collate: Callable[[list[Any]], Any] | None = None,
     ids: str | None = None,
+    across: Literal["rank", "world"] = "rank",
 ) -> Batch:
-    """Put `size` examples per rank together.
+    """Put `size` examples per rank together, or with `across="world"` `size` examples over all ranks together.
 
     `collate(list of examples)` makes the batch, by default as torch does; `ids` names an entry that is added with the
     example ids. Without `drop_last` every example is seen exactly once per epoch and every rank has equal steps.
+
+    With `across="world"` the examples of a global batch are the same for any number of ranks, which have equal pieces of
+    it, or pieces that differ by one example. `size` is then at least the number of ranks. Only where the last global
+    batch has fewer examples than ranks is it evened out with the one before it, so those two depend on the world.
+
+    >>> import fdm
+    >>> print(fdm.pipeline(fdm.batch(256, across="world")))
+    0 batch  256, across=world
+    seed 0
     """
+    if across not in _ACROSS:
+        msg = f"batch: across is one of {listed(_ACROSS)}, not {across!r}{did_you_mean(across, _ACROSS)}"
+        raise PipelineError(msg)
     if ids is not None and (not isinstance(ids, str) or not ids):
         msg = f"batch: ids is the name of the entry that holds the example ids, a string, not {ids!r}"
         raise PipelineError(msg)
@@ -255,6 +268,7 @@ def batch(
         _checked_bool("batch", "drop_last", drop_last),
         None if collate is None else function(collate, {}, "batch"),
         ids,
+        across,
     )
 
 
@@ -360,3 +374,6 @@ def _checked_by(stage: str, name: str, by: object) -> str | Function | None:
         msg = f"{stage}: {name} is a column name or a function of the source, not {by!r}"
         raise PipelineError(msg)
     return function(by, {}, stage)
+
+
+_ACROSS = ("rank", "world")

@@ -25,13 +25,12 @@ from ._measured import Facts
 from ._opened import Parts, with_facts
 from ._order import Order, written_out
 from ._pipeline import Pipeline
-from ._plan import order_entries, order_of_epoch
+from ._plan import order_entries, order_of_epoch, steps_of
 from ._profile import Profile
 from ._snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
 from ._speed import Making, Speed
 from ._splits import Examples, weights_of
 from ._stage import Batch, Sample
-from ._steps import Steps
 from ._threads import Inline
 
 
@@ -112,8 +111,7 @@ class Data:
             msg = f"the snapshot has seen {begin.examples} examples of {split!r}, but an epoch has {order.size}"
             raise SnapshotError(msg)
         assembly, context = self._parts.assembly(split).at(epoch), self.context
-        batch = _batch(assembly, split)
-        steps = Steps(begin.examples, order.size, batch.size, context.world_size, batch.drop_last)
+        steps = steps_of(_batch(assembly, split), begin.examples, order.size, context.world_size)
         return Loader(
             split,
             epoch,

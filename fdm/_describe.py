@@ -35,7 +35,7 @@ def _text(name: str, value: Any) -> str:
             return str(value)
         case _, None | False | ():
             return ""
-        case "shuffle", True:
+        case ("shuffle", True) | ("across", "rank"):
             return ""
         case "parts", Function():
             return f"each {value!r}"

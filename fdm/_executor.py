@@ -3,24 +3,27 @@
 import multiprocessing
 import operator
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as PoolExecutor
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from ._agree import agreement
+from ._content import content
 from ._context import RankContext
 from ._data import Data
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
+from ._kept import Kept, kept_facts, kept_sources
 from ._pipeline import Pipeline
 from ._plan import check_names
 from ._pool import PoolOption
 from ._prepare import Means, prepare_facts, prepare_kept, prepare_sources
 from ._progress import is_shown, waiting
 from ._speed import Speed
-from ._splits import resolve_splits
-from ._stage import Alias, Fold, Measure, Split
+from ._splits import Examples, resolve_splits
+from ._stage import Alias, Clean, Fetch, Fold, Measure, Split
 from ._store import Patience, store_folder
 
 
@@ -116,17 +119,27 @@ class Executor:
     def open(self, p: Pipeline, /) -> Data:
         """The pipeline's data for this rank; what is not prepared yet is prepared first.
 
-        Raises `PipelineError` for a pipeline without a source, `DataError` for data that does not fit, and
+        Where a process group exists, every rank of it opens the pipeline, and they compare what they have.
+
+        Raises `PipelineError` for a pipeline without a source, and where a rank has another pipeline, splits or data than
+        rank 0; `PreparationError` where another rank fails; `DataError` for data that does not fit, and
         `UnknownNameError` for a split, column or fact that is not there. Errors of user functions keep their type.
         """
         _check_pipeline(p)
         means = self._means()
-        sources = prepare_sources(p, means)
-        splits = resolve_splits(list(p.of_kind(Split, Fold, Alias)), sources)
-        check_names(p, splits)
-        facts = prepare_facts(p, sources, splits, means)
+        with agreement(self.context, self.wait) as compare:
+            sources = prepare_sources(p, means)
+            splits = resolve_splits(list(p.of_kind(Split, Fold, Alias)), sources)
+            check_names(p, splits)
+            facts = prepare_facts(p, sources, splits, means)
+            compare(lambda: content(p, sources, splits, self._kept(p, splits)))
         speed = Speed(self.workers, self.threads, self.prefetch, self.pin_memory, self.start_method)
         return Data(p, self.context, sources=sources, splits=splits, facts=facts, speed=speed)
+
+    def _kept(self, p: Pipeline, splits: Mapping[str, Examples]) -> list[Kept]:
+        if next(p.of_kind(Fetch, Clean, Measure), None) is None:
+            return []
+        return [*kept_sources(p, self._folder()), *kept_facts(p, splits, self._folder())]
 
     def _means(self) -> Means:
         shown = is_shown(self.progress, self.context)

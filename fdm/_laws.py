@@ -13,7 +13,8 @@ from ._context import RankContext
 from ._differs import difference
 from ._elsewhere import ids_of
 from ._errors import DataError, noted
-from ._plan import Rows, applying, rows_of_steps
+from ._holds import applying
+from ._plan import Rows, rows_of_steps
 from ._source import View, given
 from ._speed import Speed
 from ._splits import weights_of

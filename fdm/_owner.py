@@ -11,7 +11,24 @@ from pathlib import Path
 
 def owned(name: str) -> str:
     """A name for a temporary file or folder of this process: `name`, the owner, and something unique."""
-    return f"{name}.{_machine()}-{os.getpid()}-{_started(os.getpid())}.{uuid.uuid4().hex[:8]}"
+    return f"{name}.{owner()}.{uuid.uuid4().hex[:8]}"
+
+
+def owner() -> str:
+    """This process: its machine, its number there, and when it started."""
+    return f"{_machine()}-{os.getpid()}-{_started(os.getpid())}"
+
+
+def is_dead(owner: str) -> bool:
+    """Whether a process of this machine, named by `owner`, is dead; of others, and elsewhere than on POSIX, never."""
+    machine, _, process = owner.partition("-")
+    number, _, started = process.partition("-")
+    # Elsewhere a signal would end the process, and nothing else tells whether it lives.
+    return _can_ask(machine, number) and not _is_alive(int(number), started)
+
+
+def _can_ask(machine: str, number: str) -> bool:
+    return machine == _machine() and number.isdecimal() and os.name == "posix"
 
 
 def is_abandoned(path: Path) -> bool:
@@ -22,10 +39,8 @@ def is_abandoned(path: Path) -> bool:
     """
     parts = path.name.rsplit(".", 2)
     machine, _, process = parts[1].partition("-") if len(parts) == 3 else ("", "", "")
-    number, _, started = process.partition("-")
-    # Elsewhere than on POSIX a signal would end the process, and nothing else tells whether it lives.
-    if machine == _machine() and number.isdecimal() and os.name == "posix":
-        return not _is_alive(int(number), started)
+    if _can_ask(machine, process.partition("-")[0]):
+        return is_dead(parts[1])
     return time.time() - path.stat().st_mtime > _WEEK
 
 

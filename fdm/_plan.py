@@ -23,7 +23,7 @@ from ._pipeline import Pipeline
 from ._rounding import as_written
 from ._splits import Examples
 from ._stage import Augment, Batch, Clean, Fetch, Load, Sample, Shuffle, Stage, Take, Transform
-from ._steps import Steps
+from ._steps import Steps, steps_across_world
 
 
 def batch_of(p: Pipeline, names: Sequence[str]) -> tuple[int, Batch] | None:
@@ -75,6 +75,19 @@ def order_entries(
             _entry(plain, hashlib.sha256(weights[number].tobytes()).hexdigest() if number in weights else "")
         )
     return entries
+
+
+def steps_of(batch: Batch, start: int, stop: int, world_size: int) -> Steps:
+    """The steps of the examples `start` to `stop` of an epoch. Raises `DataError` for a batch smaller than the world."""
+    if batch.across == "rank":
+        return Steps(start, stop, batch.size, world_size, batch.drop_last)
+    if batch.size < world_size:
+        msg = (
+            f"batch: {batch.size} examples across a world of {world_size} ranks leave ranks without any in every step; "
+            f"let the batch have at least {world_size}, or use fewer ranks"
+        )
+        raise DataError(msg)
+    return steps_across_world(start, stop, batch.size, world_size, batch.drop_last)
 
 
 class Rows(NamedTuple):  # made once a batch, and several times faster than a frozen record

@@ -172,6 +172,7 @@ class Batch(Limited):
     drop_last: bool
     collate: Function | None
     ids: str | None
+    across: str = "rank"
     splits: tuple[str, ...] = ()
 
 

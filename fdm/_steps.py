@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 class Steps:
     """The steps in which `world_size` ranks go through the examples `start` to `stop` of an epoch.
 
-    A global batch is `size * world_size` examples. Without `drop_last` every example is in exactly one step and all
-    ranks have the same number of non-empty steps, if there are as many examples as ranks: a last global batch smaller
-    than the world is evened out with the one before it.
+    A global batch is `whole` examples, by default `size * world_size`, of which a rank has at most `size`. Without
+    `drop_last` every example is in exactly one step and all ranks have the same number of non-empty steps, if there are
+    as many examples as ranks: a last global batch smaller than the world is evened out with the one before it.
 
     >>> steps = Steps(start=0, stop=9, size=2, world_size=4)
     >>> [steps.bounds(step) for step in range(steps.count)]
@@ -25,12 +25,15 @@ class Steps:
     size: int
     world_size: int = 1
     drop_last: bool = False
+    whole: int = attrs.field(
+        kw_only=True, default=attrs.Factory(lambda steps: steps.size * steps.world_size, takes_self=True)
+    )
     regular: int = attrs.field(init=False)
     tail: tuple[int, ...] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         examples = max(0, self.stop - self.start)
-        regular, tail = _layout(examples, self.size, self.world_size, self.drop_last)
+        regular, tail = _layout(examples, self.whole, self.world_size, self.drop_last)
         object.__setattr__(self, "regular", regular)
         object.__setattr__(self, "tail", tail)
 
@@ -47,10 +50,9 @@ class Steps:
 
     def bounds(self, step: int) -> tuple[int, int]:
         """The positions in the epoch that global step `step` covers: first, and one past the last."""
-        whole = self.size * self.world_size
         if step < self.regular:
-            return self.start + step * whole, self.start + (step + 1) * whole
-        before = self.start + self.regular * whole + sum(self.tail[: step - self.regular])
+            return self.start + step * self.whole, self.start + (step + 1) * self.whole
+        before = self.start + self.regular * self.whole + sum(self.tail[: step - self.regular])
         return before, before + self.tail[step - self.regular]
 
     def shard(self, step: int, rank: int) -> tuple[int, int]:
@@ -65,8 +67,9 @@ class Steps:
         Equivalent to `shard` of each step; only the tail is computed one by one.
         """
         steps = np.arange(first, last, dtype=np.int64)
-        lows = self.start + (steps * self.world_size + rank) * self.size
-        sizes = np.full(len(steps), self.size, dtype=np.int64)
+        low, high = even_shard(self.whole, rank, self.world_size)
+        lows = self.start + steps * self.whole + low
+        sizes = np.full(len(steps), high - low, dtype=np.int64)
         for step in range(max(first, self.regular), last):
             low, high = self.shard(step, rank)
             lows[step - first], sizes[step - first] = low, high - low
@@ -86,14 +89,28 @@ def even_shard(n: int, rank: int, world_size: int) -> tuple[int, int]:
     return low, low + each + (rank < extra)
 
 
-def _layout(examples: int, size: int, world_size: int, drop_last: bool) -> tuple[int, tuple[int, ...]]:
+def steps_across_world(start: int, stop: int, whole: int, world_size: int, drop_last: bool) -> Steps:
+    """The steps whose global batches are `whole` examples in any world, divided over the ranks as evenly as can be.
+
+    So a step has the same examples for every `world_size`, but for the last two where the last one has fewer examples
+    than there are ranks.
+
+    >>> steps = steps_across_world(start=0, stop=9, whole=4, world_size=3, drop_last=False)
+    >>> [steps.bounds(step) for step in range(steps.count)]
+    [(0, 4), (4, 9)]
+    >>> [steps.shard(0, rank) for rank in range(3)]
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    return Steps(start, stop, -(-whole // world_size), world_size, drop_last, whole=whole)
+
+
+def _layout(examples: int, whole: int, world_size: int, drop_last: bool) -> tuple[int, tuple[int, ...]]:
     """The number of whole global batches, and the sizes of the steps after them."""
-    whole = size * world_size
     regular, rest = divmod(examples, whole)
     if drop_last or rest == 0:
         return regular, ()
     if rest >= world_size or regular == 0:
         return regular, (rest,)
-    if size == 1:
+    if whole + rest < 2 * world_size:
         return regular - 1, (whole + rest,)
     return regular - 1, ((whole + rest + 1) // 2, (whole + rest) // 2)

@@ -1,7 +1,7 @@
 """The device boundary: batches of any structure move to a device, and nothing else about them changes."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -22,7 +22,18 @@ def move(batch: T, device: torch.device | str, skip: Sequence[str] = ()) -> T:
     are new and of the same type. What has no `.to` stays as it is. Raises `DataError` if `skip` names an entry that
     the batch does not have.
     """
+    plain: Any = batch
+    if device == "cpu" and not skip and type(plain) is dict and _is_on_host(plain):
+        moved: Any = plain.copy()  # which is what follows, in a tenth of its time
+        return cast("T", moved)
     return _except_entries(batch, skip, lambda rest: map_leaves(lambda leaf: _moved(leaf, device), rest, _is_movable))
+
+
+def _is_on_host(batch: dict[Any, Any]) -> bool:
+    for value in batch.values():  # noqa: SIM110 - a generator would take as long again
+        if type(value) is not Tensor or not value.is_cpu:
+            return False
+    return True
 
 
 def moved_ahead(

@@ -1,6 +1,7 @@
 """Testing: the laws tested on a pipeline of one's own, and Hypothesis strategies to state laws about one's own.
 
-In a test, `check(p)` is one line; `examine(p)` gives the report in place of an error:
+In a test, `check(p)` is one line; `examine(p)` gives the report in place of an error; `simulate(p, split)` lays out the
+run of thousands of ranks:
 
     def test_my_pipeline_keeps_the_laws():
         fdm.testing.check(my_pipeline)
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ._check import check, examine
 from ._errors import LawError
 from ._report import Report, Verdict
+from ._simulate import Simulation, World, simulate
 from ._toys import doubled, every_rank, example_table, jittered, shifted
 
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = [
     "LawError",
     "Report",
+    "Simulation",
     "Verdict",
+    "World",
     "check",
     "contexts",
     "doubled",
@@ -32,6 +36,7 @@ __all__ = [
     "jittered",
     "pipelines",
     "shifted",
+    "simulate",
     "sizes",
     "snapshots",
     "tables",

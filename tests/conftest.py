@@ -9,3 +9,8 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("dev", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("dev"), max_examples=100, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def pytest_collection_modifyitems(items):
+    """Tests with clusters come last: their servers leave threads behind, whose locks a forked process would copy."""
+    items.sort(key=lambda item: "test_engines" in item.nodeid)

@@ -44,6 +44,8 @@ FLOORS = (
     ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts"),
     (
         "_kept",
+        "_content",
+        "_agree",
         "_prepare",
         "_gate",
         "_readahead",
@@ -58,6 +60,13 @@ FLOORS = (
         "_profile",
         "_loader",
         "_combine",
+        "_exchange",
+        "_reduce",
+        "_merge",
+        "_gather",
+        "_runs",
+        "_merged",
+        "_gather_to",
         "_dataset",
         "_opened",
         "_balance",
@@ -66,9 +75,10 @@ FLOORS = (
     # edges
     ("_roles", "_cursor", "_feed", "_trainer", "_shell", "_given", "lightning"),
     ("_report", "_differs", "_trial", "_walk", "_elsewhere", "_laws", "_apart", "_check", "_toys", "_strategies"),
+    ("_terminal", "_simulate"),
     ("store", "ray", "testing"),
     # the command line
-    ("_target", "_set", "_structure", "_terminal", "_show", "_look", "_grid", "_bench", "_stored", "_failure", "_cli"),
+    ("_target", "_set", "_structure", "_show", "_look", "_grid", "_bench", "_stored", "_failure", "_cli"),
     ("__init__", "__main__"),
 )
 PLACE = {module: place for place, module in enumerate(module for floor in FLOORS for module in floor)}

@@ -13,7 +13,6 @@ import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -418,27 +417,46 @@ def test_a_worker_that_is_killed_between_two_loops_is_told():
         assert 10 == len(list(data.loader("all")))
 
 
-def test_a_loop_after_an_interrupt_is_as_any_other():
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_a_loop_after_an_interrupt_is_as_any_other(tmp_path):
     """As in a notebook, where a cell is stopped and run again: at whatever moment that is."""
-    expected = list(range(40))
-    with opened(rows(), fdm.transform(sleeping, seconds=0.001), fdm.batch(4), workers=2) as data:
-        for number in range(12):
-            batches = iter(data.loader("all"))
-            next(batches)  # while processes begin, an interrupt can hit Python's own hooks
-            timer = threading.Timer(0.001 + 0.002 * number, interrupt)
-            with suppress(KeyboardInterrupt):
-                timer.start()
-                for _ in batches:
-                    pass
-                timer.join()
-                time.sleep(0.01)  # where it came too late, it comes here
-            timer.join()
-            del batches
-            assert expected == torch.cat([batch["row"] for batch in data.loader("all")]).tolist()
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import faulthandler, os, signal, sys, threading, time
+            from contextlib import suppress
+            import torch
+            import fdm
+            from fdm.testing import example_table
 
+            def slow(item):
+                time.sleep(0.001)
+                return item
 
-def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
+            faulthandler.dump_traceback_later(240, exit=True)
+            sys.unraisablehook = lambda _: None  # what an interrupt hits in a destructor, Python tells and goes on
+            p = fdm.pipeline(fdm.load(example_table, n=40), fdm.transform(slow), fdm.batch(4))
+            with fdm.open(p, workers=2) as data:
+                for number in range(12):
+                    batches = iter(data.loader("all"))
+                    next(batches)  # while processes begin, an interrupt can hit Python's own hooks
+                    sent = threading.Timer(0.001 + 0.002 * number, os.kill, (os.getpid(), signal.SIGINT))
+                    with suppress(KeyboardInterrupt):
+                        sent.start()
+                        for _ in batches:
+                            pass
+                        while True:  # where it came too late, it comes here
+                            time.sleep(0.01)
+                    del batches
+                    seen = torch.cat([batch["row"] for batch in data.loader("all")]).tolist()
+                    assert list(range(40)) == seen, (number, seen)
+            print("ended")
+            """
+        )
+    )
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300)
+    assert ("ended", 0) == (ran.stdout.strip(), ran.returncode), ran.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")

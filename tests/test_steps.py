@@ -8,13 +8,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdm._steps import Steps, even_shard
+from fdm._steps import Steps, even_shard, steps_across_world
 
 
 SMALL = [
     Steps(start, start + n, size, world_size)
     for size, world_size in product(range(1, 5), range(1, 6))
     for n in range(3 * size * world_size + 1)
+    for start in (0, 7)
+]
+
+ACROSS = [
+    steps_across_world(start, start + n, whole, world_size, drop_last=False)
+    for world_size in range(1, 6)
+    for whole in range(world_size, 13)
+    for n in range(3 * whole + 1)
     for start in (0, 7)
 ]
 
@@ -71,8 +79,36 @@ def check_resumes(steps):
 
 @pytest.mark.parametrize("check", [check_partition, check_equal_steps, check_resumes])
 def test_all_small_layouts_keep_the_laws_of_tails(check):
-    for steps in SMALL:
+    for steps in [*SMALL, *ACROSS]:
         check(steps)
+
+
+def test_global_batches_across_the_world_are_the_same_for_every_world_unless_the_last_is_smaller_than_it():
+    for steps in ACROSS:
+        positions = range(steps.start, steps.stop)
+        naive = [tuple(positions[at : at + steps.whole]) for at in range(0, len(positions), steps.whole)]
+        found = [tuple(range(*steps.bounds(step))) for step in range(steps.count)]
+        if not naive or len(naive) == 1 or len(naive[-1]) >= steps.world_size:
+            assert naive == found
+        else:
+            assert naive[:-2] == found[: len(naive) - 2]
+            assert naive[-2] + naive[-1] == tuple(chain(*found[len(naive) - 2 :]))
+
+
+def test_pieces_of_a_step_across_the_world_differ_by_one_example_at_most():
+    for steps in ACROSS:
+        for pieces in shards(steps):
+            sizes = [high - low for low, high in pieces]
+            assert max(sizes) - min(sizes) <= 1
+
+
+def test_steps_looked_up_together_are_those_of_each_step_also_across_the_world():
+    for steps in ACROSS:
+        for rank in range(steps.world_size):
+            lows, sizes = steps.shards(0, steps.count, rank)
+            assert [steps.shard(step, rank) for step in range(steps.count)] == list(
+                zip(lows.tolist(), (lows + sizes).tolist(), strict=True)
+            )
 
 
 @given(layouts())
