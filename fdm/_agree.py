@@ -138,7 +138,7 @@ class _Meeting:
             if time.monotonic() - began > self.limit:
                 self._give_up(whom)
             time.sleep(pause)
-            pause = min(2 * pause, _LOOK / 10)
+            pause = min(2 * pause, _LOOK / 10 + self.context.world_size * _EACH)
 
     def _neighbours(self) -> range:
         first = self.context.rank - self.context.local_rank
@@ -184,6 +184,7 @@ def _difference(theirs: Content, mine: Content, rank: int) -> str | None:
 
 
 _PAUSE = 0.0005  # seconds between looks at first, doubled up to a tenth of _LOOK
+_EACH = 5e-5  # seconds more for each rank, so that thousands of them leave the store time to answer
 _LOOK = 0.5  # seconds between looks for ranks that died
 _FAREWELL = 5.0  # seconds that the rank which may hold the store stays for the others
 _SHOWN = 3  # ranks that a message names

@@ -91,7 +91,7 @@ class Executor:
     `pool` runs the parts of `clean(...).each(...)`: a `concurrent.futures.Executor`, or a function that makes one, which
     can then be renewed when it breaks; by default a process for each core. `progress` shows bars (default: on the
     terminal of a machine's first rank). `wait` is for how many seconds to wait for another process that prepares the
-    same (default: as long as it takes).
+    same (default: as long as it takes), and for the other ranks of a process group to open it (default: as long as the group).
     """
 
     context: RankContext = attrs.field(factory=RankContext.detect, validator=_checked_context)

@@ -9,11 +9,14 @@ import attrs
 import numpy as np
 from torch import Tensor
 
+from ._assemble import Assembly
 from ._context import RankContext
 from ._errors import DataError
 from ._executor import Executor, check_options
 from ._order import Order
 from ._pipeline import Pipeline
+from ._plan import steps_of
+from ._stage import Batch
 from ._steps import Steps
 from ._table import Table
 from ._terminal import aligned
@@ -78,18 +81,23 @@ def simulate(
     [(31250000, 1000000000, 1000000000, True, 0), (1908, 61035, 61036, True, 0)]
     """
     check_options("simulate", options, without=["context"])
-    worlds, examples = [], 0
-    for world_size in world_sizes:
-        with Executor(context=RankContext(world_size=world_size), **options).open(p) as data:
-            loader = data.loader(split)
-            examples = data.splits[split]
-            row_bytes = _row_bytes(loader._assembly.source)  # noqa: SLF001 - one of us
-            state = len(json.dumps(loader.snapshot(0).to_dict()))
-            worlds.append(_world(loader._steps, loader._order, row_bytes, state))  # noqa: SLF001 - likewise
+    # One rank alone: the other ranks of this process's own group, if it has one, need not take part.
+    with Executor(context=RankContext(), **options).open(p) as data:
+        loader = data.loader(split)
+        row_bytes = _row_bytes(loader._assembly.source)  # noqa: SLF001 - one of us
+        batch, order = _batch(loader._assembly), loader._order  # noqa: SLF001 - likewise
+        state = len(json.dumps(loader.snapshot(0).to_dict()))
+        all_steps = [steps_of(batch, 0, order.size, world_size) for world_size in world_sizes]
+        worlds = tuple(_world(steps, order, row_bytes, state) for steps in all_steps)
     if not worlds:
         msg = "simulate takes the sizes of the worlds, such as (1, 8, 64)"
         raise DataError(msg)
-    return Simulation(split, examples, tuple(worlds))
+    return Simulation(split, order.size, worlds)
+
+
+def _batch(assembly: Assembly) -> Batch:
+    assert assembly.batch is not None, "a loader is only made where a batch stage holds"
+    return assembly.batch[1]
 
 
 def _world(steps: Steps, order: Order, row_bytes: int | None, state_bytes: int) -> World:
