@@ -123,4 +123,4 @@ def _givers(
     cuts: Sequence[tuple[int, int, int]], ids: NDArray[np.int64], wanted: int, names: Sequence[str]
 ) -> list[str]:
     of_rows = np.repeat([run for run, _, _ in cuts], [stop - start for _, start, stop in cuts])
-    return [names[run] for run in of_rows[ids == wanted].tolist()]
+    return [names[int(run)] for run in of_rows[ids == wanted]]
