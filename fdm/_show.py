@@ -183,7 +183,7 @@ def _plan_lines(plans: Mapping[str, Any]) -> list[str]:
         steps = plan["steps"] if isinstance(plan["steps"], int) else f"{min(plan['steps'])} or {max(plan['steps'])}"
         tail = f"; at the end {' and '.join(f'{n:,}' for n in plan['tail'])} over all ranks" if plan["tail"] else ""
         tail += f"; {plan['dropped']:,} examples are dropped" if plan["dropped"] else ""
-        rows.append([name, steps, f"batches of {plan['batch_size']:,}{tail}"])
+        rows.append([name, steps, f"batches of up to {plan['batch_size']:,}{tail}"])
     return aligned(rows)
 
 

@@ -68,12 +68,10 @@ def pruned(
 def prune_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """What `pruned` did, for a terminal."""
     yield from list_lines(found)
-    if found["removed"]:
-        yield "removed"
+    if not found["artifacts"]:
+        yield "there is nothing to remove"
     else:
-        yield (
-            "nothing is removed yet; add --yes to remove these" if found["artifacts"] else "there is nothing to remove"
-        )
+        yield "removed" if found["removed"] else "nothing is removed yet; add --yes to remove these"
 
 
 def asked(going: Mapping[str, Any]) -> bool:
