@@ -114,7 +114,7 @@ def failure():
     began = time.monotonic()
     p = fdm.pipeline(fdm.fetch(failing), fdm.clean(doubled, by=2))
     caught(p, "the site is closed", (ConnectionError, fdm.PreparationError))
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 200
 
 
 def alone():

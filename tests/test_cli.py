@@ -97,7 +97,7 @@ def script(tmp_path, monkeypatch):
 
 def ran(*argv, **options):
     """What a real process printed, and its exit code."""
-    options = {"capture_output": True, "text": True, "encoding": "utf-8", "timeout": 120, **options}
+    options = {"capture_output": True, "text": True, "encoding": "utf-8", "timeout": 400, **options}
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **options.pop("env", {})}
     return subprocess.run([sys.executable, "-m", "fdm", *map(str, argv)], env=environ, **options)
 
@@ -279,7 +279,7 @@ def test_prune_asks_on_a_terminal(script, capsys, answer, is_gone):
     while b"[y/N]" not in said:
         said += os.read(ours, 4096)
     os.write(ours, f"{answer}\n".encode())
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=300)
     os.close(ours)
     assert (0, is_gone) == (process.returncode, b"removed" in out.splitlines())
     assert is_gone == (json.loads(told(capsys, "store", "list", "--json")[1])["artifacts"] == [])
@@ -496,7 +496,7 @@ def test_a_reader_that_stops_early_is_no_error(script):
         pytest.skip("needs a shell")
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     found = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=environ, timeout=120
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, env=environ, timeout=400
     )
     assert (0, 1) == (found.returncode, len(found.stdout.splitlines())), found.stderr
     assert "Error" not in found.stderr
@@ -515,11 +515,11 @@ def test_an_interrupt_ends_with_130_and_leaves_nothing_half_made(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not (tmp_path / "began").exists() and time.monotonic() < until:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert 130 == process.returncode, err
     assert "fdm: interrupted" in err
     assert "Traceback" not in err

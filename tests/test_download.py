@@ -563,7 +563,7 @@ def process_in_the_middle(store, *files):
         [sys.executable, "-c", SCRIPT, store, *words], cwd=Path(__file__).parent, stderr=subprocess.PIPE
     )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while len([path for path in (store / ".kept").rglob("*") if path.is_file() and path.stat().st_size]) < len(
             files
         ):

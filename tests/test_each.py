@@ -273,7 +273,7 @@ if __name__ == "__main__":
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    stderr = process.communicate(timeout=30)[1]
+    stderr = process.communicate(timeout=300)[1]
     assert "KeyboardInterrupt" in stderr
     begun = sum(journaled(tmp_path).values())
     time.sleep(0.3)

@@ -99,7 +99,7 @@ def told(folder, *processes):
     """What the processes told, by rank, when all of them have ended well."""
     try:
         for process in processes:
-            output, _ = process.communicate(timeout=240)
+            output, _ = process.communicate(timeout=400)
             assert 0 == process.returncode, output
     finally:
         for process in processes:
@@ -257,7 +257,7 @@ def test_detect_imports_no_ray(script):
 def test_a_process_of_contradicting_launchers_ends_with_an_error_that_names_them(script):
     variables = {**slurm(1, 2), "RANK": "0", "WORLD_SIZE": "2"}
     ran = start([sys.executable, "-c", "import fdm; fdm.Executor()"], script.parent, variables)
-    output, _ = ran.communicate(timeout=240)
+    output, _ = ran.communicate(timeout=400)
     assert 0 != ran.returncode
     message = "torchrun and SLURM disagree: RANK=0 and WORLD_SIZE=2, but SLURM_PROCID=1 and SLURM_STEP_NUM_TASKS=2"
     assert f"{fdm.ContextError.__name__}: {message}" in output

@@ -57,7 +57,7 @@ def ran(folder, task, **arguments):
     paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONWARNINGS": "default"}
     command = [sys.executable, str(script), task, str(folder), json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, timeout=400)
     assert 0 == done.returncode, done.stdout + done.stderr
     return [json.loads(file.read_text()) for file in sorted(folder.glob(f"{task}-*.json"))]
 

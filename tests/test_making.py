@@ -468,8 +468,8 @@ def test_a_process_that_is_forked_after_a_loop_has_threads_and_workers_of_its_ow
         results = context.Queue()
         child = context.Process(target=tell_rows, args=(data, results), daemon=False)
         child.start()
-        assert expected == results.get(timeout=60)
-        child.join(60)
+        assert expected == results.get(timeout=300)
+        child.join(300)
         assert 0 == child.exitcode
         assert expected == [batch["row"].tolist() for batch in data.loader("all")]
 
@@ -493,7 +493,7 @@ def test_data_that_another_thread_closes_ends_the_loop(speed):
         thread = threading.Thread(target=loop, args=(data,))
         thread.start()
         time.sleep(0.7)
-    thread.join(30)
+    thread.join(300)
     assert not thread.is_alive()
     assert ["the data is closed"] == [message[:18] for message in told]
 
@@ -533,7 +533,7 @@ def test_nothing_is_left_after(ending, speed):
 
 def settle():
     """Wait for threads that were told to end, which need a moment."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while held()[1] and time.monotonic() < until:
         time.sleep(0.01)
 
@@ -570,7 +570,7 @@ def test_an_interrupt_ends_cleanly(speed, tmp_path):
     )
     pids = [int(pid) for pid in running.stdout.readline().split()[1:]]
     os.killpg(running.pid, signal.SIGINT)
-    out, err = running.communicate(timeout=30)
+    out, err = running.communicate(timeout=300)
     assert ("ended", "", 0) == (out.strip(), err, running.returncode)
     assert [] == [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 

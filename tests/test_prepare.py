@@ -642,7 +642,7 @@ def test_one_process_of_a_machine_loads_first_and_the_others_follow_together(tmp
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(300)
         assert 0 == process.exitcode
     events = [line.split() for line in (tmp_path / "journal").read_text().splitlines()]
     ordered = [kind for kind, _ in sorted(events, key=lambda event: float(event[1]))]

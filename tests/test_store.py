@@ -77,7 +77,7 @@ def started(count, *args, **options):
 
 
 def told(processes, results):
-    found = [results.get(timeout=60) for _ in processes]
+    found = [results.get(timeout=300) for _ in processes]
     for process in processes:
         process.join(60)
     return found
