@@ -1,5 +1,6 @@
 """The laws of whole pipelines: what a batch may depend on, and what resuming gives."""
 
+import itertools
 import json
 import pickle
 import random
@@ -7,11 +8,12 @@ from collections import Counter
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 
 import fdm
-from fdm.testing import contexts, doubled, every_rank, example_table, pipelines
+from fdm.testing import contexts, doubled, every_rank, example_table, jittered, pipelines
 
 
 def same(first, second):
@@ -159,6 +161,31 @@ def test_two_loaders_do_not_disturb_each_other(p):
         loader = data.loader(split)
         pairs = list(zip(loader, loader, data.loader(split), strict=True))
         assert all(all_same(alone, turn) for turn in zip(*pairs, strict=True)) or not alone
+
+
+@pytest.mark.parametrize("speed", [{}, {"threads": 2}, {"workers": 1}], ids=["inline", "threads", "workers"])
+def test_an_endless_stream_of_epochs_goes_on_undisturbed_by_validation_other_streams_and_early_stops(speed):
+    cut = fdm.split({"train": 0.8, "val": None})
+    stages = fdm.load(example_table, n=23), cut, fdm.shuffle().on("train"), fdm.augment(jittered), fdm.batch(4)
+    with fdm.open(fdm.pipeline(*stages), **speed) as data:
+        expected = [batch for epoch in range(5) for batch in data.loader("train", epoch=epoch)]
+        validated = list(data.loader("val"))
+        stream = (batch for loader in data.epochs("train") for batch in loader)
+        other = (batch for loader in data.epochs("train") for batch in loader)
+        seen = []
+        for step, batch in enumerate(stream):
+            seen.append(batch)
+            if step % 3 == 1:
+                assert all_same(validated, data.loader("val"))
+            if step % 4 == 2:
+                next(iter(data.loader("val")))  # and no further
+                next(other)
+            if len(seen) == len(expected):
+                break
+        assert all_same(expected, seen)
+        assert all_same(
+            expected, itertools.islice((b for loader in data.epochs("train") for b in loader), len(expected))
+        )
 
 
 @given(pipelines(), st.integers(0, 2**31))
