@@ -48,7 +48,9 @@ def _text(name: str, value: Any) -> str:
 def described(stage: Stage) -> dict[str, Any]:
     """A stage as plain JSON values: its kind, function, parameters and fields."""
     fields = {field.name: getattr(stage, field.name) for field in attrs.fields(type(stage))}
-    plain = {name: _plain(value) for name, value in fields.items() if value is not None and value != ()}
+    usual = {field.name: field.default for field in attrs.fields(type(stage))}
+    given = {name: value for name, value in fields.items() if value is not None and value not in ((), usual[name])}
+    plain = {name: _plain(value) for name, value in given.items()}
     for name in ("into", "names"):  # pairs, which are mappings by what they mean
         if isinstance(fields.get(name), tuple):
             plain[name] = dict(fields[name])

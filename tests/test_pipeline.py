@@ -238,3 +238,15 @@ BAD_PIPELINES = {
 def test_a_pipeline_that_cannot_be_is_refused_where_it_is_made(stages, message):
     with pytest.raises(fdm.PipelineError, match=message):
         fdm.pipeline(*stages)
+
+
+def test_a_batch_across_the_world_is_described_shown_and_compared_as_such():
+    across, usual = fdm.batch(8, across="world"), fdm.batch(8)
+    assert across != usual
+    assert usual == fdm.batch(8, across="rank")
+    assert {"stage": "batch", "size": 8, "drop_last": False, "across": "world"} in fdm.describe(fdm.pipeline(across))[
+        "stages"
+    ]
+    assert "across=world" in str(fdm.pipeline(across))
+    with pytest.raises(fdm.PipelineError, match=r"across is one of 'rank', 'world', not 'word' \(did you mean 'world'"):
+        fdm.batch(8, across="word")
