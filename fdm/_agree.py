@@ -54,8 +54,7 @@ def _store_of(context: RankContext) -> Any:
         return None
     if (group.get_rank(), group.get_world_size()) != (context.rank, context.world_size):
         return None  # a simulated rank
-    # torch keeps it from its documentation, but has had it under this name since the first of the versions allowed.
-    found: Any = torch.distributed.distributed_c10d._get_default_store()  # noqa: SLF001
+    found: Any = torch.distributed.distributed_c10d._get_default_store()  # noqa: SLF001 - torch has no public name for it
     number = found.add(f"fdm/opened by {context.rank}", 1)
     return torch.distributed.distributed_c10d.PrefixStore(f"fdm/open {number}", found)
 
@@ -96,7 +95,7 @@ class _Meeting:
             self.store.set(f"done {self.context.rank}", "")
             self.store.add("done", 1)
             self._wait(lambda: self.store.add("done", 0) >= self.context.world_size, "every rank")
-            odd = self._told("odd")
+            odd = sorted(self._told("odd"))
             self.is_told = True
             self._leave()
         if odd:
@@ -111,10 +110,9 @@ class _Meeting:
         self.store.add(what, 1)
 
     def _told(self, what: str) -> list[tuple[int, str]]:
+        """What ranks have put, the first one first: where a failure makes others fail, it is the cause."""
         count = min(self.store.add(what, 0), _MOST)
-        return sorted(
-            (rank, text) for rank, text in (json.loads(self.store.get(f"{what} {at}")) for at in range(count))
-        )
+        return [tuple(json.loads(self.store.get(f"{what} {at}"))) for at in range(count)]
 
     def _leave(self) -> None:
         """Let the others know that this rank has heard; the rank that may hold the store stays until all have."""

@@ -55,7 +55,7 @@ def seeded(key: Key) -> Iterator[None]:
 
 def _seeding(key: Key) -> Iterator[None]:
     # The generator of the CPU alone: torch.manual_seed would reseed every device, which cannot be restored cheaply.
-    before = torch.default_generator.get_state(), np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002
+    before = torch.default_generator.get_state(), np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002 - the global state is what is meant
     seeds = key.randint(0, 2**32, 3).tolist()
     torch.default_generator.manual_seed(seeds[0])
     np.random.seed(seeds[1])  # noqa: NPY002 - the global state is what is meant
@@ -64,7 +64,7 @@ def _seeding(key: Key) -> Iterator[None]:
         yield
     finally:
         torch.default_generator.set_state(before[0])
-        np.random.set_state(before[1])  # noqa: NPY002
+        np.random.set_state(before[1])  # noqa: NPY002 - likewise
         random.setstate(before[2])
 
 

@@ -141,7 +141,7 @@ def _hint(parser: argparse.ArgumentParser, message: str) -> str:
 def _options(parser: argparse.ArgumentParser) -> set[str]:
     """The long options of a parser and of all below it."""
     found = {name for action in parser._actions for name in action.option_strings if name.startswith("--")}  # noqa: SLF001 - argparse does not tell otherwise
-    below = [each for action in parser._actions if isinstance(action.choices, dict) for each in action.choices.values()]  # noqa: SLF001
+    below = [each for action in parser._actions if isinstance(action.choices, dict) for each in action.choices.values()]  # noqa: SLF001 - likewise
     return found.union(*(_options(each) for each in below))
 
 

@@ -134,6 +134,6 @@ def _unpacked(sent: Any) -> Leaf:
         return torch.from_numpy(raw).view(dtype).reshape(shape)
     if isinstance(sent, tuple):
         kind, values, offsets = sent
-        return Ragged(_unpacked(values), _unpacked(offsets), kind)  # type: ignore[arg-type]
+        return Ragged(_unpacked(values), _unpacked(offsets), kind)  # type: ignore[arg-type]  # the kind is one of a Ragged
     array: NDArray[Any] = sent
     return array

@@ -305,7 +305,7 @@ def shell_class(base: type) -> type:
     """The datamodule class of pipelines below a LightningDataModule class of either tree."""
     made: Any = type("FdmDataModule", (Shell, base), {"__module__": __name__, "__doc__": Shell.__doc__})
     made._origin = (shell_class, (base,))  # noqa: SLF001 - its own, set here because no file holds the class
-    return made  # type: ignore[no-any-return]
+    return made  # type: ignore[no-any-return]  # built here, so no checker knows it
 
 
 def _save_hyperparameters(datamodule: Any, values: Mapping[str, Any]) -> None:

@@ -188,7 +188,7 @@ def _note_drawing(walk: Walk, look: Look, piece: Piece, given: Any) -> None:
     call = stage.function.bound()
     for item in [copied(given)] if look.is_batched(piece) else copied(given):
         try:
-            under(1, lambda item=item: call(item, _Untouchable()))  # type: ignore[misc]
+            under(1, lambda item=item: call(item, _Untouchable()))  # type: ignore[misc]  # a lambda with a default is no type of its own
         except Exception:  # noqa: BLE001 - it wants a key, whatever it makes of this one
             walk.drawing[piece.number] = None
             return

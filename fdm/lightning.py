@@ -18,7 +18,7 @@ from ._trainer import fabric_context
 try:
     from lightning.pytorch import LightningDataModule
 except ImportError:  # only the other tree is installed
-    from pytorch_lightning import LightningDataModule  # type: ignore[assignment]
+    from pytorch_lightning import LightningDataModule  # type: ignore[assignment]  # the other class tree has the same name
 
 
 def datamodule(

@@ -53,7 +53,7 @@ if not TYPE_CHECKING:
             msg = f"module {__name__!r} has no attribute {name!r}"
             raise AttributeError(msg)
         try:
-            from . import _strategies  # noqa: PLC0415
+            from . import _strategies  # noqa: PLC0415 - it needs hypothesis
         except ModuleNotFoundError as error:
             msg = f"fdm.testing.{name} is a Hypothesis strategy; install hypothesis to draw from it: pip install hypothesis"
             raise ImportError(msg, name=error.name) from error
