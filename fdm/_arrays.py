@@ -1,5 +1,7 @@
 """Arrays and indices from users: numpy's as tensors that torch can work with, and any index as row numbers."""
 
+from collections.abc import Callable
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -54,10 +56,15 @@ def row_numbers(index: Any, length: int, what: str) -> Tensor:
 
 def select(column: Tensor, rows: Tensor) -> Tensor:
     """The rows of a column, copied, by one gather."""
+    return selector(column)(rows)
+
+
+def selector(column: Tensor) -> Callable[[Tensor], Tensor]:
+    """The function from rows to these rows of a column, copied, by one gather: for many gathers from one column."""
     signed = _SIGNED.get(column.dtype)
     if signed is None:
-        return torch.index_select(column, 0, rows)
-    return torch.index_select(column.view(signed), 0, rows).view(column.dtype)  # torch gathers no wide unsigned ones
+        return partial(torch.index_select, column, 0)
+    return partial(_select_as, signed, column)
 
 
 def select_shared(column: Tensor, rows: Tensor) -> Tensor:
@@ -82,6 +89,10 @@ def windowed(values: Tensor, length: int, stride: int) -> Tensor:
     # Beyond the values a stride leads nowhere, and torch takes none beyond 64 bits.
     apart = min(stride, len(values)) * step
     return values.as_strided((rows, length, *values.shape[1:]), (apart, step, *others), values.storage_offset())
+
+
+def _select_as(signed: torch.dtype, column: Tensor, rows: Tensor) -> Tensor:
+    return torch.index_select(column.view(signed), 0, rows).view(column.dtype)  # torch gathers no wide unsigned ones
 
 
 def _integers(index: Any, what: str) -> Tensor:

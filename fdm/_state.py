@@ -11,16 +11,17 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 
 
+A = TypeVar("A")
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def settled(make: Callable[P, T]) -> Callable[P, T]:
+def settled(make: Callable[[A], T]) -> Callable[[A], T]:
     """`make` without autocast and inference mode, with gradients, and with the CPU as the default device."""
 
-    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+    def run(rows: A) -> T:
         if _is_fresh():
-            return make(*args, **kwargs)
+            return make(rows)
         with ExitStack() as stack:
             for context in (
                 torch.autocast("cpu", enabled=False),
@@ -29,7 +30,7 @@ def settled(make: Callable[P, T]) -> Callable[P, T]:
             ):
                 stack.enter_context(context)
             with torch.enable_grad():
-                return make(*args, **kwargs)
+                return make(rows)
 
     return run
 
@@ -54,7 +55,7 @@ def _is_fresh() -> bool:
     return (
         torch.is_grad_enabled()
         and not torch.is_inference_mode_enabled()
-        and not torch.is_autocast_enabled("cpu")
+        and not (_casts() and torch.is_autocast_enabled("cpu"))
         and not _modes()
     )
 
@@ -63,5 +64,12 @@ def _no_modes() -> int:
     return 0
 
 
-# A default device is a mode on this stack; torch.get_default_device() takes a tenth of the time of a batch to tell it.
-_modes: Callable[[], Any] = getattr(torch._C, "_len_torch_function_stack", _no_modes)  # noqa: SLF001 - nothing public tells as fast
+def _some_casts() -> bool:
+    return True
+
+
+# This is asked for every batch, and nothing public tells as fast. A default device is a mode on a stack of torch's, and
+# torch.get_default_device() takes a tenth of the time of a batch; to ask of one device's autocast takes thrice as long
+# as of any device's.
+_modes: Callable[[], Any] = getattr(torch._C, "_len_torch_function_stack", _no_modes)  # noqa: SLF001
+_casts: Callable[[], Any] = getattr(torch._C, "_is_any_autocast_enabled", _some_casts)  # noqa: SLF001

@@ -1,7 +1,7 @@
 """Tables: immutable columns of tensors with one row per example."""
 
 import operator
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from types import MappingProxyType
 from typing import Any, TypeAlias, overload
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._arrays import row_numbers, select, select_shared, tensor_of, windowed
+from ._arrays import row_numbers, select, select_shared, selector, tensor_of, windowed
 from ._errors import DataError, UnknownNameError, did_you_mean, listed
 from ._html import page, table
 from ._ragged import Ragged
@@ -36,12 +36,13 @@ class Table:
     Raises `DataError` for no columns, columns of different lengths, or columns that are no tensors.
     """
 
-    __slots__ = ("__weakref__", "_columns", "_is_mapped", "_length", "_origin")
+    __slots__ = ("__weakref__", "_columns", "_is_mapped", "_length", "_origin", "_selectors")
 
     _columns: Mapping[str, Column]
     _length: int
     _origin: object
     _is_mapped: bool
+    _selectors: Mapping[str, Callable[[Tensor], Any]]
 
     def __init__(self, columns: Mapping[str, Tensor | Ragged | NDArray[Any]]) -> None:
         checked = {name: _checked_column(name, column) for name, column in _checked_mapping(columns).items()}
@@ -54,6 +55,7 @@ class Table:
         object.__setattr__(self, "_length", next(iter(lengths.values())))
         object.__setattr__(self, "_origin", None)
         object.__setattr__(self, "_is_mapped", False)
+        object.__setattr__(self, "_selectors", {name: _selector(column) for name, column in checked.items()})
 
     def keys(self) -> KeysView[str]:
         """The names of the columns."""
@@ -132,10 +134,7 @@ class Table:
 
     def gather(self, rows: Tensor) -> dict[str, Any]:
         """The batch of these rows (int64, in range): one gather per column."""
-        return {
-            name: select(column, rows) if isinstance(column, Tensor) else column[rows]
-            for name, column in self._columns.items()
-        }
+        return {name: select_rows(rows) for name, select_rows in self._selectors.items()}
 
     def gather_shared(self, rows: Tensor) -> dict[str, Any]:
         """The same, with tensors in memory that can be sent to another process without a copy."""
@@ -254,6 +253,10 @@ def _values(name: str, column: Column) -> Tensor:
         msg = f"windows: column {name!r} has rows of {column.kind}; encode them first: Ragged.of(list of tensors)"
         raise DataError(msg)
     return column.values
+
+
+def _selector(column: Column) -> Callable[[Tensor], Any]:
+    return selector(column) if isinstance(column, Tensor) else column.__getitem__
 
 
 def _row(column: Column, row: int) -> Any:
