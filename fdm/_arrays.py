@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -65,17 +64,6 @@ def selector(column: Tensor) -> Callable[[Tensor], Tensor]:
     if signed is None:
         return partial(torch.index_select, column, 0)
     return partial(_select_as, signed, column)
-
-
-def select_shared(column: Tensor, rows: Tensor) -> Tensor:
-    """The same into memory that can be sent to another process without a copy, as torch's own collate function does."""
-    signed = _SIGNED.get(column.dtype)
-    if signed is not None:
-        return select_shared(column.view(signed), rows).view(column.dtype)
-    shape = [len(rows), *column.shape[1:]]
-    share: Any = torch.UntypedStorage._new_shared  # noqa: SLF001 - torch has no other way
-    raw = torch.empty(0, dtype=torch.uint8, device="cpu").set_(share(prod(shape) * column.itemsize))
-    return torch.index_select(column, 0, rows, out=raw.view(column.dtype).view(shape))
 
 
 def windowed(values: Tensor, length: int, stride: int) -> Tensor:

@@ -1,15 +1,15 @@
 """Assembly: what makes the batches of a split on the host, from example ids to the batch stages."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
 
 import attrs
 from torch import Tensor
-from torch.utils.data import default_collate, get_worker_info
 
 from ._ambient import Ambient
+from ._collate import collate
 from ._errors import DataError
 from ._function import Function
 from ._key import Key
@@ -200,9 +200,7 @@ def through(
 
 
 def _gather(assembly: Assembly) -> Callable[[Rows], Any]:
-    source: Table = assembly.source
-    is_sent = get_worker_info() is not None and not assembly.on_batches  # from a worker, as it is
-    gather = ahead(source, source.gather_shared if is_sent else source.gather)
+    gather = ahead(assembly.source, assembly.source.gather)
     return lambda rows: gather(rows.ids)
 
 
@@ -241,18 +239,6 @@ def _noting_collate(number: int, own: Function | None, place: Place, rows: Rows)
         raise
 
 
-def collate(found: Sequence[Any], ragged: Mapping[str, Ragged]) -> Any:
-    """A batch of examples as torch collates them, but for rows of `ragged` columns, which become `Ragged`."""
-    first = found[0]
-    names = {name for name, column in ragged.items() if isinstance(first, dict) and _is_row(first.get(name), column)}
-    if not names:
-        return default_collate(list(found))
-    rows = {name: Ragged.of([example[name] for example in found]) for name in names}
-    rest = [{name: value for name, value in example.items() if name not in names} for example in found]
-    others = default_collate(rest) if rest[0] else {}
-    return {name: rows[name] if name in rows else others[name] for name in first}
-
-
 def fetched(source: Any, ids: Tensor, place: Place) -> list[Any]:
     """The examples of these ids as the source has them."""
     try:
@@ -276,10 +262,3 @@ def with_ids(made: Any, name: str, ids: Tensor, number: int) -> Any:
 def _shown(ids: Sequence[int]) -> str:
     more = f", ... ({len(ids)} in all)" if len(ids) > 8 else ""
     return f"example{'s' if len(ids) > 1 else ''} {', '.join(map(str, ids[:8]))}{more}"
-
-
-def _is_row(value: Any, column: Ragged) -> bool:
-    """Whether a value can still be a row of a column: one that a stage has decoded, from bytes to pixels say, cannot."""
-    if column.kind == "tensor":
-        return isinstance(value, Tensor) and value.ndim == column.values.ndim
-    return isinstance(value, bytes if column.kind == "bytes" else str)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._arrays import row_numbers, select, select_shared, selector, tensor_of, windowed
+from ._arrays import row_numbers, select, selector, tensor_of, windowed
 from ._errors import DataError, UnknownNameError, did_you_mean, listed
 from ._html import page, table
 from ._ragged import Ragged
@@ -135,13 +135,6 @@ class Table:
     def gather(self, rows: Tensor) -> dict[str, Any]:
         """The batch of these rows (int64, in range): one gather per column."""
         return {name: select_rows(rows) for name, select_rows in self._selectors.items()}
-
-    def gather_shared(self, rows: Tensor) -> dict[str, Any]:
-        """The same, with tensors in memory that can be sent to another process without a copy."""
-        return {
-            name: select_shared(column, rows) if isinstance(column, Tensor) else column[rows]
-            for name, column in self._columns.items()
-        }
 
     def __setattr__(self, name: str, value: object) -> None:
         msg = f"a Table is immutable; make a new one: Table({{**table, {name!r}: ...}})"

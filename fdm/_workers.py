@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
 from itertools import chain
-from multiprocessing.reduction import ForkingPickler
 from typing import Any, NoReturn, TypeAlias, cast
 from weakref import WeakSet
 
@@ -27,6 +26,7 @@ from ._assemble import Assembly, Read, batch_maker, example_maker
 from ._errors import DataError, WorkerError
 from ._heap import trim
 from ._plan import Rows
+from ._sending import pickled
 
 
 Item: TypeAlias = tuple[str, int, torch.dtype, NDArray[Any], NDArray[Any]]
@@ -224,7 +224,7 @@ class _Sent:
 
     def __reduce__(self) -> Any:
         try:
-            return pickle.loads, (bytes(ForkingPickler.dumps(self.batch)),)
+            return pickle.loads, (pickled(self.batch),)
         except Exception as error:  # noqa: BLE001 - whatever a user's __reduce__ raises
             msg = f"a batch cannot be sent from a worker process: {error}; let the stages return what pickle can"
             return _Failure.of, (DataError(msg),)
@@ -242,13 +242,13 @@ class _Failure:
     def of(cls, error: BaseException) -> "_Failure":
         text = "".join(traceback.format_exception(error))
         notes: list[str] = list(getattr(error, "__notes__", ()))
-        for pickled_by in (pickle.dumps, _pickled):
+        for pickled_by in (pickle.dumps, _pickled_error):
             # A user's exception may fail to be pickled, or to be made again, in any way it likes.
             with suppress(Exception):
-                pickled = pickled_by(error)
-                made = pickle.loads(pickled)
+                sent = pickled_by(error)
+                made = pickle.loads(sent)
                 if type(made) is type(error) and str(made) == str(error):
-                    return cls(pickled, notes, text)
+                    return cls(sent, notes, text)
         told = WorkerError(f"{type(error).__name__} in a worker process: {error}")
         return cls(pickle.dumps(told), notes, text)
 
@@ -265,7 +265,7 @@ class _Pickler(pickle.Pickler):
         return (_rebuilt, (type(obj), obj.args, vars(obj))) if isinstance(obj, BaseException) else NotImplemented
 
 
-def _pickled(error: BaseException) -> bytes:
+def _pickled_error(error: BaseException) -> bytes:
     buffer = io.BytesIO()
     _Pickler(buffer).dump(error)
     return buffer.getvalue()

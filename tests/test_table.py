@@ -349,15 +349,3 @@ def test_a_copy_of_a_table_holds_the_same(travel):
 def test_the_repr_tells_rows_and_columns():
     expected = "Table(6 rows: image float32 2x3, label int64, text ragged str, tokens ragged tensor)"
     assert expected == repr(small())
-
-
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int64, torch.bool, torch.float32])
-@pytest.mark.parametrize("shape", [(10,), (10, 3, 2), (10, 0)])
-def test_a_gather_into_shared_memory_is_a_gather(dtype, shape):
-    table = fdm.Table({"x": (torch.rand(shape) * 100).to(dtype)})
-    for rows in ([3, 1, 9, 1], []):
-        ids = torch.tensor(rows, dtype=torch.int64)
-        shared, plain = table.gather_shared(ids)["x"], table.gather(ids)["x"]
-        assert shared.dtype == plain.dtype
-        assert shared.equal(plain)
-        assert shared.is_shared() or not shared.numel()
