@@ -11,7 +11,6 @@ are compared with those of one rank that nobody disturbed.
 is one such start: it trains from the snapshot in FOLDER, if there is one.
 """
 
-import gc
 import json
 import os
 import signal
@@ -131,8 +130,7 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         dist.init_process_group("gloo")
         train(Path(sys.argv[1]), kill_at=[int(number) for number in sys.argv[2:]])
-        gc.collect()  # DDP's own cycles hold the group's threads, which must not outlive it
-        dist.barrier()  # nor one rank's connections those of the others
+        dist.barrier()  # while all wait here, gloo's threads let go of the last gradients; at exit they could not
         dist.destroy_process_group()
     else:
         with tempfile.TemporaryDirectory() as folder:

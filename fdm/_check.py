@@ -192,7 +192,7 @@ def _by_workers(examination: Examination) -> Broken | Skipped | None:
 
 
 def _check_arguments(steps: Any, without: Any, options: Any) -> None:
-    check_options("examine", options)
+    check_options("examine", options, own=("splits", "steps", "without"))
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         msg = f"examine: steps is an integer of at least 1, not {steps!r}"
         raise ParameterError(msg)

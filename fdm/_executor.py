@@ -169,10 +169,16 @@ def open(p: Pipeline, /, **options: Any) -> Data:  # noqa: A001 - fdm.open reads
     return Executor(**options).open(p)
 
 
-def check_options(function: str, options: Iterable[str], *, without: Sequence[str] = ()) -> None:
-    """Raise `ParameterError` for an option that an executor does not have, or that `function` sets itself."""
+def check_options(
+    function: str, options: Iterable[str], *, own: Sequence[str] = (), without: Sequence[str] = ()
+) -> None:
+    """Raise `ParameterError` for an option that an executor does not have, or that `function` sets itself.
+
+    `own` are the parameters that `function` has besides: somebody may have meant one of these.
+    """
     known = [field.name for field in attrs.fields(Executor) if field.name not in without]
     for name in options:
         if name not in known:
-            msg = f"{function} has no option {name!r}{did_you_mean(name, known)}; the options are {listed(known)}"
+            meant = [*own, *known]
+            msg = f"{function} has no option {name!r}{did_you_mean(name, meant)}; the options are {listed(meant)}"
             raise ParameterError(msg)

@@ -129,7 +129,7 @@ class Loader:
         try:
             for rows, batch in crossed:
                 for stage in stages:
-                    batch = stage.on_batch(batch, rows)  # noqa: PLW2901 - a call more would be a call a batch
+                    batch = stage.on_batch(batch, rows)  # noqa: PLW2901 - a function of its own would be a call more a batch
                 yield batch
                 self._gate.check()
         except Exception:

@@ -306,6 +306,10 @@ def _without_signals(running: Any) -> Iterator[Any]:
 def _end(running: Any) -> None:
     shut_down, status = "_shutdown_workers", "_workers_status"
     getattr(running, shut_down)()  # what its destructor does, but now
+    # The threads that fed the workers hold semaphores, which are lost if the process ends before they do.
+    for queue in getattr(running, "_index_queues", ()):
+        if (feeder := getattr(queue, "_thread", None)) is not None:
+            feeder.join(_FAREWELL)
     # A thread that waits looks for dead workers among those that count as alive, and else waits for ever.
     setattr(running, status, [True] * len(getattr(running, status)))
 
@@ -355,4 +359,5 @@ _RUNNING: WeakSet[Any] = WeakSet()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_to_parent)
 _END: Any = object()
+_FAREWELL = 10.0  # seconds for a thread that has nothing left to do
 _DEATHS = (RuntimeError, OSError, EOFError)  # what torch's loop, or a connection that breaks, raises then

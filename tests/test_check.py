@@ -298,6 +298,8 @@ def test_what_cannot_be_is_refused():
         examine(p, splits=["trian"])
     with pytest.raises(fdm.ParameterError, match="steps is an integer of at least 1, not 0"):
         examine(p, steps=0)
+    with pytest.raises(fdm.ParameterError, match="did you mean 'steps'"):
+        check(p, stpes=3)
     with pytest.raises(fdm.ParameterError, match="did you mean 'workers'"):
         examine(p, worker=1)
     with pytest.raises(fdm.PipelineError, match="takes a Pipeline"):

@@ -45,6 +45,8 @@ told = {
     "saved": saves[0].saved if saves else {},
 }
 (folder / f"{task}-{runs.global_rank}.json").write_text(json.dumps(told))
+if torch.distributed.is_initialized():
+    torch.distributed.barrier()  # while all wait here, gloo's threads let go of the last gradients
 """
 
 
@@ -91,7 +93,7 @@ def test_two_ranks_go_on_where_they_stopped_each_with_its_own_examples(tmp_path)
     assert 24 == len(set(rest[24 - len(before) :])) == len(rest[24 - len(before) :])
 
 
-@pytest.mark.parametrize("size", [1, 5, 7, 9])
+@pytest.mark.parametrize("size", [1, 7])
 def test_two_ranks_evaluate_each_example_once_and_predict_in_the_order_of_the_data(size, tmp_path):
     ranks = ran(tmp_path, "evaluate", size=size, **DDP)
     assert 2 == len(ranks)
