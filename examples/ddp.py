@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,7 +131,7 @@ if __name__ == "__main__":
     if len(sys.argv) > 1:
         dist.init_process_group("gloo")
         train(Path(sys.argv[1]), kill_at=[int(number) for number in sys.argv[2:]])
-        dist.barrier()  # while all wait here, gloo's threads let go of the last gradients; at exit they could not
+        time.sleep(0.5)  # gloo's threads let go of the last gradients; torch aborts a process where they do so at exit
         dist.destroy_process_group()
     else:
         with tempfile.TemporaryDirectory() as folder:
