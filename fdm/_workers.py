@@ -192,7 +192,7 @@ class _Maker(Dataset[Any]):
             torch.set_default_dtype(dtype)
             if self._last is None or self._last[0] != (split, epoch):
                 self._last = (split, epoch), self._made(self.assemblies[split].at(epoch))
-            return _Sent(self._last[1](Rows(torch.from_numpy(ids), torch.from_numpy(positions))))
+            return _Sent.of(self._last[1](Rows(torch.from_numpy(ids), torch.from_numpy(positions))))
         except Exception as error:  # noqa: BLE001 - torch would rebuild it from its text, without type and notes
             return _Failure.of(error)
 
@@ -215,19 +215,24 @@ class _Maker(Dataset[Any]):
 
 @attrs.frozen(eq=False)
 class _Sent:
-    """A batch on its way: received as itself, or, where it cannot be sent, as the failure that says so.
+    """A batch on its way: received as itself.
 
-    torch's queue would report that in the worker alone, and let the loop wait for ever.
+    It is pickled where it is made. torch's queue would do that in a thread, whose failure the loop would never hear of,
+    and which is aborted inside torch where the process ends meanwhile.
     """
 
-    batch: Any
+    content: bytes
+
+    @classmethod
+    def of(cls, batch: Any) -> "_Sent":
+        try:
+            return cls(pickled(batch))
+        except Exception as error:
+            msg = f"a batch cannot be sent from a worker process: {error}; let the stages return what pickle can"
+            raise DataError(msg) from error
 
     def __reduce__(self) -> Any:
-        try:
-            return pickle.loads, (pickled(self.batch),)
-        except Exception as error:  # noqa: BLE001 - whatever a user's __reduce__ raises
-            msg = f"a batch cannot be sent from a worker process: {error}; let the stages return what pickle can"
-            return _Failure.of, (DataError(msg),)
+        return pickle.loads, (self.content,)
 
 
 @attrs.frozen(eq=False)
