@@ -119,8 +119,8 @@ def examine(
         return _report_of_closed(pipeline, error, without)
     with data:
         trial = Trial(data, inline, _checked_splits(data, splits), steps)
-        alike: Callable[[Callable[[], Report]], Report] = partial(under, 0)
-        return single(settled(alike))(partial(_report, trial, executor, without))
+        seeded: Callable[[Callable[[], Report]], Report] = partial(under, 0)
+        return single(settled(seeded))(partial(_report, trial, executor, without))
 
 
 def _report(trial: Trial, executor: Executor, without: Sequence[str]) -> Report:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-_ROUNDS = 8  # four are visibly correlated at some lengths, six are not; eight cost a microsecond more a block
+_ROUNDS = 8  # four are visibly correlated at some lengths, six are not; eight take a third longer than they
 _PIECE = 32_768  # positions worked on at once, whose words fit into a core's cache
 _SORTED_BELOW = 4097  # a cipher on so few bits cannot reach all orders; sorting them costs less than a batch
 

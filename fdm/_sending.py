@@ -3,7 +3,7 @@
 import io
 import os
 from collections.abc import Callable
-from multiprocessing.reduction import DupFd, ForkingPickler
+from multiprocessing import reduction
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ def pickled(batch: Any) -> bytes:
     return buffer.getvalue()
 
 
-class _Pickler(ForkingPickler):
+class _Pickler(reduction.ForkingPickler):
     """torch's own pickler, but for the memory of tensors: what shares it here shares it there."""
 
     def __init__(self, file: Any) -> None:
@@ -51,7 +51,7 @@ def _reduced_storage(storage: torch.UntypedStorage) -> Any:
         left = _bytes_of(storage)
         while left:
             left = left[os.write(fd, left) :]
-        return reductions.rebuild_storage_fd, (torch.UntypedStorage, DupFd(fd), storage.nbytes())
+        return reductions.rebuild_storage_fd, (torch.UntypedStorage, reduction.DupFd(fd), storage.nbytes())
     finally:
         os.close(fd)
 
@@ -67,6 +67,7 @@ def _from_bytes(content: bytes) -> torch.UntypedStorage:
     return storage
 
 
+# torch has no types for these.
 _tensor_by_torch: Callable[[torch.Tensor], Any] = reductions.reduce_tensor
 _storage_by_torch: Callable[[torch.UntypedStorage], Any] = reductions.reduce_storage
 _sharing_strategy: Callable[[], str] = get_sharing_strategy

@@ -19,9 +19,9 @@ T = TypeVar("T")
 def settled(make: Callable[[A], T]) -> Callable[[A], T]:
     """`make` without autocast and inference mode, with gradients, and with the CPU as the default device."""
 
-    def run(rows: A) -> T:
+    def run(given: A) -> T:
         if _is_fresh():
-            return make(rows)
+            return make(given)
         with ExitStack() as stack:
             for context in (
                 torch.autocast("cpu", enabled=False),
@@ -30,7 +30,7 @@ def settled(make: Callable[[A], T]) -> Callable[[A], T]:
             ):
                 stack.enter_context(context)
             with torch.enable_grad():
-                return make(rows)
+                return make(given)
 
     return run
 
@@ -71,5 +71,5 @@ def _some_casts() -> bool:
 # This is asked for every batch, and nothing public tells as fast. A default device is a mode on a stack of torch's, and
 # torch.get_default_device() takes a tenth of the time of a batch; to ask of one device's autocast takes thrice as long
 # as of any device's.
-_modes: Callable[[], Any] = getattr(torch._C, "_len_torch_function_stack", _no_modes)  # noqa: SLF001
-_casts: Callable[[], Any] = getattr(torch._C, "_is_any_autocast_enabled", _some_casts)  # noqa: SLF001
+_modes: Callable[[], Any] = getattr(torch._C, "_len_torch_function_stack", _no_modes)  # noqa: SLF001 - as said
+_casts: Callable[[], Any] = getattr(torch._C, "_is_any_autocast_enabled", _some_casts)  # noqa: SLF001 - as said

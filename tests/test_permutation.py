@@ -69,6 +69,13 @@ def test_any_positions_have_the_elements_that_they_have_in_the_whole(data, n, ke
     assert whole(n, key)[positions].tolist() == permute(positions, n, key).tolist()
 
 
+@pytest.mark.parametrize("n", [100_000, 10**12])
+def test_a_long_look_up_is_that_of_its_positions_one_after_the_other(n):
+    positions = (np.arange(70_001) * 7919) % n  # more than two pieces of work, the last of them short
+    parts = [permute(part, n, key=3) for part in np.array_split(positions, 50)]
+    assert np.concatenate(parts).tolist() == permute(positions, n, key=3).tolist()
+
+
 @pytest.mark.parametrize("n", [100, 60_000, 10**9, 10**12])
 def test_the_positions_that_are_asked_for_are_not_written_to(n):
     positions = np.arange(100)
