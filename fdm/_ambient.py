@@ -53,6 +53,12 @@ def seeded(key: Key) -> Iterator[None]:
         yield from _seeding(key)
 
 
+@contextmanager
+def seeded_alone(key: Key) -> Iterator[None]:
+    """`seeded`, without its turn: for what may run long and wait for other threads, and keeps them apart itself."""
+    yield from _seeding(key)
+
+
 def _seeding(key: Key) -> Iterator[None]:
     # The generator of the CPU alone: torch.manual_seed would reseed every device, which cannot be restored cheaply.
     before = torch.default_generator.get_state(), np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002 - the global state is what is meant

@@ -13,6 +13,7 @@ from ._collate import collate
 from ._errors import DataError
 from ._function import Function
 from ._key import Key
+from ._loaded import Loaded, is_drawn, kind_of, own
 from ._plan import Rows
 from ._ragged import Ragged
 from ._readahead import ahead
@@ -67,8 +68,10 @@ class Assembly:
 
     @property
     def is_ambient(self) -> bool:
-        """Whether a stage draws from the global random state, which the threads of a process share."""
-        return any(isinstance(applied.stage, Augment) and applied.stage.ambient for applied in self.on_examples)
+        """Whether a stage or the source draws from the global random state, which the threads of a process share."""
+        return is_drawn(self.source) or any(
+            isinstance(applied.stage, Augment) and applied.stage.ambient for applied in self.on_examples
+        )
 
     def at(self, epoch: int) -> "Assembly":
         """The same for another epoch."""
@@ -80,12 +83,11 @@ Read: TypeAlias = Callable[[Rows], list[Any]]
 
 def example_maker(assembly: Assembly) -> Read:
     """A function from rows to the list of transformed examples."""
-    source, place = assembly.source, assembly.place
-    read = ahead(source, partial(fetched, source, place=place))
+    read = source_reader(assembly)
     stages = [applier(applied, assembly) for applied in assembly.on_examples]
 
     def make(rows: Rows) -> list[Any]:
-        found = read(rows.ids)
+        found = read(rows)
         if not stages:
             return found
         ids = rows.ids.tolist()
@@ -213,13 +215,13 @@ def collator(assembly: Assembly) -> Callable[[list[Any], Rows], Any]:
     """A function from a list of examples and their rows to the batch."""
     assert assembly.batch is not None, "a loader is only made where a batch stage holds"
     number, batch = assembly.batch
-    source, own = assembly.source, batch.collate
+    source, function = assembly.source, batch.collate
     columns = source.items() if isinstance(source, Table) else ()
     ragged = {name: column for name, column in columns if isinstance(column, Ragged)}
 
     def put_together(found: list[Any], rows: Rows) -> Any:
-        with _noting_collate(number, own, assembly.place, rows):
-            made = own.call(found) if own is not None else collate(found, ragged)
+        with _noting_collate(number, function, assembly.place, rows):
+            made = function.call(found) if function is not None else collate(found, ragged)
         if made is None:
             msg = f"stage {number} (batch): the collate function returned None; end it with a return"
             raise DataError(msg)
@@ -239,12 +241,33 @@ def _noting_collate(number: int, own: Function | None, place: Place, rows: Rows)
         raise
 
 
-def fetched(source: Any, ids: Tensor, place: Place) -> list[Any]:
-    """The examples of these ids as the source has them."""
+def source_reader(assembly: Assembly) -> Read:
+    """A function from rows to the list of examples as the source has them."""
+    source, place = assembly.source, assembly.place
+    if isinstance(source, Loaded) and source.key is not None:
+        return partial(_drawn, source, source.key.fold(place.epoch), assembly.repeats, place)
+    read = ahead(source, partial(_fetched, source, place=place))
+    return lambda rows: read(rows.ids)
+
+
+def _fetched(source: Any, ids: Tensor, place: Place) -> list[Any]:
+    with _noting_source(source, place, ids):
+        return examples(own(source), ids)
+
+
+def _drawn(source: Loaded, key: Key, repeats: bool, place: Place, rows: Rows) -> list[Any]:
+    keys = key.fold(rows.ids)
+    keys = keys.fold(rows.positions) if repeats else keys
+    with _noting_source(source, place, rows.ids):
+        return list(source.drawn(rows.ids.tolist(), keys.unbind()))
+
+
+@contextmanager
+def _noting_source(source: Any, place: Place, ids: Tensor) -> Iterator[None]:
     try:
-        return examples(source, ids)
+        yield
     except Exception as error:
-        error.add_note(f"reading from the source, a {type(source).__name__}; {place}, {_shown(ids.tolist())}")
+        error.add_note(f"reading from the source, a {kind_of(source)}; {place}, {_shown(ids.tolist())}")
         raise
 
 

@@ -21,6 +21,7 @@ from ._laws import (
     resumed,
     settled_orders,
     settled_splits,
+    side_by_side,
     unchanged_by,
 )
 from ._pipeline import Pipeline
@@ -233,6 +234,7 @@ LAWS: dict[str, Law] = {
     MADE: _walked(MADE),
     FINITE: _walked(FINITE),
     STRUCTURE: _walked(STRUCTURE),
+    "sources can be read side by side": lambda examination: side_by_side(examination.trial),
     "resuming equals skipping": lambda examination: resumed(examination.trial, examination.walk),
     "workers change nothing": _by_workers,
     "threads change nothing": _by_threads,

@@ -71,7 +71,12 @@ def load(fn: Callable[..., object], /, *args: object, **params: object) -> Load:
     """Open data that is no table: `fn(upstream, **params)` returns a source or a mapping of sources.
 
     A source has `__len__` and `__getitem__`: a list, any map-style torch dataset, a Hugging Face dataset. As the first
-    stage it is called without `upstream`. Runs on every process, on one process of a machine first.
+    stage it is called without `upstream`.
+
+    Runs on every process, on one process of a machine first. Each process and each thread that reads examples calls it
+    again, and has sources of its own: they may hold open files. Tables, lists, arrays and tensors are not opened again,
+    and `.shared()` says so of others. The global random state is seeded while it runs, so that all find the same.
+    `.ambient()` is for sources whose `__getitem__` draws from that state. Sources with `close()` are closed with the data.
     """
     _no_positional("load", args)
     return Load(function(fn, params, "load"))

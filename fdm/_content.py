@@ -6,7 +6,7 @@ from typing import Any
 
 from ._canonical import canonical, digest
 from ._describe import summary
-from ._digest import stage_digest
+from ._digest import decisive, stage_digest
 from ._kept import Kept
 from ._pipeline import Pipeline
 from ._ragged import Ragged
@@ -25,7 +25,7 @@ def content(
     """
     files = {one.number: _files(one.folder) for one in kept if isinstance(one.stage, Clean) or _is_needed(p, one)}
     found = [("seed", digest(p.seed))]
-    for number, stage in enumerate(p.stages):
+    for number, stage in enumerate(map(decisive, p.stages)):
         text = f"stage {number}, {stage.kind} {summary(stage)[0]}".rstrip()
         found.append((text, stage_digest(stage)))
         if number in files:

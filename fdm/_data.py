@@ -20,17 +20,19 @@ from ._errors import DataError, SnapshotError, UnknownNameError, did_you_mean, l
 from ._gate import Gate
 from ._holds import applying
 from ._html import bars, hidden, page
+from ._loaded import close_all, is_drawn, opened_here
 from ._loader import Loader
 from ._measured import Facts
 from ._opened import Parts, with_facts
 from ._order import Order, written_out
 from ._pipeline import Pipeline
-from ._plan import order_entries, order_of_epoch, steps_of
+from ._plan import order_entries, order_of_epoch, steps_of, streams
 from ._profile import Profile
+from ._repeats import Passes
 from ._snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
 from ._speed import Making, Speed
 from ._splits import Examples, weights_of
-from ._stage import Batch, Sample
+from ._stage import Batch, Sample, Shuffle
 from ._threads import Inline
 
 
@@ -57,6 +59,7 @@ class Data:
         self._weights: dict[tuple[int, str], NDArray[Any]] = {}
         self._order_names: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._gate = Gate()
+        self._passes: dict[str, Passes] = {}
 
     @property
     def pipeline(self) -> Pipeline:
@@ -82,14 +85,15 @@ class Data:
         """The example ids of a split: positions in its source, int64, 8 bytes an example; loaders never need them."""
         return torch.from_numpy(written_out(self._examples(split).order).copy())
 
-    def dataset(self, split: str, epoch: int = 0) -> ExampleDataset:
-        """A map-style torch Dataset of the transformed examples of `split`, in the order of `epoch`.
+    def dataset(self, split: str, epoch: int | None = None) -> ExampleDataset:
+        """A map-style torch Dataset of the transformed examples of `split`, in the order of `epoch` (default 0).
 
         For those who bring their own DataLoader: the stages before `batch` apply, those from `batch` on do not.
         """
         self._gate.check()
-        examples, epoch = self._examples(split), _checked_epoch("epoch", epoch)
-        return ExampleDataset(self._parts.assembly(split).at(epoch), self._order(examples, epoch), self._gate)
+        examples, passes = self._examples(split), Passes(split) if epoch is None and self._changes(split) else None
+        epoch = _checked_epoch("epoch", 0 if epoch is None else epoch)
+        return ExampleDataset(self._parts.assembly(split).at(epoch), self._order(examples, epoch), self._gate, passes)
 
     def loader(self, split: str, epoch: int | None = None, start: Snapshot | None = None) -> Loader:
         """The batches of `epoch` (default 0) of a split, from the place that the snapshot `start` names.
@@ -100,6 +104,7 @@ class Data:
         self._gate.check()
         examples = self._examples(split)
         fingerprint, stages = self._order_named(split, examples)
+        is_named = epoch is not None or start is not None
         if start is not None:
             _check_start(start, split, epoch)
             check_same_order(start, fingerprint, stages)
@@ -126,13 +131,15 @@ class Data:
             self._gate,
             self._making,
             partial(self.loader, split),
+            None if is_named else self._passes_of(split),
         )
 
     def epochs(self, split: str, stop: int | None = None, start: Snapshot | None = None) -> Iterator[Loader]:
         """A loader for each epoch before `stop`, without `stop` for ever; the first begins where `start` says."""
         if stop is not None:
             _checked_epoch("stop", stop)
-        return _epochs(self, split, stop, self.loader(split, start=start))
+        first = self.loader(split, epoch=0) if start is None else self.loader(split, start=start)
+        return _epochs(self, split, stop, first)
 
     def profile(self, split: str, steps: int = 20) -> Profile:
         """How long each stage of a split takes for a batch, which one limits, and what setting to change.
@@ -140,7 +147,7 @@ class Data:
         Times the first `steps` steps of epoch 0, stage by stage, and then as the loader makes them. `print` it, or read
         its fields. Raises `DataError` if there are no steps.
         """
-        return self.loader(split).profile(steps)
+        return self.loader(split, epoch=0).profile(steps)
 
     def close(self) -> None:
         """Release the sources, and end worker processes and threads. Closing twice does no harm.
@@ -150,7 +157,8 @@ class Data:
         self._gate.is_open = False
         self._making.close()
         self._making = Inline()
-        self._parts = attrs.evolve(self._parts, sources={})
+        sources, self._parts = self._parts.sources, attrs.evolve(self._parts, sources={})
+        close_all(sources.values())
 
     def __enter__(self) -> Self:
         self._gate.check()
@@ -169,6 +177,18 @@ class Data:
             raise UnknownNameError(msg)
         return self._parts.splits[split]
 
+    def _passes_of(self, split: str) -> Passes | None:
+        return self._passes.setdefault(split, Passes(split)) if self._changes(split) else None
+
+    def _changes(self, split: str) -> bool:
+        """Whether another epoch of a split has another order, or other augmentation."""
+        examples = self._parts.splits[split]
+        return (
+            bool(applying(list(self.pipeline.of_kind(Shuffle, Sample)), examples.names))
+            or any(key is not None for _, key in streams(self.pipeline, examples.names))
+            or is_drawn(self._parts.sources[examples.source])
+        )
+
     def _order(self, examples: Examples, epoch: int) -> Order:
         return order_of_epoch(self.pipeline, examples, epoch, self._weights_for(examples))
 
@@ -185,8 +205,8 @@ class Data:
         for number, stage in applying(list(self.pipeline.of_kind(Sample)), examples.names):
             at = number, examples.source
             if at not in self._weights:
-                with noted(f"in stage {number}, sample"):
-                    self._weights[at] = weights_of(stage.weights, self._parts.sources[examples.source])
+                with noted(f"in stage {number}, sample"), opened_here(self._parts.sources) as sources:
+                    self._weights[at] = weights_of(stage.weights, sources[examples.source])
             found[number] = self._weights[at]
         return found
 

@@ -41,6 +41,8 @@ def _text(name: str, value: Any) -> str:
             return f"each {value!r}"
         case "pinned", _:
             return f"version={value}"
+        case "is_shared" | "is_ambient", _:
+            return name.removeprefix("is_")
         case _:
             return f"{name}={value}"
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
+
 from ._canonical import canonical, digest
 from ._code import code_of, is_own_code
 from ._function import Function
@@ -15,7 +17,12 @@ KEPT = (Fetch, Clean, Measure, Split, Fold)
 
 def stage_digest(stage: Stage) -> str:
     """The digest of one stage: its fields by value, and its code where results of it are kept."""
-    return digest([canonical(stage), code_of_stage(stage) if isinstance(stage, KEPT) else None])
+    return digest([canonical(decisive(stage)), code_of_stage(stage) if isinstance(stage, KEPT) else None])
+
+
+def decisive(stage: Stage) -> Stage:
+    """The stage without what decides speed alone."""
+    return attrs.evolve(stage, is_shared=False) if isinstance(stage, Load) else stage
 
 
 def address(stages: Sequence[Stage]) -> str:

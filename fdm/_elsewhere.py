@@ -22,11 +22,11 @@ from ._differs import copied
 from ._digest import stage_digest
 from ._errors import PipelineError
 from ._executor import Executor
+from ._loaded import read
 from ._order import Order
 from ._pipeline import Pipeline
 from ._plan import Rows
 from ._report import shortened
-from ._source import examples
 from ._stage import Stage
 from ._state import single
 from ._trial import Broken, Look, Trial, stage_of, told, under
@@ -81,7 +81,7 @@ def rows_of(trial: Trial, name: str) -> dict[int, Any]:
     source = trial.parts.sources[name]
     n = len(source)
     ids = sorted({*range(min(n, 8)), *np.linspace(0, n - 1, 8, dtype=np.int64).tolist()}) if n else []
-    return dict(zip(ids, copied(examples(source, torch.tensor(ids, dtype=torch.int64))), strict=True))
+    return dict(zip(ids, copied(read(source, torch.tensor(ids, dtype=torch.int64))), strict=True))
 
 
 def ids_of(order: Order) -> list[int]:

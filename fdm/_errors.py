@@ -18,9 +18,12 @@
 Errors raised inside a user's function keep their own type and carry a note that says where they happened.
 """
 
+import inspect
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class FdmError(Exception):
@@ -101,6 +104,14 @@ def did_you_mean(wrong: object, names: Iterable[object]) -> str:
     """
     close = get_close_matches(str(wrong), [str(name) for name in names], n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def warn(message: str) -> None:
+    """Warn (`UserWarning`) at the line outside of fdm that led here."""
+    own, level, frame = str(Path(__file__).parent), 1, inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(own):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
 
 
 @contextmanager

@@ -14,8 +14,10 @@ from ._agree import agreement
 from ._content import content
 from ._context import RankContext
 from ._data import Data
+from ._drawing import warn_of_drawing
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
 from ._kept import Kept, kept_facts, kept_sources
+from ._loaded import opened_here
 from ._pipeline import Pipeline
 from ._plan import check_names
 from ._pool import PoolOption
@@ -23,7 +25,7 @@ from ._prepare import Means, prepare_facts, prepare_kept, prepare_sources
 from ._progress import is_shown, waiting
 from ._speed import Speed
 from ._splits import Examples, resolve_splits
-from ._stage import Alias, Clean, Fetch, Fold, Measure, Split
+from ._stage import Alias, Clean, Fetch, Fold, Load, Measure, Split
 from ._store import Patience, store_folder
 
 
@@ -129,9 +131,12 @@ class Executor:
         means = self._means()
         with agreement(self.context, self.wait) as compare:
             sources = prepare_sources(p, means)
-            splits = resolve_splits(list(p.of_kind(Split, Fold, Alias)), sources)
-            check_names(p, splits)
-            facts = prepare_facts(p, sources, splits, means)
+            with opened_here(sources) as here:
+                splits = resolve_splits(list(p.of_kind(Split, Fold, Alias)), here)
+                check_names(p, splits)
+                facts = prepare_facts(p, here, splits, means)
+            if self.context.local_rank == 0:
+                _warn_of_drawing(p, sources)
             compare(lambda: content(p, sources, splits, self._kept(p, splits)))
         speed = Speed(self.workers, self.threads, self.prefetch, self.pin_memory, self.start_method)
         return Data(p, self.context, sources=sources, splits=splits, facts=facts, speed=speed)
@@ -147,6 +152,11 @@ class Executor:
 
     def _folder(self) -> Path:
         return store_folder(self.store, os.environ)
+
+
+def _warn_of_drawing(p: Pipeline, sources: Mapping[str, Any]) -> None:
+    for number, stage in p.of_kind(Load):
+        warn_of_drawing(sources, f"stage {number}, load {stage.function!r}")
 
 
 def _check_pipeline(p: object) -> None:

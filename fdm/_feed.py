@@ -70,7 +70,7 @@ class Train:
     def check_even(self) -> None:
         """Raise `DataError`, on all ranks, if some of them would have no batch, and the others wait for them."""
         for name in self.splits:
-            loader, world_size = self.data.loader(name), self.data.context.world_size
+            loader, world_size = self.data.loader(name, epoch=0), self.data.context.world_size
             if not loader.is_even:
                 msg = f"split {name!r} has fewer examples than there are ranks ({world_size}), so some could not train"
                 raise DataError(msg)

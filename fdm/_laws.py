@@ -1,12 +1,19 @@
 """Laws: what holds of the splits, facts, orders and loaders of an opened pipeline."""
 
-from collections.abc import Callable, Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import combinations, zip_longest
+from operator import itemgetter
+from types import FrameType
 from typing import Any
 
 import attrs
 import numpy as np
+import torch
+from torch import Tensor
 
 from ._assemble import Assembly
 from ._context import RankContext
@@ -14,10 +21,11 @@ from ._differs import difference
 from ._elsewhere import ids_of
 from ._errors import DataError, noted
 from ._holds import applying
+from ._loaded import Loaded, opened_here, read
 from ._plan import Rows, rows_of_steps
 from ._source import View, given
 from ._speed import Speed
-from ._splits import weights_of
+from ._splits import Examples, weights_of
 from ._stage import Measure, Sample, Shuffle
 from ._threads import Inline
 from ._trial import LISTS, Broken, Skipped, Trial, stage_of, told, twice
@@ -63,9 +71,10 @@ def measured_again(trial: Trial) -> Broken | Skipped | None:
     for number, stage in stages:
         examples = trial.parts.splits[stage.splits[0]]
         call = stage.function.with_facts(trial.facts).bound()
-        view = View(trial.parts.sources[examples.source], examples.order)
         with noted(f"in stage {number}, measure"):
-            how = difference(*twice(call, given(view)))
+            how = difference(
+                *twice(_on_whole, trial.parts.sources, examples.source, partial(_measured, call, examples))
+            )
         if how is not None:
             return Broken(number, f"the fact {how}")
     return None if stages else Skipped("nothing is measured")
@@ -74,15 +83,24 @@ def measured_again(trial: Trial) -> Broken | Skipped | None:
 def settled_orders(trial: Trial) -> Broken | None:
     """The weights that sample draws by are found again, whatever the global random state is."""
     for number, stage in trial.pipeline.of_kind(Sample):
-        for name, source in trial.parts.sources.items():
+        for name in trial.parts.sources:
             if not any(found.source == name and _samples(trial, split) for split, found in trial.parts.splits.items()):
                 continue
             with noted(f"in stage {number}, sample"):
-                one, other = twice(weights_of, stage.weights, source)
+                one, other = twice(_on_whole, trial.parts.sources, name, partial(weights_of, stage.weights))
             how = difference({"weights": one}, {"weights": other})
             if how is not None:
                 return Broken(number, how)
     return None
+
+
+def _on_whole(sources: Mapping[str, Any], name: str, call: Callable[[Any], Any]) -> Any:
+    with opened_here(sources) as here:
+        return call(here[name])
+
+
+def _measured(call: Callable[..., Any], examples: Examples, source: Any) -> Any:
+    return call(given(View(source, examples.order)))
 
 
 def epochs_differ(trial: Trial) -> Broken | None:
@@ -106,8 +124,8 @@ def partitioned(trial: Trial) -> Broken | None:
             for rank in range(world_size)
         ]
         for split in trial.batched:
-            whole = ranks[0].loader(split)
-            of_steps = zip_longest(*(_steps(data.loader(split), rank) for rank, data in enumerate(ranks)))
+            whole = ranks[0].loader(split, epoch=0)
+            of_steps = zip_longest(*(_steps(data.loader(split, epoch=0), rank) for rank, data in enumerate(ranks)))
             for step, pieces in enumerate(of_steps):
                 at = np.arange(*whole._steps.bounds(step))  # noqa: SLF001 - one of us
                 expected = whole._order.at(at).tolist()  # noqa: SLF001 - one of us
@@ -126,7 +144,7 @@ def _steps(loader: Any, rank: int) -> Iterator[Rows]:
 def resumed(trial: Trial, walk: Walk) -> Broken | Skipped | None:
     """A loader from a snapshot goes on with exactly the batches that come after it."""
     for split in _able(trial, walk):
-        loader = trial.data.loader(split)
+        loader = trial.data.loader(split, epoch=0)
         batches = list(loader[: trial.steps + 1])
         for done in range(1, len(batches)):
             again = trial.data.loader(split, start=loader.snapshot(done))[0]
@@ -141,9 +159,9 @@ def unchanged_by(trial: Trial, walk: Walk, speed: Speed) -> Broken | Skipped | N
     """Batches that are made by workers or threads are those that the loop makes itself."""
     with trial.reopened(speed=speed) as data:
         for split in _able(trial, walk):
-            expected = list(trial.data.loader(split)[: trial.steps])
+            expected = list(trial.data.loader(split, epoch=0)[: trial.steps])
             try:
-                found = list(data.loader(split)[: trial.steps])
+                found = list(data.loader(split, epoch=0)[: trial.steps])
             except DataError as error:
                 number = stage_of(error)  # none where a source cannot be sent to a worker
                 return Broken(trial.source_stage if number is None else number, f"split {split!r}: {told(error)}")
@@ -153,6 +171,46 @@ def unchanged_by(trial: Trial, walk: Walk, speed: Speed) -> Broken | Skipped | N
                     text = f"split {split!r}, epoch 0, step {step}: {how}"
                     return _blamed(trial, walk, split, text, partial(_made_by, speed))
     return None if _able(trial, walk) else _NO_BATCHES
+
+
+def side_by_side(trial: Trial) -> Broken | Skipped | None:
+    """Threads that read a source at the same time get the examples that one gets alone."""
+    sources = {name: source for name, source in trial.parts.sources.items() if isinstance(source, Loaded)}
+    for name, source in sources.items():
+        ids = torch.arange(min(len(source), _READ_TOGETHER))
+        expected = read(source, ids)
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = list(pool.map(partial(_read_again, source), [ids] * _READERS))
+        for how in (difference(expected, again) for of_thread in found for again in of_thread):
+            if how is not None:
+                shared = "; take .shared() away, so that each thread opens its own" if source.loading.is_shared else ""
+                return Broken(
+                    trial.source_stage, f"source {name!r}, of which threads read the same examples: {how}{shared}"
+                )
+    return None if sources else Skipped("threads read nothing that one could disturb for another")
+
+
+def _read_again(source: Loaded, ids: Tensor) -> list[list[Any]]:
+    """The same examples several times, in other orders; or the error, as what was found."""
+    found = []
+    for shift in range(_ROUNDS):
+        turned = ids.roll(shift)
+        before = sys.gettrace()
+        sys.settrace(_giving_way)  # of this thread alone
+        try:
+            examples = read(source, turned)
+        except Exception as error:  # noqa: BLE001 - of a source that another thread disturbed
+            return [[told(error)]]
+        finally:
+            sys.settrace(before)
+        found.append([example for _, example in sorted(zip(turned.tolist(), examples, strict=True), key=itemgetter(0))])
+    return found
+
+
+def _giving_way(_: FrameType, __: str, ___: object) -> Any:
+    """Lets other threads run after each line, so that what can come between does."""
+    time.sleep(0)
+    return _giving_way
 
 
 def _able(trial: Trial, walk: Walk) -> list[str]:
@@ -219,6 +277,7 @@ def _last(lineage: tuple[int, ...]) -> int | None:
     return lineage[-1] if lineage else None
 
 
+_READ_TOGETHER, _READERS, _ROUNDS = 32, 3, 3
 _NO_BATCHES = Skipped("there are no batches")
 _MANY = 16  # examples, which two shuffles put into the same order once in 10**13 times
 _STEPS = 1000

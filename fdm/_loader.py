@@ -17,6 +17,7 @@ from ._html import page, table
 from ._order import Order
 from ._plan import Rows, rows_of_steps
 from ._profile import Profile, profiled
+from ._repeats import Passes
 from ._snapshot import Snapshot
 from ._speed import Making
 from ._steps import Steps
@@ -45,6 +46,7 @@ class Loader:
     _gate: Gate
     _making: Making
     _again: Callable[..., "Loader"]
+    _passes: Passes | None = None
 
     def __len__(self) -> int:
         """The number of steps of this rank."""
@@ -53,7 +55,8 @@ class Loader:
     def __iter__(self) -> Iterator[Any]:
         self._gate.check()
         crossed = on_device(self._making.batches(self._assembly, self._rows()), self._on_device)
-        return self._finished(crossed, self._after_transfer())
+        batches = self._finished(crossed, self._after_transfer())
+        return batches if self._passes is None else self._passes.watched(batches, self._first)
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -63,7 +66,7 @@ class Loader:
         if isinstance(index, slice):
             return self._slice(index)
         step = self._first + within(index, len(self))
-        return next(iter(attrs.evolve(self, first=step, last=step + 1, making=Inline())))
+        return next(iter(attrs.evolve(self, first=step, last=step + 1, making=Inline(), passes=None)))
 
     def again(self, epoch: int | None = None, start: Snapshot | None = None) -> "Loader":
         """A loader of the same split of the same data for another epoch, or from another start; as `data.loader`."""
@@ -112,7 +115,7 @@ class Loader:
 
     def profile(self, steps: int = 20) -> Profile:
         """How long each stage takes for a batch, over the first `steps` steps; as `data.profile(split)`."""
-        part = self[: _at_least_one(steps)]
+        part = attrs.evolve(self[: _at_least_one(steps)], passes=None)
         if not len(part):
             msg = f"there are no steps of {self.split!r} to profile"
             raise DataError(msg)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ._canonical import digest
 from ._describe import summary
-from ._digest import stage_digest
+from ._digest import decisive, stage_digest
 from ._errors import DataError, UnknownNameError, did_you_mean, listed
 from ._holds import applying
 from ._key import Key
@@ -143,4 +143,4 @@ def _drawn(order: Order, stage: Sample, weights: NDArray[np.float64], key: int) 
 
 
 def _entry(stage: Stage, more: str = "") -> tuple[str, str]:
-    return f"{stage.kind} {summary(stage)[0]}".rstrip(), digest([stage_digest(stage), more])
+    return f"{stage.kind} {summary(decisive(stage))[0]}".rstrip(), digest([stage_digest(stage), more])

@@ -4,15 +4,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
-import numpy as np
 from filelock import FileLock, Timeout
-from torch import Tensor
 
-from ._canonical import qualified_name
 from ._context import RankContext
 from ._digest import address, stage_digest
 from ._disk import open_tables, save_tables
@@ -21,6 +19,9 @@ from ._errors import DataError, PipelineError, listed, noted
 from ._facts import open_facts, plain_fact, save_facts
 from ._function import Function
 from ._kept import measures_at, place_of
+from ._key import Key
+from ._loadable import checked_sources
+from ._loaded import loaded
 from ._parts import joined, parts_of, run_parts
 from ._pipeline import Pipeline
 from ._pool import PoolOption, opened
@@ -92,9 +93,10 @@ def _result(p: Pipeline, number: int, means: Means) -> Any:
         return (_result(p, number - 1, means),) if number else ()
 
     if isinstance(stage, Load):
-        before = upstream()
+        call = partial(_loaded_sources, stage.function, number, upstream())
+        key = Key(p.seed, "load", stage.function.qualified_name)
         with _first_on_machine(stage, means.context):
-            return _checked_sources(stage.function, _called(stage.function, number, stage.kind, before))
+            return loaded(call, key, is_shared=stage.is_shared, is_ambient=stage.is_ambient)
     at = address(p.stages[: number + 1])
     if isinstance(stage, Fetch):
         return _published(stage, at, lambda staging: _fetch(stage.function, number, staging, means), means) / _FILES
@@ -170,28 +172,8 @@ def _measurer(function: Function, number: int, view: Any) -> Callable[[Staging],
     return make
 
 
-def _checked_sources(function: Function, made: Any) -> Any:
-    if isinstance(made, Mapping) and not made:
-        msg = f"{function.name} returned an empty mapping; it returns a source, or a mapping from names to sources"
-        raise DataError(msg)
-    if isinstance(made, Mapping) and all(isinstance(value, Tensor | np.ndarray) for value in made.values()):
-        msg = f"{function.name} returned a mapping of columns, not of sources; make it a table: fdm.Table({{...}})"
-        raise DataError(msg)
-    if made is None:
-        msg = f"{function.name} returned None in place of a source or a mapping of sources; end it with a return"
-        raise DataError(msg)
-    for name, source in made.items() if isinstance(made, Mapping) else [("all", made)]:
-        if not isinstance(name, str) or not name:
-            msg = f"{function.name}: the name of a source is a string, not {name!r}"
-            raise DataError(msg)
-        if not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
-            lacking = "__len__" if hasattr(source, "__getitem__") else "__getitem__"
-            msg = (
-                f"{function.name} returned a {qualified_name(type(source))} as source {name!r}, which has no {lacking}; "
-                f"a source has a length and examples by index: a Table, a list, a map-style torch dataset"
-            )
-            raise DataError(msg)
-    return made
+def _loaded_sources(function: Function, number: int, before: tuple[Any, ...]) -> Mapping[str, Any]:
+    return checked_sources(function, _called(function, number, "load", before))
 
 
 @contextmanager

@@ -3,15 +3,15 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from statistics import median
 from typing import Any
 
 import attrs
 import torch
 
-from ._assemble import Applied, Assembly, applier, batch_maker, collator, fetched, through, with_ids
+from ._assemble import Applied, Assembly, applier, batch_maker, collator, source_reader, through, with_ids
 from ._crossing import OnDevice
+from ._loaded import kind_of
 from ._plan import Rows
 from ._pool import cores
 from ._readahead import ahead
@@ -99,13 +99,13 @@ def on_host(assembly: Assembly) -> list[Piece]:
     """The pieces of a batch on the host, one after the other."""
     assert assembly.batch is not None, "a loader is only made where a batch stage holds"
     number, batch = assembly.batch
-    source, place, ids = assembly.source, assembly.place, batch.ids
+    source, ids = assembly.source, batch.ids
     if assembly.is_whole:
         gather = ahead(source, source.gather)
         found = [Piece("gather", lambda _, rows: gather(rows.ids))]
     else:
-        read = ahead(source, partial(fetched, source, place=place))
-        found = [Piece(f"read from {type(source).__name__}", lambda _, rows: read(rows.ids))]
+        read = source_reader(assembly)
+        found = [Piece(f"read from {kind_of(source)}", lambda _, rows: read(rows))]
         found += [_of_examples(applied, assembly) for applied in assembly.on_examples]
         found.append(Piece(f"{number} batch: collate", collator(assembly), number=number))
     if ids is not None:

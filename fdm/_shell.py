@@ -255,7 +255,7 @@ class Shell:
 
     def _begin_evaluation(self, role: str, split: str) -> Loading:
         self._fed = role
-        return self.data.loader(split)
+        return self.data.loader(split, epoch=0)
 
     def _queue(self, role: str, at: int) -> "deque[Finish] | None":
         return None if "on_after_batch_transfer" in vars(self) else self._waiting[role, at]

@@ -86,6 +86,26 @@ class Load(Versioned):
     kind: ClassVar[str] = "load"
     function: Function
     pinned: str | None = None
+    is_shared: bool = False
+    is_ambient: bool = False
+
+    def shared(self) -> "Load":
+        """The same stage, whose sources threads and forked processes may read side by side.
+
+        Without it each process and each thread that reads opens its own, by calling the function again; that costs
+        time and memory, and is right for whatever holds an open file, a cursor or a connection. Changes no batch, and
+        no fingerprint.
+        """
+        return attrs.evolve(self, is_shared=True)
+
+    def ambient(self) -> "Load":
+        """The same stage, whose sources draw from the global random state of torch, numpy or random.
+
+        Each example is read under a random stream of its own, named by seed, epoch and example id, so that it is the
+        same wherever and however often it is read; what is drawn from elsewhere, such as a generator of the source's
+        own, stays as it is. Threads make no batches of such a source; worker processes do.
+        """
+        return attrs.evolve(self, is_ambient=True)
 
 
 @attrs.frozen(eq=False)

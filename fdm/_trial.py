@@ -17,6 +17,7 @@ from ._differs import copied
 from ._executor import Executor
 from ._function import Function
 from ._key import Key
+from ._loaded import opened_here
 from ._opened import Parts
 from ._pipeline import Pipeline
 from ._plan import Rows, rows_of_steps
@@ -116,7 +117,8 @@ class Trial:
     def resolved(self) -> Mapping[str, Examples]:
         """The splits as another rank finds them, whose global random state is another one."""
         cuts = list(self.pipeline.of_kind(Split, Fold, Alias))
-        return under(1, lambda: resolve_splits(cuts, self.parts.sources))
+        with opened_here(self.parts.sources) as sources:
+            return under(1, lambda: resolve_splits(cuts, sources))
 
     def reopened(
         self,

@@ -112,7 +112,7 @@ def run(piece: Piece, given: Any, rows: Rows, seed: int = 1) -> Any:
 def _laws_of(trial: Trial, piece: Piece) -> Iterator[Law]:
     """The laws that a piece has to keep, with what tells how it breaks them."""
     if piece.number is None:
-        yield SOURCE, _unlike
+        yield SOURCE, _redrawn
         return
     is_augment = isinstance(trial.pipeline.stages[piece.number], Augment)
     yield AUGMENT if is_augment else TRANSFORM, _unlike
@@ -122,6 +122,11 @@ def _laws_of(trial: Trial, piece: Piece) -> Iterator[Law]:
 def _unlike(piece: Piece, given: Any, rows: Rows) -> str | None:
     one, other = (run(piece, given, rows, seed) for seed in (1, 2))
     return difference(_alone(one), _alone(other))
+
+
+def _redrawn(piece: Piece, given: Any, rows: Rows) -> str | None:
+    how = _unlike(piece, given, rows)
+    return how and f"{how}; if it draws from the global random state, write fdm.load(fn).ambient()"
 
 
 def _changed(piece: Piece, given: Any, rows: Rows) -> str | None:

@@ -25,6 +25,7 @@ from torch.utils.data._utils import signal_handling
 from ._assemble import Assembly, Read, batch_maker, example_maker
 from ._errors import DataError, WorkerError
 from ._heap import trim
+from ._loaded import kind_of
 from ._plan import Rows
 from ._sending import pickled
 
@@ -148,9 +149,9 @@ class _Crew:
             self._tell(error, assembly)
         except (TypeError, AttributeError, pickle.PicklingError) as error:
             msg = (
-                f"the source of split {assembly.place.split!r}, a {type(assembly.source).__name__}, or another one, "
-                f"cannot be sent to a worker process: {error}; make it one that pickle can, or use "
-                f"start_method='fork', or threads instead of workers"
+                f"the source of split {assembly.place.split!r}, a {kind_of(assembly.source)}, or another one, "
+                f"cannot be sent to a worker process: {error}; make it one that pickle can, or a class of your own "
+                f"with __len__ and __getitem__, returned by the function of fdm.load, which each process calls itself"
             )
             raise DataError(msg) from error
 

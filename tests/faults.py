@@ -254,6 +254,10 @@ def held_pairs(n):
     return Held(n)
 
 
+def list_of_held(n):
+    return [Held(1) for _ in range(n)]
+
+
 def pairs(n):
     return Pairs(n)
 

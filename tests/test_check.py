@@ -167,7 +167,7 @@ def test_who_changes_what_a_source_holds_is_blamed_for_all_that_follows(tmp_path
 
 
 def test_a_source_that_no_worker_can_have_is_blamed_where_workers_are_sent_it():
-    p = fdm.pipeline(fdm.load(faults.held_pairs, n=9), fdm.batch(4))
+    p = fdm.pipeline(fdm.load(faults.list_of_held, n=9), fdm.batch(4))
     check(p, without=[*APART, "workers change nothing"])
     (verdict,) = examine(p, without=APART, start_method="spawn").broken
     assert ("workers change nothing", 0) == (verdict.law, verdict.number)

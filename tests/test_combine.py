@@ -26,7 +26,7 @@ def opened(sizes=SIZES, size=2, *order, **options):
 
 
 def combined(data, mode, start=None):
-    return fdm.combine({name: data.loader(name) for name in data.splits}, mode=mode, start=start)
+    return fdm.combine({name: data.loader(name, epoch=0) for name in data.splits}, mode=mode, start=start)
 
 
 def plain(step):
@@ -43,7 +43,7 @@ def steps(loader):
 def lightnings(data, mode):
     """What Lightning gives for the same loaders: batches by name, or the name and the batch."""
     names = list(data.splits)
-    loader = CombinedLoader({name: data.loader(name) for name in names}, mode)
+    loader = CombinedLoader({name: data.loader(name, epoch=0) for name in names}, mode)
     found = [
         (names[dataloader_idx], batch.tolist()) if mode == "sequential" else plain(batch)
         for batch, _, dataloader_idx in loader

@@ -47,6 +47,10 @@ FLOORS = (
         "_kept",
         "_content",
         "_agree",
+        "_loadable",
+        "_differs",
+        "_loaded",
+        "_drawing",
         "_prepare",
         "_gate",
         "_readahead",
@@ -61,6 +65,7 @@ FLOORS = (
         "_speed",
         "_crossing",
         "_profile",
+        "_repeats",
         "_loader",
         "_combine",
         "_exchange",
@@ -77,7 +82,7 @@ FLOORS = (
     ("_data", "_executor"),
     # edges
     ("_roles", "_cursor", "_feed", "_trainer", "_shell", "_given", "lightning"),
-    ("_report", "_differs", "_trial", "_walk", "_elsewhere", "_laws", "_apart", "_check", "_toys", "_strategies"),
+    ("_report", "_trial", "_walk", "_elsewhere", "_laws", "_apart", "_check", "_toys", "_strategies"),
     ("_terminal", "_simulate"),
     ("store", "ray", "testing"),
     # the command line

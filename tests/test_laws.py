@@ -89,7 +89,7 @@ def test_a_batch_by_number_is_the_batch_of_iteration(p, context):
 def test_a_slice_is_the_loader_of_these_steps(p, context, draw):
     with fdm.open(p, context=context) as data:
         split = draw.draw(st.sampled_from(sorted(data.splits)))
-        loader = data.loader(split)
+        loader = data.loader(split, epoch=0)
         low, high = draw.draw(st.integers(-3, len(loader) + 3)), draw.draw(st.integers(-3, len(loader) + 3))
         part = loader[low:high]
         assert all_same(list(loader)[low:high], part)
@@ -157,9 +157,9 @@ def test_epochs_are_the_loaders_of_each_epoch_in_turn(p, context):
 def test_two_loaders_do_not_disturb_each_other(p):
     with fdm.open(p) as data:
         split = max(data.splits)
-        alone = list(data.loader(split))
-        loader = data.loader(split)
-        pairs = list(zip(loader, loader, data.loader(split), strict=True))
+        alone = list(data.loader(split, epoch=0))
+        loader = data.loader(split, epoch=0)
+        pairs = list(zip(loader, loader, data.loader(split, epoch=0), strict=True))
         assert all(all_same(alone, turn) for turn in zip(*pairs, strict=True)) or not alone
 
 
@@ -169,16 +169,16 @@ def test_an_endless_stream_of_epochs_goes_on_undisturbed_by_validation_other_str
     stages = fdm.load(example_table, n=23), cut, fdm.shuffle().on("train"), fdm.augment(jittered), fdm.batch(4)
     with fdm.open(fdm.pipeline(*stages), **speed) as data:
         expected = [batch for epoch in range(5) for batch in data.loader("train", epoch=epoch)]
-        validated = list(data.loader("val"))
+        validated = list(data.loader("val", epoch=0))
         stream = (batch for loader in data.epochs("train") for batch in loader)
         other = (batch for loader in data.epochs("train") for batch in loader)
         seen = []
         for step, batch in enumerate(stream):
             seen.append(batch)
             if step % 3 == 1:
-                assert all_same(validated, data.loader("val"))
+                assert all_same(validated, data.loader("val", epoch=0))
             if step % 4 == 2:
-                next(iter(data.loader("val")))  # and no further
+                next(iter(data.loader("val", epoch=0)))  # and no further
                 next(other)
             if len(seen) == len(expected):
                 break

@@ -141,8 +141,9 @@ def test_rows_that_a_stage_has_decoded_are_no_longer_ragged():
 
 
 def test_a_source_with_getitems_is_read_batch_by_batch():
+    data = opened(fdm.load(images), fdm.batch(4))
     IMAGES.single = IMAGES.together = 0
-    batches = list(opened(fdm.load(images), fdm.batch(4)).loader("all"))
+    batches = list(data.loader("all"))
     assert (0, 3) == (IMAGES.single, IMAGES.together)
     assert [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]] == [label.tolist() for _, label in batches]
 
@@ -417,10 +418,10 @@ def test_an_error_at_the_transfer_names_its_stage():
 def test_a_default_device_changes_nothing():
     p = fdm.pipeline(rows(), fdm.shuffle(), fdm.transform(doubled), fdm.batch(4))
     data = fdm.open(p)
-    expected = [batch["row"].tolist() for batch in data.loader("all")]
+    expected = [batch["row"].tolist() for batch in data.loader("all", epoch=0)]
     torch.set_default_device("meta")
     try:
-        assert expected == [batch["row"].tolist() for batch in data.loader("all")]
+        assert expected == [batch["row"].tolist() for batch in data.loader("all", epoch=0)]
         assert 0 <= data.dataset("all")[0]["row"] < 10
         assert [3, 4] == data._parts.sources["all"][3:5]["row"].tolist()
     finally:

@@ -141,6 +141,10 @@ class Lines:
         return index
 
 
+def list_of_locks():
+    return [threading.Lock()]
+
+
 def opened(*stages, **options):
     return fdm.open(fdm.pipeline(*stages, seed=5), **options)
 
@@ -216,8 +220,8 @@ def test_order_is_kept_when_later_batches_are_ready_first(speed):
 def test_loops_at_the_same_time_do_not_disturb_each_other(speed):
     stages = rows(), fdm.split({"train": 20, "val": 20}), fdm.shuffle(), fdm.augment(jittered), fdm.batch(4)
     with opened(*stages) as alone, opened(*stages, **speed) as data:
-        expected = {split: list(alone.loader(split)) for split in alone.splits}
-        train, again, val = (iter(data.loader(split)) for split in ("train", "train", "val"))
+        expected = {split: list(alone.loader(split, epoch=0)) for split in alone.splits}
+        train, again, val = (iter(data.loader(split, epoch=0)) for split in ("train", "train", "val"))
         found = list(zip(train, again, val, strict=True))
         for place, split in enumerate(("train", "train", "val")):
             assert all_same(expected[split], [together[place] for together in found])
@@ -294,9 +298,9 @@ def test_ambient_stages_in_two_threads_do_not_disturb_each_other():
     stages = rows(), fdm.augment(fdm.ambient(ambiently)), fdm.batch(4)
     before = global_state()
     with opened(*stages) as data:
-        expected = list(data.loader("all"))
+        expected = list(data.loader("all", epoch=0))
         with ThreadPoolExecutor(3) as pool:
-            for found in pool.map(lambda _: list(data.loader("all")), range(3)):
+            for found in pool.map(lambda _: list(data.loader("all", epoch=0)), range(3)):
                 assert all_same(expected, found)
     assert before == global_state()
 
@@ -387,10 +391,19 @@ def test_a_batch_that_cannot_travel_is_told_and_does_not_hang():
 
 
 @pytest.mark.skipif("spawn" not in METHODS, reason="no spawn here")
-def test_a_source_that_cannot_travel_is_told_with_the_remedy():
+def test_a_source_that_cannot_travel_is_opened_by_each_process_itself():
     with (
+        opened(fdm.load(Lines), fdm.batch(2)) as alone,
         opened(fdm.load(Lines), fdm.batch(2), workers=1, start_method="spawn") as data,
-        pytest.raises(fdm.DataError, match=r"a Lines, .*cannot be sent to a worker process: .*start_method='fork'"),
+    ):
+        assert all_same(alone.loader("all"), data.loader("all"))
+
+
+@pytest.mark.skipif("spawn" not in METHODS, reason="no spawn here")
+def test_examples_that_cannot_travel_are_told_with_the_remedy():
+    with (
+        opened(fdm.load(list_of_locks), fdm.batch(2), workers=1, start_method="spawn") as data,
+        pytest.raises(fdm.DataError, match=r"a list, .*cannot be sent to a worker process: .*the function of fdm.load"),
     ):
         next(iter(data.loader("all")))
 
@@ -463,7 +476,7 @@ def test_a_loop_after_an_interrupt_is_as_any_other(tmp_path):
 @pytest.mark.parametrize("speed", [{"threads": 2}, {"workers": 2, "start_method": "fork"}])
 def test_a_process_that_is_forked_after_a_loop_has_threads_and_workers_of_its_own(speed):
     with opened(rows(), fdm.shuffle(), fdm.batch(4), **speed) as data:
-        expected = [batch["row"].tolist() for batch in data.loader("all")]
+        expected = [batch["row"].tolist() for batch in data.loader("all", epoch=0)]
         context = multiprocessing.get_context("fork")
         results = context.Queue()
         child = context.Process(target=tell_rows, args=(data, results), daemon=False)
@@ -471,11 +484,11 @@ def test_a_process_that_is_forked_after_a_loop_has_threads_and_workers_of_its_ow
         assert expected == results.get(timeout=300)
         child.join(300)
         assert 0 == child.exitcode
-        assert expected == [batch["row"].tolist() for batch in data.loader("all")]
+        assert expected == [batch["row"].tolist() for batch in data.loader("all", epoch=0)]
 
 
 def tell_rows(data, results):
-    results.put([batch["row"].tolist() for batch in data.loader("all")])
+    results.put([batch["row"].tolist() for batch in data.loader("all", epoch=0)])
     data.close()
 
 
