@@ -21,7 +21,7 @@ from ._differs import difference
 from ._elsewhere import ids_of
 from ._errors import DataError, noted
 from ._holds import applying
-from ._loaded import Loaded, opened_here, read
+from ._loaded import Loaded, is_drawn, opened_here, read
 from ._plan import Rows, rows_of_steps
 from ._source import View, given
 from ._speed import Speed
@@ -175,7 +175,8 @@ def unchanged_by(trial: Trial, walk: Walk, speed: Speed) -> Broken | Skipped | N
 
 def side_by_side(trial: Trial) -> Broken | Skipped | None:
     """Threads that read a source at the same time get the examples that one gets alone."""
-    sources = {name: source for name, source in trial.parts.sources.items() if isinstance(source, Loaded)}
+    loaded = {name: source for name, source in trial.parts.sources.items() if isinstance(source, Loaded)}
+    sources = {name: source for name, source in loaded.items() if not is_drawn(source)}  # those only the loop reads
     for name, source in sources.items():
         ids = torch.arange(min(len(source), _READ_TOGETHER))
         expected = read(source, ids)
