@@ -15,7 +15,19 @@ ROOT = Path(__file__).parent.parent
 # Imports point down only; within a floor, only to modules named earlier.
 FLOORS = (
     # words
-    ("_errors", "_html", "_permutation", "_key", "_steps", "_rounding", "_nested", "_arrays", "_ragged", "_table"),
+    (
+        "_errors",
+        "_html",
+        "_permutation",
+        "_key",
+        "_steps",
+        "_rounding",
+        "_nested",
+        "_arrays",
+        "_mapped",
+        "_ragged",
+        "_table",
+    ),
     # values
     (
         "_canonical",
