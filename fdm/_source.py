@@ -133,28 +133,5 @@ def column_of(source: Any, name: str) -> Any:
     return column
 
 
-def codes(values: Any, size: int, what: str) -> NDArray[np.int64]:
-    """Equal values as equal numbers from 0, in the order of the values; one for each of `size` examples.
-
-    >>> codes(["b", "a", "b"], 3, "labels").tolist()
-    [1, 0, 1]
-    """
-    return np.unique(plain_column(values, size, what), return_inverse=True)[1].astype(np.int64).reshape(-1)
-
-
-def plain_column(values: Any, size: int, what: str) -> NDArray[Any]:
-    """A column of single numbers or strings as a numpy array of `size`; `what` names it in errors."""
-    if isinstance(values, Tensor):
-        array = values.detach().cpu().numpy()
-    elif isinstance(values, np.ndarray):
-        array = values
-    else:
-        array = np.asarray([value.item() if isinstance(value, Tensor) else value for value in values])
-    if array.shape != (size,) or array.dtype.hasobject:
-        msg = f"{what} has shape {array.shape} and dtype {array.dtype}; it needs one number or string for each of the {size} examples"
-        raise DataError(msg)
-    return array
-
-
 def _no_column(name: str, there: Any) -> UnknownNameError:
     return UnknownNameError(f"no column {name!r}{did_you_mean(name, there)}; there are {listed(there)}")
