@@ -60,9 +60,9 @@ def plain_tensor(tensor: Tensor, what: str) -> Tensor:
 
 def refuse_odd(tensor: Tensor, what: str) -> None:
     """Raise `DataError`, which names it by `what`, for a tensor that is no dense array of values in memory."""
-    if type(tensor) is Tensor and tensor.layout is torch.strided and tensor.dtype in _COMMON and not tensor.is_meta:
-        if not tensor.is_nested:
-            return
+    is_plain = type(tensor) is Tensor and tensor.layout is torch.strided and tensor.dtype in _COMMON
+    if is_plain and not (tensor.is_meta or tensor.is_nested):
+        return
     found, remedy = _oddness(tensor)
     if found is not None:
         msg = f"{what} is {found}; {remedy}"

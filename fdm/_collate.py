@@ -42,7 +42,8 @@ def _collated(found: Sequence[Any]) -> Any:
     try:
         return torch_collate(list(found), collate_fn_map=kinds)
     except DataError as error:
-        raise DataError(f"{_entry(found, kinds)}{error}") from error
+        msg = f"{_entry(found, kinds)}{error}"
+        raise DataError(msg) from error
 
 
 def _entry(found: Sequence[Any], kinds: Mapping[Any, Any]) -> str:
@@ -59,7 +60,7 @@ def _entry(found: Sequence[Any], kinds: Mapping[Any, Any]) -> str:
     return place
 
 
-def _tensors(batch: Sequence[Tensor], *, collate_fn_map: Any = None) -> Tensor:
+def _tensors(batch: Sequence[Tensor], *, collate_fn_map: Any = None) -> Tensor:  # noqa: ARG001 - torch gives it
     refuse_odd(batch[0], "a value")
     for tensor in batch:
         if tensor.layout is not torch.strided:  # all else that is unlike the first, torch refuses

@@ -11,9 +11,10 @@ from torch import Tensor
 from ._arrays import refuse_masked
 from ._errors import DataError, UnknownNameError, did_you_mean, listed, noted
 from ._function import Function
+from ._grouping import grouped
 from ._order import Chosen, Ids, Natural, Order, Shuffled, Window, Without
 from ._permutation import derive, permute
-from ._sizes import exact_sizes, grouped, hashed, stratified
+from ._sizes import exact_sizes, hashed, stratified
 from ._source import View, column_of, given
 from ._stage import Alias, Fold, Split
 from ._steps import even_shard

@@ -30,7 +30,7 @@ def codes(values: Any, size: int, what: str) -> NDArray[np.int64]:
     if isinstance(column, np.ndarray):
         return np.unique(column, return_inverse=True)[1].astype(np.int64).reshape(-1)
     kinds = set(map(type, column))
-    of_one_kind = kinds <= {int, bool} or kinds == {str} or kinds == {bytes}
+    of_one_kind = kinds <= {int, bool} or kinds in ({str}, {bytes})
     comparable: list[Any] = column if of_one_kind else [_comparable(value) for value in column]
     numbers = {value: number for number, value in enumerate(sorted(set(comparable)))}
     return np.fromiter(map(numbers.__getitem__, comparable), dtype=np.int64, count=size)

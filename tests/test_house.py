@@ -52,7 +52,7 @@ FLOORS = (
         "_snapshot",
     ),
     # plans
-    ("_order", "_values", "_source", "_sizes", "_splits", "_plan"),
+    ("_order", "_values", "_source", "_sizes", "_grouping", "_splits", "_plan"),
     # running
     ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts"),
     (
