@@ -99,9 +99,19 @@ def given(view: View) -> Any:
 
 
 def examples(source: Any, ids: Tensor) -> list[Any]:
-    """The examples with these ids, by the source's `__getitems__` where it has one."""
+    """The examples with these ids, by the source's `__getitems__` where it has one.
+
+    Raises `DataError` if that gives more or fewer: some would have the ids and keys of others.
+    """
     if hasattr(source, "__getitems__"):
-        return list(source.__getitems__(ids.tolist()))
+        found = list(source.__getitems__(ids.tolist()))
+        if len(found) != len(ids):
+            msg = (
+                f"__getitems__ of {type(source).__name__} returned {len(found)} examples for {len(ids)} ids; it returns "
+                f"one for each, in their order; leave examples out in clean, or in a split"
+            )
+            raise DataError(msg)
+        return found
     return [source[index] for index in ids.tolist()]
 
 

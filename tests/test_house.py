@@ -64,6 +64,7 @@ FLOORS = (
         "_readahead",
         "_state",
         "_collate",
+        "_batch_rows",
         "_assemble",
         "_threads",
         "_heap",
