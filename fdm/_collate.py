@@ -38,7 +38,8 @@ def collate(found: Sequence[Any], ragged: Mapping[str, Ragged]) -> Any:
 
 def _collated(found: Sequence[Any]) -> Any:
     """As `torch.utils.data.default_collate`, with memory of this process also in a worker, whose stages may go on."""
-    kinds = {kind: _OWN.get(call, call) for kind, call in default_collate_fn_map.items()} | {np.datetime64: _arrays}
+    kinds: dict[Any, Any] = {kind: _OWN.get(call, call) for kind, call in default_collate_fn_map.items()}
+    kinds.setdefault(np.datetime64, _arrays)
     try:
         return torch_collate(list(found), collate_fn_map=kinds)
     except DataError as error:

@@ -260,9 +260,9 @@ def kept_id(examples):
 
 def test_an_entry_of_the_data_is_never_taken_for_ids():
     for collate in (kept_id, None):
-        with fdm.open(fdm.pipeline(fdm.load(id_of_the_data), fdm.batch(3, collate=collate, ids="id"))) as data:
-            with pytest.raises(fdm.DataError, match="has an entry 'id' already"):
-                data.loader("all")[0]
+        p = fdm.pipeline(fdm.load(id_of_the_data), fdm.batch(3, collate=collate, ids="id"))
+        with fdm.open(p) as data, pytest.raises(fdm.DataError, match="has an entry 'id' already"):
+            data.loader("all")[0]
 
 
 class Short:
@@ -283,9 +283,9 @@ def short():
 
 
 def test_a_source_that_gives_fewer_examples_than_ids_is_an_error_that_says_how_many():
-    with fdm.open(fdm.pipeline(fdm.load(short), fdm.batch(4))) as data:
-        with pytest.raises(fdm.DataError, match="Short.*2 examples for 4 ids"):
-            data.loader("all")[0]
+    p = fdm.pipeline(fdm.load(short), fdm.batch(4))
+    with fdm.open(p) as data, pytest.raises(fdm.DataError, match=r"Short.*2 examples for 4 ids"):
+        data.loader("all")[0]
 
 
 COUNTS = {
