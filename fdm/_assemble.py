@@ -9,6 +9,7 @@ import attrs
 from torch import Tensor
 
 from ._ambient import Ambient
+from ._batch_rows import Told, check_collated, check_keyed, ids_returned, rows_told, with_own_ids
 from ._collate import collate
 from ._errors import DataError
 from ._function import Function
@@ -117,9 +118,10 @@ def batch_maker(assembly: Assembly, make_examples: Read | None = None) -> Callab
     def make(rows: Rows) -> Any:
         made = gather(rows)
         if name_ids is not None:
-            made = with_ids(made, name_ids, rows.ids, number)
+            made = with_ids(made, name_ids, rows.ids, number, batch.collate)
+            rows = rows_told(rows, made, name_ids)
         for stage in stages:
-            made = stage.on_batch(made, rows)
+            made, rows = stage.after(made, rows)
         return made
 
     return settled(make)
@@ -135,6 +137,19 @@ class Applier:
     call: Callable[..., Any]
     key: Key | None
     device: str = "cpu"
+    ids: str | None = None
+
+    def after(self, item: Any, rows: Rows) -> tuple[Any, Rows]:
+        """The batch after the stage, and its rows, which the stage may have changed where the batch has ids."""
+        if self.ids is None:
+            return self.on_batch(item, rows), rows
+        before = Told.by(item, self.ids)
+        made = self.on_batch(item, rows)
+        try:
+            return made, before.after(made, rows)
+        except DataError as error:
+            error.add_note(self.where(_shown(rows.ids.tolist())))
+            raise
 
     def on_batch(self, item: Any, rows: Rows) -> Any:
         """The batch after the stage."""
@@ -142,7 +157,8 @@ class Applier:
             if self.key is None:
                 made = self.call(item)
             else:
-                keys = self._keys(self.key, rows)
+                check_keyed(item, rows, self.ids)
+                keys = self._keys(self.key, rows_told(rows, item, self.ids))
                 made = self.call(item, keys if self.device == "cpu" else keys.to(self.device, non_blocking=True))
         except Exception as error:
             error.add_note(self.where(_shown(rows.ids.tolist())))
@@ -178,7 +194,8 @@ def applier(applied: Applied, assembly: Assembly, device: str = "cpu") -> Applie
     if isinstance(stage, Augment) and stage.ambient:
         call = Ambient(call)
     key = None if applied.key is None else applied.key.fold(assembly.place.epoch)
-    return Applier(applied, assembly.place, assembly.repeats, call, key, device)
+    ids = assembly.batch[1].ids if assembly.batch is not None else None
+    return Applier(applied, assembly.place, assembly.repeats, call, key, device, ids)
 
 
 def where(number: int, kind: str, function: Function, place: str) -> str:
@@ -220,6 +237,8 @@ def collator(assembly: Assembly) -> Callable[[list[Any], Rows], Any]:
     ragged = {name: column for name, column in columns if isinstance(column, Ragged)}
 
     def put_together(found: list[Any], rows: Rows) -> Any:
+        if function is not None and batch.ids is not None:
+            found = with_own_ids(found, batch.ids, rows.ids)
         with _noting_collate(number, function, assembly.place, rows):
             made = function.call(found) if function is not None else collate(found, ragged)
         if made is None:
@@ -271,14 +290,19 @@ def _noting_source(source: Any, place: Place, ids: Tensor) -> Iterator[None]:
         raise
 
 
-def with_ids(made: Any, name: str, ids: Tensor, number: int) -> Any:
-    """The batch with the example ids as an entry more."""
+def with_ids(made: Any, name: str, ids: Tensor, number: int, collate: Function | None) -> Any:
+    """The batch with the example ids as an entry more, or with those that its `collate` function returned."""
+    returned = ids_returned(made, name, ids) if collate is not None else None
+    if returned is not None:
+        return {**made, name: returned}
     if not isinstance(made, dict) or name in made:
         found = f"has an entry {name!r} already" if isinstance(made, dict) else f"is a {type(made).__name__}"
         msg = (
             f"stage {number} (batch): ids={name!r} adds an entry to batches that are dicts without it; this one {found}"
         )
         raise DataError(msg)
+    if collate is not None:
+        check_collated(made, name, len(ids), f"stage {number} (batch): {collate.name}")
     return {**made, name: ids.clone()}
 
 

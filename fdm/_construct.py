@@ -97,9 +97,10 @@ def split(
     `into` maps a name to a count (an integer), a fraction (a float), or, once, to None for the rest; what it names must
     account for every example. Or it is a pure function `fn(source)` that returns the indices of each split.
 
-    `stratify` keeps the proportions of the classes, each within one example; `groups` keeps a group whole; `key` puts
-    an example by a hash of its key, so that growing data never moves one (fractions only, sizes approximate). Each is a
-    column name or a pure function of the source. `shuffle=False` cuts in order. `seed` is the split's own.
+    `stratify` keeps the proportions of the classes, each within one example; `groups` keeps a group whole, and no split
+    empty where there are groups enough; `key` puts an example by a hash of its key, so that growing data never moves one
+    (fractions only, sizes approximate). Each is a column name or a pure function of the source. `shuffle=False` cuts in
+    order. `seed` is the split's own.
 
     Raises `PipelineError` for sizes that cannot be: negative, fractions over 1, two that take the rest.
     """
@@ -251,7 +252,9 @@ def batch(
     """Put `size` examples per rank together, or with `across="world"` `size` examples over all ranks together.
 
     `collate(list of examples)` makes the batch, by default as torch does; `ids` names an entry that is added with the
-    example ids. Without `drop_last` every example is seen exactly once per epoch and every rank has equal steps.
+    example ids; a collate function finds the id of each example that is a dict in it, and returns them where it leaves
+    examples out or moves them, as later stages do. Without `drop_last` every example is seen exactly once per epoch and
+    every rank has equal steps.
 
     With `across="world"` the examples of a global batch are the same for any number of ranks, which have equal pieces of
     it, or pieces that differ by one example. `size` is then at least the number of ranks. Only where the last global

@@ -19,7 +19,10 @@ from ._table import Column, Table, with_origin
 
 @attrs.frozen
 class _Entry:
-    """A tensor of a file that is still to be written, in pieces: its name, type, rows, and shape of a row."""
+    """A tensor of a file that is still to be written, in pieces: its name, type, rows, and shape of a row.
+
+    A dtype that files lack is written as `STAND_INS` has it, and its name beside.
+    """
 
     name: str
     dtype: torch.dtype
@@ -64,7 +67,8 @@ def save_table(parts: Sequence[Table], path: Path) -> None:
     """
     entries, columns = _entries([table for table in parts if len(table)] or parts[:1])
     header = json.dumps({"__metadata__": {"columns": json.dumps(columns)}, **_offsets(entries)}).encode()
-    header += b" " * (-len(header) % 8)
+    # Torch reads values from whole multiples of their size, and complex128 has 16 bytes.
+    header += b" " * (-(len(header) + 8) % max(8, *(entry.dtype.itemsize for entry in entries)))
     try:
         with path.open("wb") as file:
             file.write(len(header).to_bytes(8, "little") + header)
@@ -91,10 +95,31 @@ def open_table(path: Path) -> Table:
 
 
 def _column(file: Any, number: int, column: Mapping[str, Any]) -> Column:
+    dtype = column.get("dtype")
     if "ragged" in column:
-        return mapped(file.get_tensor(f"{number}.values"), file.get_tensor(f"{number}.offsets"), column["ragged"])
-    tensor: Tensor = file.get_tensor(str(number))
-    return tensor
+        values = in_place_of(file.get_tensor(f"{number}.values"), dtype)
+        return mapped(values, file.get_tensor(f"{number}.offsets"), column["ragged"])
+    return in_place_of(file.get_tensor(str(number)), dtype)
+
+
+def standing_in(tensor: Tensor) -> Tensor:
+    """A tensor as files can have it: complex numbers that they lack as pairs of numbers, all else as bytes."""
+    if tensor.dtype not in STAND_INS:
+        return tensor
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor.view(torch.uint8)
+
+
+def in_place_of(tensor: Tensor, dtype: str | None) -> Tensor:
+    """The tensor of this dtype that `standing_in` made the tensor of; None for the tensor's own dtype."""
+    if dtype is None:
+        return tensor
+    wanted: torch.dtype = getattr(torch, dtype)
+    return torch.view_as_complex(tensor) if wanted.is_complex else tensor.view(wanted)
+
+
+def name_of(dtype: torch.dtype) -> str:
+    """The name of a dtype without its module."""
+    return str(dtype).removeprefix("torch.")
 
 
 def _entries(parts: Sequence[Table]) -> tuple[list[_Entry], list[dict[str, str]]]:
@@ -112,12 +137,16 @@ def _entries(parts: Sequence[Table]) -> tuple[list[_Entry], list[dict[str, str]]
             entries.append(_entry(f"{number}.values", name, [piece.values for piece in ragged]))
             offsets = _entry(f"{number}.offsets", name, [piece.offsets for piece in ragged])
             entries.append(attrs.evolve(offsets, rows=offsets.rows - len(ragged) + 1, offsets=True))
-            columns.append({"name": name, "ragged": ragged[0].kind})
+            columns.append({"name": name, "ragged": ragged[0].kind, **_noted(entries[-2].dtype)})
         else:
             entries.append(_entry(str(number), name, plain))
-            columns.append({"name": name})
+            columns.append({"name": name, **_noted(entries[-1].dtype)})
     # The widest first, which keeps every tensor aligned without holes.
     return sorted(entries, key=lambda entry: -entry.dtype.itemsize), columns
+
+
+def _noted(dtype: torch.dtype) -> dict[str, str]:
+    return {"dtype": name_of(dtype)} if dtype in STAND_INS else {}
 
 
 def _same_columns(table: Table, first: Table) -> Table:
@@ -136,7 +165,7 @@ def _entry(name: str, column: str, pieces: Sequence[Tensor]) -> _Entry:
         msg = f"column {column!r} has rows of {found}; the rows of a column have one dtype and shape"
         raise DataError(msg)
     ((dtype, row),) = kinds
-    if dtype not in DTYPES:
+    if dtype not in DTYPES and dtype not in STAND_INS:
         msg = f"column {column!r} has dtype {dtype}, which tables on disk cannot have; convert it"
         raise DataError(msg)
     return _Entry(name, dtype, sum(len(piece) for piece in pieces), row, tuple(pieces))
@@ -145,8 +174,9 @@ def _entry(name: str, column: str, pieces: Sequence[Tensor]) -> _Entry:
 def _offsets(entries: Sequence[_Entry]) -> dict[str, Any]:
     described, start = {}, 0
     for entry in entries:
-        shape, stop = [entry.rows, *entry.row], start + entry.size
-        described[entry.name] = {"dtype": DTYPES[entry.dtype], "shape": shape, "data_offsets": [start, stop]}
+        stand_in, pair = STAND_INS.get(entry.dtype, (entry.dtype, ()))
+        shape, stop = [entry.rows, *entry.row, *pair], start + entry.size
+        described[entry.name] = {"dtype": DTYPES[stand_in], "shape": shape, "data_offsets": [start, stop]}
         start = stop
     return described
 
@@ -186,4 +216,14 @@ DTYPES = {
     torch.complex64: "C64",
     torch.float8_e4m3fn: "F8_E4M3",
     torch.float8_e5m2: "F8_E5M2",
+}
+# What safetensors lacks, or had not from the start: the dtype that is written, and the dimensions that it has more.
+STAND_INS: dict[torch.dtype, tuple[torch.dtype, tuple[int, ...]]] = {
+    torch.complex128: (torch.float64, (2,)),
+    torch.complex32: (torch.float16, (2,)),
+    **{
+        getattr(torch, name): (torch.uint8, ())
+        for name in ("float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2")
+        if hasattr(torch, name)
+    },
 }

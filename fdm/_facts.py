@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ._arrays import tensor_of
-from ._disk import DTYPES
+from ._arrays import plain_tensor, tensor_of
+from ._disk import STAND_INS, in_place_of, name_of, standing_in
 from ._errors import DataError, StoreError
 
 
@@ -21,10 +21,13 @@ def save_facts(facts: Mapping[str, Any], folder: Path) -> None:
     tensors = {str(place): value for place, value in enumerate(facts.values()) if isinstance(value, Tensor)}
     plain = [None if isinstance(value, Tensor) else value for value in facts.values()]
     content = {"names": list(facts), "plain": plain, "tensors": list(tensors)}
+    dtypes = {place: name_of(value.dtype) for place, value in tensors.items() if value.dtype in STAND_INS}
+    content |= {"dtypes": dtypes} if dtypes else {}
     try:
         (folder / _PLAIN).write_text(json.dumps(content), encoding="utf-8")
         if tensors:
-            save_file({place: value.contiguous().clone() for place, value in tensors.items()}, folder / _TENSORS)
+            kept = {place: standing_in(value.contiguous().clone()) for place, value in tensors.items()}
+            save_file(kept, folder / _TENSORS)
     except (OSError, SafetensorError) as error:
         msg = f"cannot write facts to {folder} ({error}); what is published is untouched"
         raise StoreError(getattr(error, "errno", None) or errno.EIO, msg) from error
@@ -38,7 +41,8 @@ def open_facts(folder: Path) -> dict[str, Any]:
         if stored["tensors"]:
             with safe_open(folder / _TENSORS, framework="pt") as file:
                 for place in stored["tensors"]:
-                    found[stored["names"][int(place)]] = file.get_tensor(place).clone()
+                    kept = file.get_tensor(place).clone()
+                    found[stored["names"][int(place)]] = in_place_of(kept, stored.get("dtypes", {}).get(place))
     except (OSError, ValueError, TypeError, LookupError, SafetensorError) as error:
         msg = f"cannot read {folder / _PLAIN} and its tensors: {error}; fdm.store.verify tells what is damaged"
         raise StoreError(errno.EIO, msg) from error
@@ -51,12 +55,7 @@ def plain_fact(name: str, value: Any) -> Any:
         value = tensor_of(value, f"the fact {name!r}").clone()
     if not isinstance(value, Tensor):
         return _json(name, value)
-    if value.dtype not in DTYPES or value.is_sparse:
-        msg = (
-            f"the fact {name!r} is a tensor of dtype {value.dtype}, {value.layout}; store a dense one of a common dtype"
-        )
-        raise DataError(msg)
-    return value.detach().cpu().resolve_conj().resolve_neg()
+    return plain_tensor(value, f"the fact {name!r}").cpu()
 
 
 def _json(name: str, value: Any) -> Any:

@@ -9,6 +9,7 @@ import attrs
 from torch import Tensor
 
 from ._assemble import Applier, Assembly, applier
+from ._batch_rows import rows_told
 from ._context import RankContext
 from ._crossing import OnDevice, on_device
 from ._errors import DataError
@@ -54,8 +55,7 @@ class Loader:
 
     def __iter__(self) -> Iterator[Any]:
         self._gate.check()
-        crossed = on_device(self._making.batches(self._assembly, self._rows()), self._on_device)
-        batches = self._finished(crossed, self._after_transfer())
+        batches = self._finished(on_device(self._batches(), self._on_device), self._after_transfer())
         return batches if self._passes is None else self._passes.watched(batches, self._first)
 
     @overload
@@ -106,9 +106,15 @@ class Loader:
         """The batches before the transfer, each with what does the stages after it: for trainers that move batches."""
         self._gate.check()
         stages = self._after_transfer()
-        for rows, batch in self._making.batches(self._assembly, self._rows()):
+        for rows, batch in self._batches():
             yield batch, partial(_through, rows=rows, stages=stages)
             self._gate.check()
+
+    def _batches(self) -> Iterator[tuple[Rows, Any]]:
+        """The batches before the transfer with their rows: where a batch has ids, as they tell, since here they are near."""
+        made = self._making.batches(self._assembly, self._rows())
+        ids = self._assembly.batch[1].ids if self._assembly.batch is not None else None
+        return made if ids is None else ((rows_told(rows, batch, ids), batch) for rows, batch in made)
 
     def _after_transfer(self) -> list[Applier]:
         return [applier(applied, self._assembly, self._on_device.device) for applied in self._on_device.stages]
@@ -132,7 +138,7 @@ class Loader:
         try:
             for rows, batch in crossed:
                 for stage in stages:
-                    batch = stage.on_batch(batch, rows)  # noqa: PLW2901 - a function of its own would be a call more a batch
+                    batch, rows = stage.after(batch, rows)  # noqa: PLW2901 - a function of its own would be a call more a batch
                 yield batch
                 self._gate.check()
         except Exception:
@@ -187,7 +193,7 @@ _BLOCK = 65_536  # positions looked up at once: less than a millisecond, and hal
 
 def _through(batch: Any, rows: Rows, stages: Sequence[Applier]) -> Any:
     for stage in stages:
-        batch = stage.on_batch(batch, rows)
+        batch, rows = stage.after(batch, rows)
     return batch
 
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._arrays import select
+from ._arrays import refuse_masked, select
 from ._errors import DataError
 from ._nested import entries, field_names, with_entries
 from ._ragged import Ragged
@@ -128,6 +128,7 @@ def rebuilt(structure: Any, leaves: Callable[[str], Any]) -> Any:
 
 def checked_ids(ids: Any) -> NDArray[np.int64]:
     """Example ids, a tensor, array or sequence of integers, as an array; `DataError` for anything else."""
+    refuse_masked(ids, "what is given as ids")
     try:
         found = np.asarray(ids.detach().cpu() if isinstance(ids, Tensor) else ids)
     except ValueError:  # a list of unlike things
@@ -204,6 +205,7 @@ def _settled(leaf: Any) -> Leaf:
     if isinstance(leaf, Tensor) and leaf.ndim and leaf.layout == torch.strided:
         return leaf.detach().cpu().resolve_conj().resolve_neg()
     if isinstance(leaf, np.ndarray) and leaf.ndim:
+        refuse_masked(leaf, "a value")
         return leaf
     if isinstance(leaf, Ragged):
         return leaf.to("cpu")

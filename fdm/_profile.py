@@ -110,7 +110,11 @@ def on_host(assembly: Assembly) -> list[Piece]:
         found.append(Piece(f"{number} batch: collate", collator(assembly), number=number))
     if ids is not None:
         found.append(
-            Piece(f"{number} batch: ids", lambda made, rows: with_ids(made, ids, rows.ids, number), number=number)
+            Piece(
+                f"{number} batch: ids",
+                lambda made, rows: with_ids(made, ids, rows.ids, number, batch.collate),
+                number=number,
+            )
         )
     stages = [(applied, applier(applied, assembly)) for applied in assembly.on_batches]
     return [*found, *(Piece(_label(applied), stage.on_batch, number=applied.number) for applied, stage in stages)]

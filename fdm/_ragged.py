@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._arrays import row_numbers, tensor_of
+from ._arrays import plain_tensor, refuse_odd, row_numbers, tensor_of
 from ._errors import DataError
 
 
@@ -46,6 +46,7 @@ class Ragged:
             raise DataError(msg)
         if not offsets.is_cpu:  # a look would wait for the device; what is there was checked on the host
             return
+        refuse_odd(self.values, "what a Ragged has as values")
         if int(offsets[0]) != 0 or int(offsets[-1]) != len(self.values) or bool((offsets.diff() < 0).any()):
             msg = f"Ragged offsets rise from 0 to the number of values, {len(self.values)}; these do not: {offsets}"
             raise DataError(msg)
@@ -175,7 +176,8 @@ def _encoded(row: Any) -> Tensor:
             if raw
             else torch.empty(0, dtype=torch.uint8, device="cpu")
         )
-    return tensor_of(row, "a row of a Ragged") if isinstance(row, np.ndarray) else torch.as_tensor(row)
+    what = "a row of a Ragged"
+    return tensor_of(row, what) if isinstance(row, np.ndarray) else plain_tensor(row, what)
 
 
 def _decoded(values: Tensor, kind: Kind) -> Row:

@@ -99,9 +99,19 @@ def given(view: View) -> Any:
 
 
 def examples(source: Any, ids: Tensor) -> list[Any]:
-    """The examples with these ids, by the source's `__getitems__` where it has one."""
+    """The examples with these ids, by the source's `__getitems__` where it has one.
+
+    Raises `DataError` if that gives more or fewer: some would have the ids and keys of others.
+    """
     if hasattr(source, "__getitems__"):
-        return list(source.__getitems__(ids.tolist()))
+        found = list(source.__getitems__(ids.tolist()))
+        if len(found) != len(ids):
+            msg = (
+                f"__getitems__ of {type(source).__name__} returned {len(found)} examples for {len(ids)} ids; it returns "
+                f"one for each, in their order; leave examples out in clean, or in a split"
+            )
+            raise DataError(msg)
+        return found
     return [source[index] for index in ids.tolist()]
 
 
@@ -131,29 +141,6 @@ def column_of(source: Any, name: str) -> Any:
             raise _no_column(name, example)
         column.append(example[name])
     return column
-
-
-def codes(values: Any, size: int, what: str) -> NDArray[np.int64]:
-    """Equal values as equal numbers from 0, in the order of the values; one for each of `size` examples.
-
-    >>> codes(["b", "a", "b"], 3, "labels").tolist()
-    [1, 0, 1]
-    """
-    return np.unique(plain_column(values, size, what), return_inverse=True)[1].astype(np.int64).reshape(-1)
-
-
-def plain_column(values: Any, size: int, what: str) -> NDArray[Any]:
-    """A column of single numbers or strings as a numpy array of `size`; `what` names it in errors."""
-    if isinstance(values, Tensor):
-        array = values.detach().cpu().numpy()
-    elif isinstance(values, np.ndarray):
-        array = values
-    else:
-        array = np.asarray([value.item() if isinstance(value, Tensor) else value for value in values])
-    if array.shape != (size,) or array.dtype.hasobject:
-        msg = f"{what} has shape {array.shape} and dtype {array.dtype}; it needs one number or string for each of the {size} examples"
-        raise DataError(msg)
-    return array
 
 
 def _no_column(name: str, there: Any) -> UnknownNameError:

@@ -1,6 +1,5 @@
 """Splits: which examples each name stands for, from the sources and the split, fold and alias stages."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,14 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ._arrays import refuse_masked
 from ._errors import DataError, UnknownNameError, did_you_mean, listed, noted
 from ._function import Function
+from ._grouping import grouped
 from ._order import Chosen, Ids, Natural, Order, Shuffled, Window, Without
-from ._permutation import derive, permute, uniforms
-from ._sizes import exact_sizes, grouped, hashed, stratified
-from ._source import View, codes, column_of, given, plain_column
+from ._permutation import derive, permute
+from ._sizes import exact_sizes, hashed, stratified
+from ._source import View, column_of, given
 from ._stage import Alias, Fold, Split
 from ._steps import even_shard
+from ._values import codes, hashed_keys, weights
 
 
 @attrs.frozen(eq=False)
@@ -100,7 +102,7 @@ def _split_parts(stage: Split, of: str, view: View) -> dict[str, Order]:
         return _user_parts(stage.into, view)
     key, names, n = derive(stage.seed, "split", of), [name for name, _ in stage.into], len(view)
     if stage.key is not None:
-        split_of = hashed(_hashed_keys(_column(stage.key, view), n, key), stage.into)
+        split_of = hashed(hashed_keys(_column(stage.key, view), n, key), stage.into)
         return {name: Chosen(view.order, np.flatnonzero(split_of == part)) for part, name in enumerate(names)}
     sizes = exact_sizes(stage.into, n)
     if stage.groups is not None or stage.stratify is not None:
@@ -165,53 +167,11 @@ def weights_of(by: str | Function, source: Any) -> NDArray[np.float64]:
     Raises `DataError` for a weight that is negative or no number, and if all are zero.
     """
     column = _column(by, View(source, Natural(len(source))))
-    plain = plain_column(column, len(source), "sample weights")
-    if plain.dtype.kind not in "biuf":
-        msg = f"sample: weights are numbers, not of dtype {plain.dtype}"
-        raise DataError(msg)
-    weights = plain.astype(np.float64)
-    if len(weights) and not (np.isfinite(weights).all() and (weights >= 0).all() and weights.max() > 0):
+    found = weights(column, len(source), "sample: weights")
+    if len(found) and not (np.isfinite(found).all() and (found >= 0).all() and found.max() > 0):
         msg = "sample: weights are finite and not negative, and one at least is above 0"
         raise DataError(msg)
-    return weights
-
-
-def _hashed_keys(keys: Any, n: int, key: int) -> NDArray[np.float64]:
-    """A uniform number for each key, which depends on the key's value and on nothing else, such as its neighbours.
-
-    Whole numbers are equal whatever their type, so that a column which becomes floating point moves nothing.
-    """
-    array = keys.detach().cpu().numpy() if isinstance(keys, Tensor) else keys
-    if isinstance(array, np.ndarray) and array.dtype.kind in "bi":
-        return uniforms(_of_length(array, n).astype(np.int64), key)
-    values = array.tolist() if isinstance(array, np.ndarray) else list(array)
-    plain = [value.item() if isinstance(value, Tensor | np.generic) else value for value in values]
-    words = [_word(value) for value in plain]
-    is_text = np.fromiter((text for text, _ in words), dtype=bool, count=len(words))
-    counters = np.fromiter((number for _, number in words), dtype=np.int64, count=len(words))
-    return np.where(
-        is_text, uniforms(_of_length(counters, n), derive(key, "text")), uniforms(_of_length(counters, n), key)
-    )
-
-
-def _word(value: Any) -> tuple[bool, int]:
-    """A key as a 64-bit number: small whole numbers as they are, all else (marked so) by a hash."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, int) and -(2**63) <= value < 2**63:
-        return False, int(value)
-    if not isinstance(value, int | float | str | bytes):
-        msg = f"key: a key is a number or a string, not {value!r:.60}"
-        raise DataError(msg)
-    raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
-    return True, int.from_bytes(hashlib.blake2b(raw, digest_size=8).digest(), "little", signed=True)
-
-
-def _of_length(keys: NDArray[Any], n: int) -> NDArray[Any]:
-    if keys.shape != (n,):
-        msg = f"key has shape {keys.shape}; it needs one number or string for each of the {n} examples"
-        raise DataError(msg)
-    return keys
+    return found
 
 
 def _user_parts(function: Function, view: View) -> dict[str, Order]:
@@ -225,6 +185,7 @@ def _user_parts(function: Function, view: View) -> dict[str, Order]:
 
 
 def _indices(name: str, indices: Any, n: int) -> Ids:
+    refuse_masked(indices, f"what split {name!r} is made of")
     try:
         array = indices.detach().cpu().numpy() if isinstance(indices, Tensor) else np.asarray(indices)
     except ValueError:  # lists of different lengths

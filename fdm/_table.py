@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._arrays import row_numbers, select, selector, tensor_of, windowed
+from ._arrays import plain_tensor, row_numbers, select, selector, tensor_of, windowed
 from ._errors import DataError, UnknownNameError, did_you_mean, listed
 from ._html import page, table
-from ._ragged import Ragged
+from ._mapped import private_map
+from ._ragged import Ragged, mapped
 
 
 Column: TypeAlias = Tensor | Ragged
@@ -24,8 +25,8 @@ class Table:
     """An immutable columnar dataset: a mapping from column name to tensor, with one row per example.
 
     Columns are tensors or numpy arrays of any shape and dtype, or `Ragged`. They are shared, not copied (but for arrays
-    that are read-only, or laid out as torch cannot have them); what is read (`table[i]`, `table[indices]`) is a copy, so
-    a function that works in place harms no one.
+    that are laid out as torch cannot have them), so a file that numpy maps, `np.load(path, mmap_mode="r")`, stays mapped;
+    what is read (`table[i]`, `table[indices]`) is a copy, so a function that works in place harms no one.
 
     >>> table = Table({"image": torch.zeros(10, 8, 8), "label": torch.arange(10)})
     >>> table
@@ -33,7 +34,8 @@ class Table:
     >>> table[3]["label"], table[[3, 4]]["image"].shape, len(table)
     (tensor(3), torch.Size([2, 8, 8]), 10)
 
-    Raises `DataError` for no columns, columns of different lengths, or columns that are no tensors.
+    Raises `DataError` for no columns, columns of different lengths, and columns that are no tensors or would lose
+    something: masked arrays, objects, dates, and sparse, nested, quantized and meta tensors.
     """
 
     __slots__ = ("__weakref__", "_columns", "_is_mapped", "_length", "_origin", "_selectors")
@@ -213,19 +215,21 @@ def _checked_mapping(columns: Any) -> Mapping[str, Any]:
 
 def _checked_column(name: str, column: Any) -> Column:
     if isinstance(column, Ragged):
-        return column
+        values = plain_tensor(column.values, f"column {name!r}")
+        plain = values.dtype == column.values.dtype and values.data_ptr() == column.values.data_ptr()
+        return column if plain and not column.values.requires_grad else mapped(values, column.offsets, column.kind)
     if isinstance(column, np.ndarray):
-        column = tensor_of(column, f"column {name!r}")
+        column = tensor_of(private_map(column), f"column {name!r}")
     if not isinstance(column, Tensor):
         msg = (
             f"column {name!r} is a {type(column).__name__}; a column is a tensor, a numpy array, or, for rows of "
-            f"different length and strings, Ragged.of(rows)"
+            f"different length and strings, fdm.Ragged.of(rows)"
         )
         raise DataError(msg)
     if column.ndim == 0:
         msg = f"column {name!r} is a single number; a column has one row per example"
         raise DataError(msg)
-    return column.detach()
+    return plain_tensor(column, f"column {name!r}")
 
 
 def _checked_size(name: str, size: Any) -> int:

@@ -541,3 +541,12 @@ def test_results_larger_than_the_memory_that_they_take(tmp_path):
     ran = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
     assert 0 == ran.returncode, ran.stderr
     assert json.loads(ran.stdout) < 150  # of 200 MB of results
+
+
+def test_masked_values_and_ids_are_refused():
+    masked = np.ma.masked_array([1, 2], mask=[0, 1])
+    with pytest.raises(fdm.DataError, match="a value is a masked array with 1 of 2"):
+        fdm.gather({"x": masked}, ids=[0, 1])
+    with pytest.raises(fdm.DataError, match="given as ids is a masked array with 1 of 2"):
+        fdm.gather({"x": [1, 2]}, ids=masked)
+    assert [2, 1] == fdm.gather(np.ma.masked_array([1, 2], mask=False), ids=[1, 0]).tolist()

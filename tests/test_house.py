@@ -15,7 +15,19 @@ ROOT = Path(__file__).parent.parent
 # Imports point down only; within a floor, only to modules named earlier.
 FLOORS = (
     # words
-    ("_errors", "_html", "_permutation", "_key", "_steps", "_rounding", "_nested", "_arrays", "_ragged", "_table"),
+    (
+        "_errors",
+        "_html",
+        "_permutation",
+        "_key",
+        "_steps",
+        "_rounding",
+        "_nested",
+        "_arrays",
+        "_mapped",
+        "_ragged",
+        "_table",
+    ),
     # values
     (
         "_canonical",
@@ -40,7 +52,7 @@ FLOORS = (
         "_snapshot",
     ),
     # plans
-    ("_order", "_source", "_sizes", "_splits", "_plan"),
+    ("_order", "_values", "_source", "_sizes", "_grouping", "_splits", "_plan"),
     # running
     ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts"),
     (
@@ -56,6 +68,7 @@ FLOORS = (
         "_readahead",
         "_state",
         "_collate",
+        "_batch_rows",
         "_assemble",
         "_threads",
         "_heap",

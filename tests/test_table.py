@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -331,6 +332,57 @@ def test_nobody_can_write_to_a_read_only_array_through_a_table():
     array.flags.writeable = False
     fdm.Table({"x": array})["x"].fill_(9)
     assert [0, 1, 2] == array.tolist()
+
+
+MAPS = {
+    "whole": lambda array: array,
+    "a slice": lambda array: array[1_000:],
+    "every other row": lambda array: array[::2],
+    "a column": lambda array: array[:, 1],
+    "as an array": np.asarray,
+    "turned": lambda array: array.T[:3],
+    "backwards": lambda array: array[::-1],
+    "one row": lambda array: array[7][None],
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("view", MAPS.values(), ids=MAPS)
+def test_a_file_that_is_mapped_to_be_read_is_a_column_that_nobody_can_write_through(tmp_path, view):
+    np.save(tmp_path / "x.npy", np.arange(30_000.0).reshape(10_000, 3))
+    array = view(np.load(tmp_path / "x.npy", mmap_mode="r"))
+    table = fdm.Table({"x": array})
+    assert array.tolist() == table["x"].tolist()
+    table["x"].fill_(0)
+    assert 0 == table["x"].sum()
+    assert np.arange(30_000.0).tolist() == np.load(tmp_path / "x.npy").ravel().tolist()
+    assert array.tolist() == view(np.load(tmp_path / "x.npy")).tolist()
+
+
+def anonymous():
+    """Private memory of this process, in bytes."""
+    rollup = Path("/proc/self/smaps_rollup").read_text()
+    return sum(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Anonymous:"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs the kernel's account of memory")
+def test_a_mapped_file_stays_mapped(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((1000, 12_500)))  # 100 MB
+    before = anonymous()
+    table = fdm.Table({"x": np.load(tmp_path / "x.npy", mmap_mode="r")})
+    assert 1000 == table["x"][:, 0].sum()
+    assert 12_500 == table[3]["x"].sum()
+    assert anonymous() - before < 20_000_000
+
+
+def test_a_mapped_file_in_whose_place_another_one_is_keeps_its_values(tmp_path):
+    for name, value in (("x", 1), ("other", 2)):
+        np.save(tmp_path / f"{name}.npy", np.full(1000, value))
+    array = np.load(tmp_path / "x.npy", mmap_mode="r")
+    (tmp_path / "other.npy").replace(tmp_path / "x.npy")
+    assert {1} == set(fdm.Table({"x": array})["x"].tolist())
+    (tmp_path / "x.npy").unlink()
+    assert {1} == set(fdm.Table({"x": array})["x"].tolist())
 
 
 TRAVELS = {"pickle": lambda table: pickle.loads(pickle.dumps(table)), "copy": copy.copy, "deepcopy": copy.deepcopy}
