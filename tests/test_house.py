@@ -47,6 +47,7 @@ FLOORS = (
         "_kept",
         "_content",
         "_agree",
+        "_turns",
         "_prepare",
         "_gate",
         "_readahead",
