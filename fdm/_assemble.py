@@ -1,7 +1,6 @@
 """Assembly: what makes the batches of a split on the host, from example ids to the batch stages."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from ._ambient import Ambient
 from ._collate import collate
-from ._errors import DataError
+from ._errors import DataError, note
 from ._function import Function
 from ._key import Key
 from ._plan import Rows
@@ -143,7 +142,7 @@ class Applier:
                 keys = self._keys(self.key, rows)
                 made = self.call(item, keys if self.device == "cpu" else keys.to(self.device, non_blocking=True))
         except Exception as error:
-            error.add_note(self.where(_shown(rows.ids.tolist())))
+            note(error, self.where(_shown(rows.ids.tolist())))
             raise
         return made if made is not None else self.refuse_none(_shown(rows.ids.tolist()))
 
@@ -192,7 +191,7 @@ def through(
         try:
             example = stage.call(example) if of_stage is None else stage.call(example, of_stage[at])
         except Exception as error:
-            error.add_note(stage.where(_shown([ids[at]])))
+            note(error, stage.where(_shown([ids[at]])))
             raise
         if example is None:
             stage.refuse_none(_shown([ids[at]]))
@@ -218,8 +217,11 @@ def collator(assembly: Assembly) -> Callable[[list[Any], Rows], Any]:
     ragged = {name: column for name, column in columns if isinstance(column, Ragged)}
 
     def put_together(found: list[Any], rows: Rows) -> Any:
-        with _noting_collate(number, own, assembly.place, rows):
+        try:
             made = own.call(found) if own is not None else collate(found, ragged)
+        except Exception as error:
+            note(error, _where_collated(number, own, assembly.place, rows))
+            raise
         if made is None:
             msg = f"stage {number} (batch): the collate function returned None; end it with a return"
             raise DataError(msg)
@@ -228,15 +230,9 @@ def collator(assembly: Assembly) -> Callable[[list[Any], Rows], Any]:
     return put_together
 
 
-@contextmanager
-def _noting_collate(number: int, own: Function | None, place: Place, rows: Rows) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        by = f" by {own!r}, defined at {own.location}" if own is not None else ""
-        ids = _shown(rows.ids.tolist())
-        error.add_note(f"in stage {number}, batch, putting examples together{by}; {place}, {ids}")
-        raise
+def _where_collated(number: int, own: Function | None, place: Place, rows: Rows) -> str:
+    by = f" by {own!r}, defined at {own.location}" if own is not None else ""
+    return f"in stage {number}, batch, putting examples together{by}; {place}, {_shown(rows.ids.tolist())}"
 
 
 def fetched(source: Any, ids: Tensor, place: Place) -> list[Any]:
@@ -244,7 +240,7 @@ def fetched(source: Any, ids: Tensor, place: Place) -> list[Any]:
     try:
         return examples(source, ids)
     except Exception as error:
-        error.add_note(f"reading from the source, a {type(source).__name__}; {place}, {_shown(ids.tolist())}")
+        note(error, f"reading from the source, a {type(source).__name__}; {place}, {_shown(ids.tolist())}")
         raise
 
 
