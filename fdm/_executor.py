@@ -13,7 +13,7 @@ import attrs
 from ._agree import agreement
 from ._content import content
 from ._context import RankContext
-from ._data import Data
+from ._data import Data, parts_of
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
 from ._kept import Kept, kept_facts, kept_sources
 from ._pipeline import Pipeline
@@ -152,6 +152,14 @@ def open_alone(executor: Executor, p: Pipeline, /) -> Data:
     """What `executor.open` returns, without the comparison: no other rank has to make this call."""
     _check_pipeline(p)
     return executor._data(p, prepared(p, executor._means()))  # noqa: SLF001 - the other half of `open`
+
+
+def agree(executor: Executor, data: Data, /) -> None:
+    """Compare opened data with what the other ranks have opened, as `executor.open` does: all ranks make this call."""
+    parts = parts_of(data)
+    with agreement(executor.context, executor.wait) as compare:
+        kept = executor._kept(data.pipeline, parts.splits)  # noqa: SLF001 - the other half of `open`
+        compare(lambda: content(data.pipeline, parts.sources, parts.splits, kept))
 
 
 def _check_pipeline(p: object) -> None:
