@@ -75,7 +75,8 @@ def begun(
     if last is None:  # the trainer's counts are a checkpoint's, whose last batch may come again
         loader = fresh(ready) if cursor.restored is None else resumed(cursor.restored)
     elif ready and not _is_over(progress):  # inside an epoch, somebody looks at what comes next
-        loader = last.loader[ready - last.ready :]
+        left = last.loader[ready - last.ready :]
+        loader = left if len(left) else resumed(following(last.loader))
     else:
         loader, ready = resumed(following(last.loader)), 0
     kept = () if last is None else (last,)
