@@ -63,7 +63,7 @@ def assigned_name(frame: FrameType) -> str | None:
     if store is None or store.opname not in _STORES:
         return None
     name = store.argval[0] if isinstance(store.argval, tuple) else store.argval
-    return f"{_scope(frame.f_code, store.opname)}{name}"
+    return f"{_scope(frame.f_code, store.opname)}{name}" if name.isidentifier() else None
 
 
 def _scope(code: CodeType, store: str) -> str:

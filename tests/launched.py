@@ -1,4 +1,4 @@
-"""What each rank of the tests of Lightning's strategies runs: `launched.py STRATEGY RANKS FOLDER`, by hand or torchrun."""
+"""What each rank of the tests of Lightning's strategies runs: `launched.py STRATEGY RANKS FOLDER [fails]`, by hand or torchrun."""
 
 import os
 import sys
@@ -78,7 +78,14 @@ def run(name, data):
         runs.validate(module, datamodule=data)
 
 
-if __name__ == "__main__":
+def stopping(train):
+    return next(iter(()))
+
+
+if __name__ == "__main__" and sys.argv[4:] == ["fails"]:
+    broken = fdm.pipeline(fdm.clean(table, n=40), CUT, fdm.measure(stopping).on("train"), fdm.batch(4))
+    run("fails", fdm.lightning.datamodule(broken, store=FOLDER / "fails"))
+elif __name__ == "__main__":
     for name, p in PIPELINES.items():
         for kind in ("one store", "a store each"):
             store = FOLDER / name / (kind if kind == "one store" else f"of {os.environ.get('LOCAL_RANK', '0')}")

@@ -162,7 +162,10 @@ def test_hooks_are_called_as_those_of_a_datamodule_by_hand(form, sanity, tmp_pat
             calls = []
             found.append(runs_of(form(parent, calls), calls, sanity, tmp_path / parent.__name__))
         if form is with_a_loader_of_its_own:  # of which nothing is kept here
-            found = [{run: [call for call in calls if call != "load_state_dict"] for run, calls in each.items()} for each in found]
+            found = [
+                {run: [call for call in calls if call != "load_state_dict"] for run, calls in each.items()}
+                for each in found
+            ]
         for run in found[0]:
             assert found[0][run] == found[1][run], run
         assert len(found[0]["fit"]) > (10 if hand is ByHand and form is wrapped else 30)
@@ -255,8 +258,10 @@ class Example(Forward):
         self.example_input_array = example
 
 
-@pytest.mark.parametrize("example", [torch.ones(3, 1), (torch.ones(3, 1),), {"x": torch.ones(3, 1)}], ids=["tensor", "tuple", "dict"])
-@pytest.mark.parametrize(("p", "splits"), [(NOISY, "train"), (SEVERAL, ("a", "b"))], ids=["one", "several"])
+@pytest.mark.parametrize(
+    "example", [torch.ones(3, 1), (torch.ones(3, 1),), {"x": torch.ones(3, 1)}], ids=["tensor", "tuple", "dict"]
+)
+@pytest.mark.parametrize("p, splits", [(NOISY, "train"), (SEVERAL, ("a", "b"))], ids=["one", "several"])
 def test_batches_from_elsewhere_pass_through_the_hooks(p, splits, example, tmp_path):
     skipping = fdm.pipeline(fdm.without(p, "transfer", "augment"), fdm.transfer(skip=("id",)), fdm.augment(noisy))
     for each in (p, skipping):
@@ -281,7 +286,7 @@ class Traces(Callback):
     on_train_start = on_validation_batch_end = on_train_batch_end
 
 
-@pytest.mark.parametrize(("p", "splits"), [(NOISY, "train"), (SEVERAL, ("a", "b"))], ids=["one", "several"])
+@pytest.mark.parametrize("p, splits", [(NOISY, "train"), (SEVERAL, ("a", "b"))], ids=["one", "several"])
 def test_the_tuner_finds_a_batch_size_whatever_the_loaders_are(p, splits, tmp_path):
     data, module = datamodule(p, train=splits), Example(torch.ones(3, 1))
     runs = trainer(default_root_dir=tmp_path, max_epochs=1, limit_val_batches=0, enable_model_summary=True)

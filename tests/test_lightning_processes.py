@@ -111,12 +111,14 @@ CASES = 7
 
 
 @pytest.mark.parametrize(
-    ("strategy", "ranks", "launcher"),
+    "strategy, ranks, launcher",
     [("ddp", 1, []), ("ddp", 2, []), ("ddp", 3, []), ("ddp_spawn", 2, []), ("ddp", 2, ["-m", "torch.distributed.run"])],
     ids=["1", "2", "3", "spawned", "torchrun"],
 )
 def test_one_rank_prepares_while_the_others_wait_for_it(strategy, ranks, launcher, tmp_path):
-    options = [f"--nproc-per-node={ranks}", "--master-addr=127.0.0.1", f"--master-port={free_port()}"] if launcher else []
+    options = (
+        [f"--nproc-per-node={ranks}", "--master-addr=127.0.0.1", f"--master-port={free_port()}"] if launcher else []
+    )
     ended(LAUNCHED, strategy, str(ranks), str(tmp_path), launcher=[*launcher, *options])
     lines = [line for file in tmp_path.glob("*.txt") for line in file.read_text().splitlines()]
     cases = CASES - (strategy == "ddp_spawn")
@@ -130,7 +132,13 @@ def free_port():
         return found.getsockname()[1]
 
 
-def ended(script, *arguments, launcher=(), limit=240):
+def test_a_rank_that_cannot_prepare_ends_the_others(tmp_path):
+    output = ended(LAUNCHED, "ddp", "2", str(tmp_path), "fails", limit=120, fails=True)
+    assert "fdm._errors.StopError: StopIteration was raised" in output
+    assert "in stage 2, measure launched.stopping()" in output or "in stage 2, measure __main__.stopping()" in output
+
+
+def ended(script, *arguments, launcher=(), limit=240, fails=False):
     """A process and all that it started, which ends in time or is ended; what it wrote, and how it ended."""
     paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
@@ -143,5 +151,5 @@ def ended(script, *arguments, launcher=(), limit=240):
     except subprocess.TimeoutExpired:
         os.killpg(started.pid, signal.SIGKILL)
         pytest.fail(f"it hangs: {started.communicate()[0][-4000:]}")
-    assert 0 == started.returncode, output
+    assert fails == bool(started.returncode), output
     return output
