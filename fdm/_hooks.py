@@ -1,7 +1,11 @@
 """Hooks: which of Lightning's a datamodule of a pipeline has; those that it has no use for are hidden on the instance."""
 
+from collections.abc import Callable
+from functools import wraps
+from types import FunctionType
 from typing import Any
 
+from ._errors import note
 from ._pipeline import Pipeline
 from ._roles import Roles
 from ._stage import Augment, Transfer, Transform
@@ -37,6 +41,25 @@ def has(hook: str, p: Pipeline, roles: Roles) -> bool:
     return any(number > transfer for number, _ in p.of_kind(Transform, Augment))
 
 
+def guard(cls: type) -> None:
+    """Let no `StopIteration` leave the hooks that a class overrides: the Trainer would take it for the end of an epoch."""
+    for name in (*HOOKS, *_OTHERS):
+        hook = vars(cls).get(name)
+        if isinstance(hook, FunctionType):
+            setattr(cls, name, _guarded(hook))
+
+
+def _guarded(hook: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(hook)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return hook(*args, **kwargs)
+        except StopIteration as error:
+            note(error, f"in the hook {hook.__qualname__}")
+
+    return run
+
+
 HOOKS = (
     "train_dataloader",
     "val_dataloader",
@@ -45,3 +68,4 @@ HOOKS = (
     "transfer_batch_to_device",
     "on_after_batch_transfer",
 )
+_OTHERS = ("prepare_data", "setup", "on_before_batch_transfer", "state_dict", "load_state_dict", "teardown")

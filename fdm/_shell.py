@@ -14,7 +14,7 @@ from ._data import Data
 from ._errors import DataError, SnapshotError, did_you_mean, noted
 from ._executor import Executor, agree, open_alone
 from ._feed import TRAIN_MODE, Feed, Train
-from ._hooks import has, hide, is_hidden
+from ._hooks import guard, has, hide, is_hidden
 from ._nested import entries
 from ._passes import Passes
 from ._pipeline import Pipeline, fingerprint, replace
@@ -291,6 +291,10 @@ class Shell:
         data, self._data, self._underway.batches = self._data, None, []
         if data is not None:
             data.close()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        guard(cls)
 
     def __getattribute__(self, name: str) -> Any:
         try:

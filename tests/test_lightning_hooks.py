@@ -357,3 +357,45 @@ def test_a_role_that_was_named_and_is_not_there_is_an_error():
 
 def others():
     return {"some": table(8)}
+
+
+def next_of_nothing(*_):
+    return next(iter(()))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "on_before_batch_transfer",
+        "transfer_batch_to_device",
+        "on_after_batch_transfer",
+        "train_dataloader",
+        "val_dataloader",
+    ],
+)
+def test_a_hook_that_stops_ends_no_epoch_in_silence(name):
+    stopping = type("Stopping", (datamodule_class(whole),), {name: next_of_nothing})
+    for options in ({"reload_dataloaders_every_n_epochs": 1}, {"num_sanity_val_steps": 0}):
+        with pytest.raises(fdm.StopError, match="StopIteration") as caught:
+            trainer(**options).fit(Notes(), datamodule=stopping())
+        assert ["in the hook next_of_nothing"] == caught.value.__notes__
+
+
+def stop_on_device(batch):
+    return next_of_nothing() if 7 in batch["id"] else batch
+
+
+def stop_on_host(batch):
+    return stop_on_device(batch)
+
+
+@pytest.mark.parametrize("stages", [[fdm.transform(stop_on_host)], [fdm.transfer(), fdm.transform(stop_on_device)]])
+def test_a_stage_that_stops_ends_no_epoch_in_silence(stages):
+    for options in ({}, {"threads": 2}):
+        with pytest.raises(fdm.StopError, match="StopIteration"):
+            trainer(max_epochs=1, limit_val_batches=0).fit(
+                Notes(), datamodule=datamodule(fdm.pipeline(ALL, *stages), **options)
+            )
+
+
+ALL = fdm.pipeline(fdm.load(table, n=40), fdm.alias(train="all"), fdm.batch(4))
