@@ -8,6 +8,7 @@ import attrs
 from torch import Tensor
 
 from ._nested import map_leaves
+from ._transfer import is_movable
 
 
 Finish: TypeAlias = Callable[[Any], Any]
@@ -18,8 +19,8 @@ Finish: TypeAlias = Callable[[Any], Any]
 class Handed:
     """A batch that was handed out: what finishes it, and by which leaves it is known again.
 
-    `parts` tells that it is of several splits side by side. It is `newest` as long as the pass that it is of has
-    handed out no other.
+    `is_of_parts` tells that it is of several splits side by side. It `is_newest` until the pass that it is of hands out
+    another, or ends.
     """
 
     finish: Finish
@@ -79,7 +80,7 @@ def _leaves(batch: Any) -> "tuple[list[ReferenceType[Any]], list[Any]]":
             leaves.append(ref(leaf))
         return leaf
 
-    map_leaves(see, batch)
+    map_leaves(see, batch, is_movable)
     return leaves, shapes
 
 
