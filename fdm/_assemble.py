@@ -1,7 +1,6 @@
 """Assembly: what makes the batches of a split on the host, from example ids to the batch stages."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from ._ambient import Ambient
 from ._batch_rows import Told, check_collated, check_keyed, ids_returned, rows_told, with_own_ids
 from ._collate import collate
-from ._errors import DataError
+from ._errors import DataError, note
 from ._function import Function
 from ._key import Key
 from ._loaded import Loaded, is_drawn, kind_of, own
@@ -161,7 +160,7 @@ class Applier:
                 keys = self._keys(self.key, rows_told(rows, item, self.ids))
                 made = self.call(item, keys if self.device == "cpu" else keys.to(self.device, non_blocking=True))
         except Exception as error:
-            error.add_note(self.where(_shown(rows.ids.tolist())))
+            note(error, self.where(_shown(rows.ids.tolist())))
             raise
         return made if made is not None else self.refuse_none(_shown(rows.ids.tolist()))
 
@@ -211,7 +210,7 @@ def through(
         try:
             example = stage.call(example) if of_stage is None else stage.call(example, of_stage[at])
         except Exception as error:
-            error.add_note(stage.where(_shown([ids[at]])))
+            note(error, stage.where(_shown([ids[at]])))
             raise
         if example is None:
             stage.refuse_none(_shown([ids[at]]))
@@ -239,8 +238,11 @@ def collator(assembly: Assembly) -> Callable[[list[Any], Rows], Any]:
     def put_together(found: list[Any], rows: Rows) -> Any:
         if function is not None and batch.ids is not None:
             found = with_own_ids(found, batch.ids, rows.ids)
-        with _noting_collate(number, function, assembly.place, rows):
+        try:
             made = function.call(found) if function is not None else collate(found, ragged)
+        except Exception as error:
+            note(error, _where_collated(number, function, assembly.place, rows))
+            raise
         if made is None:
             msg = f"stage {number} (batch): the collate function returned None; end it with a return"
             raise DataError(msg)
@@ -249,15 +251,9 @@ def collator(assembly: Assembly) -> Callable[[list[Any], Rows], Any]:
     return put_together
 
 
-@contextmanager
-def _noting_collate(number: int, own: Function | None, place: Place, rows: Rows) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        by = f" by {own!r}, defined at {own.location}" if own is not None else ""
-        ids = _shown(rows.ids.tolist())
-        error.add_note(f"in stage {number}, batch, putting examples together{by}; {place}, {ids}")
-        raise
+def _where_collated(number: int, own: Function | None, place: Place, rows: Rows) -> str:
+    by = f" by {own!r}, defined at {own.location}" if own is not None else ""
+    return f"in stage {number}, batch, putting examples together{by}; {place}, {_shown(rows.ids.tolist())}"
 
 
 def source_reader(assembly: Assembly) -> Read:
@@ -270,24 +266,25 @@ def source_reader(assembly: Assembly) -> Read:
 
 
 def _fetched(source: Any, ids: Tensor, place: Place) -> list[Any]:
-    with _noting_source(source, place, ids):
+    try:
         return examples(own(source), ids)
+    except Exception as error:
+        note(error, _where_read(source, place, ids))
+        raise
 
 
 def _drawn(source: Loaded, key: Key, repeats: bool, place: Place, rows: Rows) -> list[Any]:
     keys = key.fold(rows.ids)
     keys = keys.fold(rows.positions) if repeats else keys
-    with _noting_source(source, place, rows.ids):
-        return list(source.drawn(rows.ids.tolist(), keys.unbind()))
-
-
-@contextmanager
-def _noting_source(source: Any, place: Place, ids: Tensor) -> Iterator[None]:
     try:
-        yield
+        return source.drawn(rows.ids.tolist(), keys.unbind())
     except Exception as error:
-        error.add_note(f"reading from the source, a {kind_of(source)}; {place}, {_shown(ids.tolist())}")
+        note(error, _where_read(source, place, rows.ids))
         raise
+
+
+def _where_read(source: Any, place: Place, ids: Tensor) -> str:
+    return f"reading from the source, a {kind_of(source)}; {place}, {_shown(ids.tolist())}"
 
 
 def with_ids(made: Any, name: str, ids: Tensor, number: int, collate: Function | None) -> Any:

@@ -7,7 +7,7 @@ import attrs
 import torch
 
 from ._assemble import Applied
-from ._errors import noted
+from ._errors import note, noted
 from ._plan import Rows
 from ._speed import Speed
 from ._stage import Transfer
@@ -43,7 +43,7 @@ def _moved(
         try:
             moved = move(batch, device, skip)
         except Exception as error:
-            error.add_note(where)
+            note(error, where)
             raise
         yield rows, moved
 

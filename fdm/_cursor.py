@@ -64,22 +64,23 @@ class Cursor:
 
 
 def begun(
-    cursor: Cursor, progress: Progress, resumed: Callable[[Place], Loading], fresh: Callable[[int], Loading]
+    cursor: Cursor, progress: Progress, ahead: int, resumed: Callable[[Place], Loading], fresh: Callable[[int], Loading]
 ) -> Cursor:
     """The cursor when an iteration begins now; its last pass has the loader.
 
-    `resumed` makes the loader from a place, `fresh` the one of the trainer's own epoch from a step on, for a run that
-    nothing restored.
+    `ahead` is how many batches the trainer has counted that it is only about to ask for. `resumed` makes the loader from
+    a place, `fresh` the one of the trainer's own epoch from a step on, for a run that nothing restored.
     """
-    last, ready = _current(cursor), progress.current.ready
+    last, ready = _current(cursor), progress.current.ready - ahead
     if last is None:  # the trainer's counts are a checkpoint's, whose last batch may come again
         loader = fresh(ready) if cursor.restored is None else resumed(cursor.restored)
     elif ready and not _is_over(progress):  # inside an epoch, somebody looks at what comes next
-        loader = last.loader[ready - last.ready :]
+        left = last.loader[ready - last.ready :]
+        loader = left if len(left) else resumed(following(last.loader))
     else:
-        loader, ready = resumed(_following(last.loader)), 0
+        loader, ready = resumed(following(last.loader)), 0
     kept = () if last is None else (last,)
-    return attrs.evolve(cursor, passes=(*kept, Pass(loader, progress, ready, progress.total.ready)))
+    return attrs.evolve(cursor, passes=(*kept, Pass(loader, progress, ready, progress.total.ready - ahead)))
 
 
 def place(cursor: Cursor) -> Place | None:
@@ -90,7 +91,7 @@ def place(cursor: Cursor) -> Place | None:
     if last is None:
         return cursor.restored
     if _is_over(last.progress):
-        return _following(last.loader)
+        return following(last.loader)
     done = last.progress.current.processed - last.ready
     return last.loader.snapshot(min(max(done, 0), len(last.loader)))
 
@@ -126,7 +127,8 @@ def _is_over(progress: Progress) -> bool:
     return progress.is_last_batch and progress.current.processed >= progress.current.ready
 
 
-def _following(loader: Loading) -> Place:
+def following(loader: Loading) -> Place:
+    """The start of the epoch after the one that a loader is of."""
     if isinstance(loader, Loader) and not len(loader):
         return loader.again(epoch=loader.epoch + 1).snapshot(0)
     return loader.snapshot(len(loader))

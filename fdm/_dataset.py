@@ -1,7 +1,7 @@
 """The examples of a split as a torch map-style Dataset, for those who bring their own DataLoader."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
@@ -29,6 +29,10 @@ class ExampleDataset(Dataset[Any]):
 
     def __len__(self) -> int:
         return self._order.size
+
+    def __iter__(self) -> Iterator[Any]:
+        # Without it Python would ask for one after the other, and take an IndexError of the user's for the end.
+        return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Any:
         return self._examples(row_numbers(operator.index(index), len(self), "dataset").reshape(1))[0]

@@ -12,6 +12,7 @@
         ├── DownloadError (OSError)           a file that cannot be had from any of its URLs, or is not what it should be
         ├── PoisonError (RuntimeError)        a part that ended the process it ran in, every time it was tried
         ├── WorkerError (RuntimeError)        a worker process that died, or an error of one that cannot be told as itself
+        ├── StopError (RuntimeError)          a user's function that raised StopIteration, the end of any loop around it
         ├── PreparationError (RuntimeError)   the process that prepares for this one failed; has its true cause
         └── LawError (AssertionError)         a law that a pipeline breaks; has the report
 
@@ -20,10 +21,10 @@ Errors raised inside a user's function keep their own type and carry a note that
 
 import inspect
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from types import TracebackType
 
 
 class FdmError(Exception):
@@ -73,6 +74,10 @@ class WorkerError(FdmError, RuntimeError):
     """A worker process that died, or an error in one whose own type cannot travel between processes."""
 
 
+class StopError(FdmError, RuntimeError):
+    """A function of the user's raised `StopIteration`, which a loop around it would take for its own end; has it as cause."""
+
+
 class PreparationError(FdmError, RuntimeError):
     """The process that this one waited for, while it prepared an artifact, failed; the message has its true cause."""
 
@@ -114,11 +119,34 @@ def warn(message: str) -> None:
     warnings.warn(message, stacklevel=level)
 
 
-@contextmanager
-def noted(where: str) -> Iterator[None]:
-    """Add where it happened to an error that passes through, and let it pass."""
-    try:
-        yield
-    except Exception as error:
+def note(error: Exception, where: str) -> None:
+    """Add to an error where it happened.
+
+    Raises `StopError` from a `StopIteration`: whatever it passed through next would take it for the end of its data.
+    """
+    if not isinstance(error, StopIteration):
         error.add_note(where)
-        raise
+        return
+    stopped = StopError(
+        "StopIteration was raised where an item was to be made, and a loop would take it for the end of the data; is "
+        "there a next(...) without a default? Write next(items, None), or raise another error"
+    )
+    stopped.add_note(where)
+    raise stopped from error
+
+
+class noted:  # noqa: N801 - reads as what it does
+    """A context that notes where it happened on an error that passes through, as `note` does, and lets it pass."""
+
+    # No generator, since contextlib takes a RuntimeError from a StopIteration for one of Python's own, and drops it.
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, Exception):
+            note(error, self._where)

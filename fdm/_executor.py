@@ -13,19 +13,18 @@ import attrs
 from ._agree import agreement
 from ._content import content
 from ._context import RankContext
-from ._data import Data
+from ._data import Data, parts_of
 from ._drawing import warn_of_drawing
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
 from ._kept import Kept, kept_facts, kept_sources
-from ._loaded import opened_here
+from ._loaded import close_all, closed_on_failure
 from ._pipeline import Pipeline
-from ._plan import check_names
 from ._pool import PoolOption
-from ._prepare import Means, prepare_facts, prepare_kept, prepare_sources
+from ._prepare import Means, Prepared, prepare_kept, prepared
 from ._progress import is_shown, waiting
 from ._speed import Speed
-from ._splits import Examples, resolve_splits
-from ._stage import Alias, Clean, Fetch, Fold, Load, Measure, Split
+from ._splits import Examples
+from ._stage import Clean, Fetch, Load, Measure
 from ._store import Patience, store_folder
 
 
@@ -110,13 +109,14 @@ class Executor:
     def prepare(self, p: Pipeline, /) -> None:
         """Run fetch, clean and measure where their results are not in the store yet.
 
-        Load and split run only where there is something to measure, which needs them.
+        Load and split run only where there is something to measure, which needs them. No other rank has to make this
+        call: it waits for others only where they are at work on the same artifact.
         """
         _check_pipeline(p)
         if next(p.of_kind(Measure), None) is None:
             prepare_kept(p, self._means())
         else:
-            self.open(p).close()
+            close_all(prepared(p, self._means()).sources.values())
 
     def open(self, p: Pipeline, /) -> Data:
         """The pipeline's data for this rank; what is not prepared yet is prepared first.
@@ -128,18 +128,17 @@ class Executor:
         `UnknownNameError` for a split, column or fact that is not there. Errors of user functions keep their type.
         """
         _check_pipeline(p)
-        means = self._means()
         with agreement(self.context, self.wait) as compare:
-            sources = prepare_sources(p, means)
-            with opened_here(sources) as here:
-                splits = resolve_splits(list(p.of_kind(Split, Fold, Alias)), here)
-                check_names(p, splits)
-                facts = prepare_facts(p, here, splits, means)
-            if self.context.local_rank == 0:
-                _warn_of_drawing(p, sources)
-            compare(lambda: content(p, sources, splits, self._kept(p, splits)))
+            made = prepared(p, self._means())
+            with closed_on_failure(made.sources.values()):
+                compare(lambda: content(p, made.sources, made.splits, self._kept(p, made.splits)))
+        return self._data(p, made)
+
+    def _data(self, p: Pipeline, made: Prepared) -> Data:
+        if self.context.local_rank == 0:
+            _warn_of_drawing(p, made.sources)
         speed = Speed(self.workers, self.threads, self.prefetch, self.pin_memory, self.start_method)
-        return Data(p, self.context, sources=sources, splits=splits, facts=facts, speed=speed)
+        return Data(p, self.context, sources=made.sources, splits=made.splits, facts=made.facts, speed=speed)
 
     def _kept(self, p: Pipeline, splits: Mapping[str, Examples]) -> list[Kept]:
         if next(p.of_kind(Fetch, Clean, Measure), None) is None:
@@ -156,7 +155,22 @@ class Executor:
 
 def _warn_of_drawing(p: Pipeline, sources: Mapping[str, Any]) -> None:
     for number, stage in p.of_kind(Load):
-        warn_of_drawing(sources, f"stage {number}, load {stage.function!r}")
+        with closed_on_failure(sources.values()):  # warnings may be errors
+            warn_of_drawing(sources, f"stage {number}, load {stage.function!r}")
+
+
+def open_alone(executor: Executor, p: Pipeline, /) -> Data:
+    """What `executor.open` returns, without the comparison: no other rank has to make this call."""
+    _check_pipeline(p)
+    return executor._data(p, prepared(p, executor._means()))  # noqa: SLF001 - the other half of `open`
+
+
+def agree(executor: Executor, data: Data, /) -> None:
+    """Compare opened data with what the other ranks have opened, as `executor.open` does: all ranks make this call."""
+    parts = parts_of(data)
+    with agreement(executor.context, executor.wait) as compare:
+        kept = executor._kept(data.pipeline, parts.splits)  # noqa: SLF001 - the other half of `open`
+        compare(lambda: content(data.pipeline, parts.sources, parts.splits, kept))
 
 
 def _check_pipeline(p: object) -> None:

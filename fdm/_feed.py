@@ -1,9 +1,8 @@
 """Feeds: what a trainer iterates over. It gets host batches, and brings them to the device itself."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 
@@ -13,23 +12,24 @@ from ._data import Data
 from ._errors import DataError, SnapshotError, listed
 from ._loader import Loader
 from ._snapshot import Snapshot
+from ._underway import Finish, Handed, Underway
 
 
-Finish: TypeAlias = Callable[[Any], Any]
-"""What does the stages after the transfer to the batch that it came with."""
-
-
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Feed:
-    """The batches of a split for a trainer, up to the transfer, from wherever `begin` says when the first is asked for.
+    """The batches of `splits` for a trainer, up to the transfer, in `length` steps.
 
-    What is to be done after the transfer waits in `waiting`, in the order of the batches, where somebody does it; the
-    example ids of the batches are noted in `seen`, where somebody asks. `batch_sampler` is where Lightning looks for them.
+    `begin` is asked when an iteration begins, and what it returns, the loader, when the first batch is. `went_on` hears
+    of a loader that somebody did more with than look at its first batch. What is to be done after the transfer waits in
+    `underway`, where somebody does it; the example ids of the batches are noted in `seen`, where somebody asks.
+    `batch_sampler` is where Lightning looks for them.
     """
 
-    begin: Callable[[], Loading]
+    splits: tuple[str, ...]
     length: int
-    waiting: "deque[Finish] | None" = None
+    begin: Callable[[], Callable[[], Loading]]
+    went_on: Callable[[Loading], None] = lambda _: None
+    underway: Underway | None = None
     seen: list[list[int]] | None = None
     batch_sampler: Any = None
 
@@ -37,17 +37,36 @@ class Feed:
         return self.length
 
     def __iter__(self) -> Iterator[Any]:
-        loader = self.begin()
-        if self.waiting is not None:
-            self.waiting.clear()  # what an iteration that was given up left
+        return self._batches(self.begin())
+
+    def _batches(self, loader_of: Callable[[], Loading]) -> Iterator[Any]:
+        loader = loader_of()
         if self.seen is not None:
             self.seen.clear()
-        for step, (batch, finish) in enumerate(on_host(loader)):
-            if self.waiting is not None:
-                self.waiting.append(finish)
+        for step, batch in enumerate(self._handed_out(loader)):
+            if step == 1:
+                self.went_on(loader)
             if self.seen is not None and isinstance(loader, Loader):
                 self.seen.append(loader.indices(step).tolist())
             yield batch
+        if len(loader) < 2:
+            self.went_on(loader)
+
+    def _handed_out(self, loader: Loading) -> Iterator[Any]:
+        handed: Handed | None = None
+        try:
+            for batch, finish in on_host(loader):
+                if handed is not None:
+                    handed.is_newest = False
+                if self.underway is not None:
+                    handed = self.underway.put(batch, finish, is_of_parts=isinstance(loader, Combined))
+                yield batch
+        finally:
+            if handed is not None:
+                handed.is_newest = False
+
+    def __repr__(self) -> str:
+        return f"<fdm batches of {listed(self.splits)}, {self.length} steps>"
 
 
 @attrs.frozen(eq=False)

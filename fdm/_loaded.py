@@ -4,7 +4,7 @@ import multiprocessing.util
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 from weakref import WeakSet, finalize
 
@@ -149,13 +149,13 @@ class Loaded:
         """The source itself, as this thread has it."""
         return self.loading.here()[self.name]
 
-    def drawn(self, ids: Sequence[int], keys: Sequence[Key]) -> Iterator[Any]:
+    def drawn(self, ids: Sequence[int], keys: Sequence[Key]) -> list[Any]:
         """The examples of these ids, each read under the global random state that its key names."""
-        source = self.here()
+        source, found = self.here(), []
         for index, key in zip(ids, keys, strict=True):
             with seeded(key):
-                example = source[index]
-            yield example
+                found.append(source[index])
+        return found
 
 
 def loaded(
@@ -198,7 +198,7 @@ def is_drawn(source: Any) -> bool:
 def read(source: Any, ids: Tensor) -> list[Any]:
     """The examples of a source with these ids, as they are in epoch 0."""
     if isinstance(source, Loaded) and source.key is not None:
-        return list(source.drawn(ids.tolist(), source.key.fold(0).fold(ids).unbind()))
+        return source.drawn(ids.tolist(), source.key.fold(0).fold(ids).unbind())
     return examples(own(source), ids)
 
 
@@ -206,6 +206,17 @@ def close_all(sources: Iterable[Any]) -> None:
     """Close the sources that load opened."""
     for loading in {id(source.loading): source.loading for source in sources if isinstance(source, Loaded)}.values():
         loading.close()
+
+
+@contextmanager
+def closed_on_failure(sources: Iterable[Any]) -> Iterator[None]:
+    """Where an error passes through, or an interrupt, the sources that load opened are closed."""
+    try:
+        yield
+    except BaseException:
+        with suppress(Exception):  # what failed first is what matters
+            close_all(sources)
+        raise
 
 
 def _is_undisturbed(source: Any) -> bool:

@@ -38,7 +38,7 @@ def _map_children(change: Callable[[Any], Any], tree: Any, is_leaf: Callable[[An
         named: Any = tree
         return named._replace(**{name: recur(getattr(tree, name)) for name in named._fields})
     if isinstance(tree, list | tuple | set | frozenset):
-        return _sequence(tree, map(recur, tree))
+        return _sequence(tree, [recur(child) for child in tree])  # a map would end at a StopIteration
     names = field_names(tree)
     if names is None:
         return change(tree)

@@ -1,15 +1,11 @@
 """Preparation: fetch, clean and measure run once per store; what they made is opened from it."""
 
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
-from filelock import FileLock, Timeout
 
 from ._context import RankContext
 from ._digest import address, stage_digest
@@ -21,16 +17,18 @@ from ._function import Function
 from ._kept import measures_at, place_of
 from ._key import Key
 from ._loadable import checked_sources
-from ._loaded import loaded
+from ._loaded import closed_on_failure, loaded, opened_here
 from ._parts import joined, parts_of, run_parts
 from ._pipeline import Pipeline
+from ._plan import check_names
 from ._pool import PoolOption, opened
 from ._progress import bar
 from ._source import View, given
-from ._splits import Examples
-from ._stage import Clean, Fetch, Load, Measure
+from ._splits import Examples, resolve_splits
+from ._stage import Alias, Clean, Fetch, Fold, Load, Measure, Split
 from ._store import Patience, Staging, publish
 from ._table import tables_of
+from ._turns import first_on_machine
 
 
 @attrs.frozen
@@ -42,6 +40,27 @@ class Means:
     patience: Patience
     shown: bool
     context: RankContext
+
+
+@attrs.frozen(eq=False)
+class Prepared:
+    """What preparation makes of a pipeline, and data is opened from: sources, splits and facts, by name."""
+
+    sources: Mapping[str, Any]
+    splits: Mapping[str, Examples]
+    facts: Mapping[str, Any]
+
+
+def prepared(p: Pipeline, means: Means) -> Prepared:
+    """The sources, splits and facts of a pipeline, made where they are not in the store yet.
+
+    This is local: it waits for other processes only where they are at work on the same.
+    """
+    sources = prepare_sources(p, means)
+    with closed_on_failure(sources.values()), opened_here(sources) as here:
+        splits = resolve_splits(list(p.of_kind(Split, Fold, Alias)), here)
+        check_names(p, splits)
+        return Prepared(sources, splits, prepare_facts(p, here, splits, means))
 
 
 def prepare_sources(p: Pipeline, means: Means) -> Mapping[str, Any]:
@@ -95,7 +114,7 @@ def _result(p: Pipeline, number: int, means: Means) -> Any:
     if isinstance(stage, Load):
         call = partial(_loaded_sources, stage.function, number, upstream())
         key = Key(p.seed, "load", stage.function.qualified_name)
-        with _first_on_machine(stage, means.context):
+        with first_on_machine(stage_digest(stage), means.context, means.patience.seconds):
             return loaded(call, key, is_shared=stage.is_shared, is_ambient=stage.is_ambient)
     at = address(p.stages[: number + 1])
     if isinstance(stage, Fetch):
@@ -174,27 +193,6 @@ def _measurer(function: Function, number: int, view: Any) -> Callable[[Staging],
 
 def _loaded_sources(function: Function, number: int, before: tuple[Any, ...]) -> Mapping[str, Any]:
     return checked_sources(function, _called(function, number, "load", before))
-
-
-@contextmanager
-def _first_on_machine(stage: Load, context: RankContext) -> Iterator[None]:
-    """Let one process of a machine load first, since it may download; the others follow, all at the same time."""
-    if context.local_world_size == 1:
-        yield
-        return
-    user = getattr(os, "getuid", lambda: "")()  # others' lock files cannot be opened
-    lock = FileLock(Path(tempfile.gettempdir()) / f"fdm-{user}-load-{stage_digest(stage)[:24]}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        with lock:
-            pass
-    except (OSError, NotImplementedError):
-        pass  # without locks all load at the same time
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _called(function: Function, number: int, kind: str, before: tuple[Any, ...]) -> Any:

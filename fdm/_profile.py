@@ -11,6 +11,7 @@ import torch
 
 from ._assemble import Applied, Assembly, applier, batch_maker, collator, source_reader, through, with_ids
 from ._crossing import OnDevice
+from ._errors import noted
 from ._loaded import kind_of
 from ._plan import Rows
 from ._pool import cores
@@ -128,7 +129,8 @@ def across(assembly: Assembly, crossing: OnDevice) -> list[Piece]:
     device, skip = crossing.device, transfer.skip
 
     def moved(made: Any, _: Rows) -> Any:
-        return move(made, device, skip)
+        with noted(f"in stage {number}, transfer to {device}"):
+            return move(made, device, skip)
 
     return [
         Piece(f"{number} transfer to {device}", _settled(moved, device), is_on_device=True, number=number),

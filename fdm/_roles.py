@@ -1,5 +1,6 @@
 """Roles: which splits a trainer fits, validates, tests and predicts on, as far as a pipeline alone can tell."""
 
+from collections.abc import Collection, Mapping
 from typing import Any, TypeAlias
 
 import attrs
@@ -7,7 +8,7 @@ import attrs
 from ._errors import PipelineError, UnknownNameError, did_you_mean, listed
 from ._function import Function
 from ._pipeline import Pipeline
-from ._stage import Alias, Fold, Split
+from ._stage import Alias, Batch, Fold, Split
 
 
 Role: TypeAlias = str | tuple[str, ...] | list[str] | None
@@ -42,6 +43,22 @@ def roles_of(p: Pipeline, **roles: Role) -> Roles:
     Raises `UnknownNameError` for a split that was given, and cannot be there.
     """
     there, is_all = known_splits(p)
+    return _roles(roles, there, is_all=is_all)
+
+
+def roles_in(splits: Collection[str], **roles: Role) -> Roles:
+    """The splits that each role has where all splits are known, since the pipeline is open.
+
+    Where nobody named the split of a role, and there is none of that name, the role has none; `train` excepted, without
+    which there is nothing to fit, so that whoever asks for it is told which splits there are.
+
+    Raises `UnknownNameError` for a split that was given, and is not there.
+    """
+    found = _roles(roles, splits, is_all=True)
+    return found if found.train else attrs.evolve(found, train=_names("train", roles["train"]))
+
+
+def _roles(roles: Mapping[str, Role], there: Collection[str], *, is_all: bool) -> Roles:
     found = {}
     for role, given in roles.items():
         names = _names(role, given)
@@ -52,6 +69,17 @@ def roles_of(p: Pipeline, **roles: Role) -> Roles:
             raise UnknownNameError(msg)
         found[role] = () if missing else names
     return Roles(**found)
+
+
+def batch_of_role(p: Pipeline, splits: tuple[str, ...]) -> Batch:
+    """The batch stage of the splits of a role. Raises `AttributeError`, since an attribute asks, where there is none."""
+    stages: list[Batch] = [stage for _, stage in p.of_kind(Batch)]
+    named = [stage for stage in stages if set(stage.splits) & set(splits)]
+    general = [stage for stage in stages if not stage.splits]
+    if not stages:
+        msg = "the pipeline has no batch stage, so no batch size"
+        raise AttributeError(msg)
+    return (named or general or stages)[0]
 
 
 def known_splits(p: Pipeline) -> tuple[set[str], bool]:

@@ -1,25 +1,35 @@
 """The shell: a LightningDataModule whose every answer comes from a frozen pipeline."""
 
-import warnings
-from collections import defaultdict, deque
+import copy
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from importlib import import_module
 from typing import Any
 
 import attrs
 
 from ._construct import batch
-from ._cursor import Cursor, Loading, batches_done, begun, from_plain, place, to_plain
+from ._context import RankContext
+from ._cursor import Loading, from_plain, place, to_plain
 from ._data import Data
-from ._errors import DataError, SnapshotError, noted
-from ._executor import Executor
-from ._feed import TRAIN_MODE, Feed, Finish, Train
+from ._errors import DataError, SnapshotError, did_you_mean, noted
+from ._executor import Executor, agree, open_alone
+from ._feed import TRAIN_MODE, Feed, Train
+from ._hooks import guard, has, hide, is_hidden
+from ._nested import entries
+from ._passes import Passes
 from ._pipeline import Pipeline, fingerprint, replace
-from ._roles import PREDICT, TEST, TRAIN, VAL, Role, Roles, roles_of
-from ._stage import Augment, Batch, Measure, Transfer, Transform
-from ._trainer import context_of, flat_description, indices_for_writers, is_fitting, role_of
+from ._roles import PREDICT, TEST, TRAIN, VAL, Role, batch_of_role, roles_in, roles_of
+from ._stage import Batch, Measure, Transfer
+from ._trainer import (
+    context_of,
+    flat_description,
+    indices_for_writers,
+    is_fitting,
+    is_running,
+    saved_states,
+)
 from ._transfer import move
+from ._underway import Underway
 
 
 class Shell:
@@ -44,18 +54,17 @@ class Shell:
         predict: Role = PREDICT,
         options: Mapping[str, Any] | None = None,
         arguments: Mapping[str, Any] | None = None,
+        save_hyperparameters: bool = True,
     ) -> None:
         super().__init__()
         # With fewer examples than ranks some ranks have none, which is right; Lightning would take it for a mistake.
         self.allow_zero_length_dataloader_with_multiple_devices = True
-        self._options, self._arguments = dict(options or {}), dict(arguments or {})
+        self._executor = Executor(context=RankContext(), **(options or {}))
+        self._arguments = None if arguments is None else dict(arguments)
+        self._saves_hyperparameters = save_hyperparameters
         self._asked: dict[str, Role] = {"train": train, "val": val, "test": test, "predict": predict}
         self._data: Data | None = None
-        self._cursor = Cursor()
-        self._waiting: dict[tuple[str, int], deque[Finish]] = defaultdict(deque)
-        self._fed = "train"
-        self._reloads: int | None = None
-        self._told_early = False
+        self._passes, self._underway = Passes(), Underway()
         self._become(pipeline)
 
     def _become(self, pipeline: Pipeline) -> None:
@@ -63,15 +72,13 @@ class Shell:
         self._release()
         self._pipeline, self._fingerprint = pipeline, ""
         self.roles = roles_of(pipeline, **self._asked)
-        self._hide_hooks()
-        _save_hyperparameters(self, self._arguments or flat_description(pipeline))
+        hide(self, Shell, self._pipeline, self.roles)
+        if self._saves_hyperparameters:
+            _save_hyperparameters(self, flat_description(pipeline) if self._arguments is None else self._arguments)
 
-    def _hide_hooks(self) -> None:
-        # Lightning takes a hook that is the base class's own for one that is not there.
-        for hook in _HOOKS:
-            vars(self).pop(hook, None)
-            if getattr(type(self), hook) is getattr(Shell, hook) and not _has(hook, self._pipeline, self.roles):
-                setattr(self, hook, getattr(super(), hook))
+    def _lightnings(self, hook: str) -> Any:
+        """The hook as Lightning has it."""
+        return getattr(super(), hook)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -80,13 +87,28 @@ class Shell:
 
     @property
     def data(self) -> Data:
-        """The pipeline opened for this rank: the Trainer's, or before there is one this process's own."""
-        context = context_of(self.trainer)
-        if self._data is not None and self._data.context != context:
+        """The pipeline opened for this rank: the Trainer's, or before there is one this process's own.
+
+        Where it is not open yet it is opened here, for this rank alone: no other rank has to ask for it.
+        """
+        executor = self._executor_here()
+        if self._data is not None and self._data.context != executor.context:
             self._release()
-        if self._data is None:
-            self._data = Executor(context=context, **self._options).open(self._pipeline)
-        return self._data
+        return self._opened(open_alone(executor, self._pipeline)) if self._data is None else self._data
+
+    def _executor_here(self) -> Executor:
+        return attrs.evolve(self._executor, context=context_of(self.trainer))
+
+    def _opened(self, data: Data) -> Data:
+        """Take opened data: now the splits are known, and with them the roles that are not there."""
+        try:
+            self.roles = roles_in(data.splits, **self._asked)
+        except BaseException:
+            data.close()
+            raise
+        self._data = data
+        hide(self, Shell, self._pipeline, self.roles)
+        return data
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -101,41 +123,59 @@ class Shell:
     @batch_size.setter
     def batch_size(self, size: int) -> None:
         changed = attrs.evolve(self._batch, size=batch(size).size)
-        if "batch_size" in self._arguments:
+        if self._arguments is not None and "batch_size" in self._arguments:
             self._arguments["batch_size"] = changed.size
         self._become(replace(self._pipeline, changed))
 
     @property
     def _batch(self) -> Batch:
-        stages: list[Batch] = [stage for _, stage in self._pipeline.of_kind(Batch)]
-        named = [stage for stage in stages if set(stage.splits) & set(self.roles.train)]
-        general = [stage for stage in stages if not stage.splits]
-        if not stages:
-            msg = "the pipeline has no batch stage, so no batch size"
-            raise AttributeError(msg)
-        return (named or general or stages)[0]
+        return batch_of_role(self._pipeline, self.roles.train)
 
     # What Lightning calls, in the order in which it does.
 
     def prepare_data(self) -> None:
-        """Fetch, clean and measure what is not in the store yet: once per store, whichever process comes first."""
+        """Fetch, clean and measure what is not in the store yet: once per store, whichever process comes first.
+
+        The Trainer has one rank do it, while the others wait for that, so it waits for none of them.
+        """
         if next(self._pipeline.of_kind(Measure), None) is None:
-            Executor(context=context_of(self.trainer), **self._options).prepare(self._pipeline)
+            self._executor_here().prepare(self._pipeline)
         else:
             self.data  # noqa: B018 - measuring needs it open, and setup comes next
 
     def setup(self, stage: Any = None) -> None:
-        """Open the pipeline for the Trainer's rank and device; a run of `fit` begins where the Trainer does."""
-        if getattr(stage, "value", stage) in ("fit", None):
-            self._cursor = Cursor()
-        self.data  # noqa: B018 - opens it
+        """Open the pipeline for the Trainer's rank and device; a run of `fit` begins where the Trainer does.
 
-    def train_dataloader(self) -> Feed:
+        In a run of the Trainer, where all ranks come here, they compare what they have.
+        """
+        if getattr(stage, "value", stage) in ("fit", None):
+            self._passes.begin_anew()
+        executor = self._executor_here()
+        if not is_running(self.trainer):
+            self.data  # noqa: B018 - opens it
+        elif self._data is None or self._data.context != executor.context:
+            self._release()
+            self._opened(executor.open(self._pipeline))
+        else:
+            agree(executor, self._data)
+
+    def train_dataloader(self) -> Any:
         """The train batches: each pass is the next epoch, and the first goes on where a checkpoint was written."""
-        train = self._train
+        if not self.roles.train:
+            return self._lightnings("train_dataloader")()
+        train = self._train()
         train.check_even()
-        is_fit = self.trainer is not None and is_fitting(self.trainer)
-        return Feed(self._begin, self._steps_of_epoch(train) if is_fit else len(train.at()), self._queue("train", 0))
+        self._restore_what_another_name_saved()
+        steps = self._passes.steps_of_epoch(train, self.trainer)
+        begin, went_on = self._passes.begin, self._passes.went_on
+        # The Trainer may be another one when an iteration begins.
+        return Feed(
+            train.splits,
+            steps,
+            lambda: begin(self._train, self.trainer),
+            lambda loader: went_on(self.trainer, loader),
+            self._tracked(),
+        )
 
     def val_dataloader(self) -> Any:
         """The val batches; of several splits a list of loaders, in their order."""
@@ -149,35 +189,52 @@ class Shell:
         """The predict batches, in the order of the data; of several splits a list of loaders, in their order."""
         return self._feeds("predict")
 
-    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:  # noqa: ARG002 - of any loader
+    def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
         """Move a batch as the pipeline's transfer stage says; without one the module's own hook does."""
-        number, transfer = next(self._pipeline.of_kind(Transfer))
+        number, transfer = next(self._pipeline.of_kind(Transfer), (0, None))
+        if transfer is None:
+            return self._lightnings("transfer_batch_to_device")(batch, device, dataloader_idx)
+        handed = self._underway.known(batch, is_asked_for=is_running(self.trainer))
         with noted(f"in stage {number}, transfer to {device}"):
-            if self._role() == "train" and len(self.roles.train) > 1:
-                return {name: move(part, device, transfer.skip) for name, part in batch.items()}
-            return move(batch, device, transfer.skip)
+            if handed is None:
+                return move(batch, device, [name for name in transfer.skip if name in entries(batch)])
+            if handed.is_of_parts:
+                moved: Any = {name: move(part, device, transfer.skip) for name, part in batch.items()}
+            else:
+                moved = move(batch, device, transfer.skip)
+        handed.becomes(moved)
+        return moved
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Run the stages after the transfer; without any the module's own hook runs."""
-        waiting = self._waiting[self._role(), dataloader_idx]
-        if not waiting:
+        """Run the stages after the transfer; without any the module's own hook runs.
+
+        They are of examples of a split. A batch that the Trainer sends here from elsewhere, such as a model's
+        `example_input_array` or one of a DataLoader of the user's, is returned as it is.
+        """
+        if not has("on_after_batch_transfer", self._pipeline, self.roles):
+            return self._lightnings("on_after_batch_transfer")(batch, dataloader_idx)
+        handed = self._underway.known(batch, is_asked_for=is_running(self.trainer))
+        if handed is not None:
+            self._underway.done(handed)
+            return handed.finish(batch)
+        if self.trainer is None:
             msg = "a batch came to on_after_batch_transfer that is from none of this datamodule's loaders"
             raise DataError(msg)
-        return waiting.popleft()(batch)
+        return batch
 
     def teardown(self, stage: Any = None) -> None:  # noqa: ARG002 - all stages alike
         """Release the data; whoever asks for it again opens it again."""
-        self._reload_as_before()
+        self._passes.end(self.trainer)
         self._release()
 
     def on_exception(self, exception: BaseException) -> None:  # noqa: ARG002 - all alike
         """Release the data, since after an exception Lightning calls no teardown."""
-        self._reload_as_before()
+        self._passes.end(self.trainer)
         self._release()
 
     def state_dict(self) -> dict[str, Any]:
         """The cursor and the pipeline's fingerprint, as plain JSON values; nothing before there was a train batch."""
-        at = place(self._cursor)
+        at = place(self._passes.cursor)
         if at is None:
             return {}
         self._fingerprint = self._fingerprint or fingerprint(self._pipeline)
@@ -195,101 +252,81 @@ class Shell:
             msg = f"the datamodule's state is of version {state_dict.get('version')!r}; this fdm reads {_VERSION}"
             raise SnapshotError(msg)
         restored = from_plain(state_dict, TRAIN_MODE)
-        self._train.at(start=restored)
-        self._cursor = Cursor(restored)
-        # Lightning says so of any loader that does not keep its own state; here the datamodule keeps it.
-        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
+        self._train().at(start=restored)
+        self._passes.restore(restored)
 
-    @property
+    def _restore_what_another_name_saved(self) -> None:
+        """Take the state of a checkpoint where Lightning did not find it: it looks under the name of the class."""
+        if self._passes.is_restored or not is_fitting(self.trainer):
+            return
+        self._passes.is_restored = True
+        states = saved_states(self.trainer)
+        if len(states) == 1:
+            self.load_state_dict(states[0])
+
     def _train(self) -> Train:
         return Train(self.data, self.roles.train)
 
-    def _begin(self) -> Loading:
-        """The loader of the pass that begins now."""
-        train, self._fed = self._train, "train"
-        if self.trainer is None or not is_fitting(self.trainer):
-            return train.at(start=self._cursor.restored)
-        if self.trainer.overfit_batches:  # the same batches in every epoch
-            return train.at()
-        loop = self.trainer.fit_loop
-        epoch, progress = loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress
-        self._cursor = begun(
-            self._cursor, progress, lambda start: train.at(start=start), lambda step: train.at(epoch)[step:]
-        )
-        current = self._cursor.passes[-1]
-        if self._told_early and current.ready + len(current.loader) != len(train.at()):
-            warnings.warn(_OTHER_STEPS, stacklevel=2)
-        self._told_early = False
-        return current.loader
-
-    def _steps_of_epoch(self, train: Train) -> int:
-        """The steps of the epoch that comes, in the Trainer's count.
-
-        One that another batch size or number of ranks began has its own number, so the loader is asked for anew after it.
-        """
-        whole, trainer = len(train.at()), self.trainer
-        self._reload_as_before()
-        if self._cursor.restored is None or self._cursor.passes:
-            return whole
-        progress = trainer.fit_loop.epoch_loop.batch_progress
-        done, self._told_early = batches_done(progress), not progress.total.ready
-        steps = done + len(train.at(start=self._cursor.restored))
-        if steps == whole or not done:
-            return whole
-        self._reloads, trainer.reload_dataloaders_every_n_epochs = trainer.reload_dataloaders_every_n_epochs, 1
-        return steps
-
-    def _reload_as_before(self) -> None:
-        if self._reloads is not None:
-            self.trainer.reload_dataloaders_every_n_epochs, self._reloads = self._reloads, None
-
     def _feeds(self, role: str) -> Any:
-        feeds = [self._feed(role, at, split) for at, split in enumerate(getattr(self.roles, role))]
+        self.data  # noqa: B018 - with it the splits are known
+        if not getattr(self.roles, role):
+            return self._lightnings(f"{role}_dataloader")()
+        feeds = [self._feed(role, split) for split in getattr(self.roles, role)]
         return feeds if len(feeds) > 1 else feeds[0]
 
-    def _feed(self, role: str, at: int, split: str) -> Feed:
+    def _feed(self, role: str, split: str) -> Feed:
         seen: list[list[int]] | None = [] if role == "predict" else None
         sampler = None if seen is None else indices_for_writers(type(self), seen)
-        begin = partial(self._begin_evaluation, role, split)
-        return Feed(begin, len(self.data.loader(split)), self._queue(role, at), seen, sampler)
+        steps = len(self.data.loader(split))
+        begin = partial(self._begin_evaluation, split)
+        return Feed((split,), steps, begin, underway=self._tracked(), seen=seen, batch_sampler=sampler)
 
-    def _begin_evaluation(self, role: str, split: str) -> Loading:
-        self._fed = role
-        return self.data.loader(split, epoch=0)
+    def _begin_evaluation(self, split: str) -> Callable[[], Loading]:
+        return partial(self.data.loader, split, epoch=0)
 
-    def _queue(self, role: str, at: int) -> "deque[Finish] | None":
-        return None if "on_after_batch_transfer" in vars(self) else self._waiting[role, at]
-
-    def _role(self) -> str:
-        return role_of(self.trainer) or self._fed
+    def _tracked(self) -> Underway | None:
+        return None if next(self._pipeline.of_kind(Transfer), None) is None else self._underway
 
     def _release(self) -> None:
-        data, self._data = self._data, None
-        for waiting in self._waiting.values():
-            waiting.clear()
+        data, self._data, self._underway.batches = self._data, None, []
         if data is not None:
             data.close()
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Lightning files a datamodule's state under the name of its class: one name, so that a class can be renamed."""
         super().__init_subclass__(**options)
-        cls._origin = (_found, (cls.__module__, cls.__qualname__))
-        cls.__qualname__ = "FdmDataModule"
+        guard(cls)
+
+    def __getattribute__(self, name: str) -> Any:
+        try:
+            return super().__getattribute__(name)
+        except AttributeError as error:
+            # Errors of properties have passed through the user's functions, and mean something else.
+            if name.startswith("_") or error.name != name or error.obj is not self:
+                raise
+            msg = (
+                f"{type(self).__name__!r} object has no attribute {name!r}; {_of_facts(name, vars(self).get('_data'))}"
+            )
+            raise AttributeError(msg, name=name, obj=self) from None
 
     def __reduce__(self) -> Any:
-        return _remade, self._origin, self.__getstate__()
+        return _remade, vars(type(self)).get("_origin", (_itself, (type(self),))), self.__getstate__()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        made = memo[id(self)] = type(self).__new__(type(self))
+        made.__setstate__(copy.deepcopy(self.__getstate__(), memo))
+        return made
 
     def __getstate__(self) -> dict[str, Any]:
         released: dict[str, Any] = {
             "_data": None,
-            "_cursor": Cursor(place(self._cursor)),
-            "_waiting": defaultdict(deque),
+            "_passes": self._passes.kept(),
+            "_underway": Underway(),
         }
-        return {name: value for name, value in vars(self).items() if name not in _HOOKS} | released
+        return {name: value for name, value in vars(self).items() if not is_hidden(self, Shell, name)} | released
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
-        self._hide_hooks()
+        hide(self, Shell, self._pipeline, self.roles)
 
     def __str__(self) -> str:
         sizes = {} if self._data is None else self._data.splits
@@ -297,7 +334,8 @@ class Shell:
         return "\n".join([*lines, str(self._pipeline)])
 
     def __repr__(self) -> str:
-        return f"<fdm datamodule{'' if self._data is None else ', open'}\n{self}>"
+        name = "fdm datamodule" if type(self).__name__ == "FdmDataModule" else type(self).__qualname__
+        return f"<{name}{'' if self._data is None else ', open'}\n{self}>"
 
 
 @cache
@@ -313,25 +351,20 @@ def _save_hyperparameters(datamodule: Any, values: Mapping[str, Any]) -> None:
     datamodule.save_hyperparameters(dict(values))
 
 
-def _has(hook: str, p: Pipeline, roles: Roles) -> bool:
-    """Whether a pipeline has a use for a hook."""
-    if hook.endswith("_dataloader"):
-        return bool(getattr(roles, hook.removesuffix("_dataloader")))
-    transfer = next((number for number, _ in p.of_kind(Transfer)), len(p.stages))
-    if hook == "transfer_batch_to_device":
-        return transfer < len(p.stages)
-    return any(number > transfer for number, _ in p.of_kind(Transform, Augment))
-
-
 def _shown(names: tuple[str, ...], sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {sizes[name]}" if name in sizes else name for name in names) or "absent"
 
 
-def _found(module: str, name: str) -> Any:
-    found: Any = import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
-    return found
+def _of_facts(name: str, data: Data | None) -> str:
+    if data is not None and name in data.facts:
+        return f'it is a fact: dm.facts["{name}"]'
+    return (
+        f'what fdm.measure finds in the data is in dm.facts["{name}"]{did_you_mean(name, data.facts if data else ())}'
+    )
+
+
+def _itself(cls: type) -> type:
+    return cls
 
 
 def _remade(make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
@@ -339,17 +372,4 @@ def _remade(make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     return cls.__new__(cls)
 
 
-_HOOKS = (
-    "train_dataloader",
-    "val_dataloader",
-    "test_dataloader",
-    "predict_dataloader",
-    "transfer_batch_to_device",
-    "on_after_batch_transfer",
-)
-_OTHER_STEPS = (
-    "the checkpoint was written inside an epoch with another batch size or number of ranks, and the Trainer asked for the "
-    "number of batches (estimated_stepping_batches does) before it knew that: it may end that epoch early or late; resume "
-    "from the end of an epoch"
-)
 _VERSION = 1

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._arrays import row_numbers, select
-from ._errors import DataError, UnknownNameError, did_you_mean, listed
+from ._errors import DataError, UnknownNameError, did_you_mean, listed, noted
 from ._order import Order, is_natural, written_out
 from ._ragged import Ragged
 from ._table import Column, Table
@@ -62,7 +62,9 @@ class View:
         positions = row_numbers(index, len(self), "view")
         if positions.ndim:
             return self._table().gather(self.ids(positions.numpy()))
-        return self.source[int(self.ids(positions.numpy().reshape(1))[0])]
+        number = int(self.ids(positions.numpy().reshape(1))[0])
+        with noted(f"reading example {number} from a {type(self.source).__name__}"):
+            return self.source[number]
 
     def batches(self, size: int = 1024) -> Iterator[dict[str, Any]]:
         """All rows in order, `size` at a time: for facts about splits that are larger than memory."""

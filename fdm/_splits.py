@@ -43,7 +43,8 @@ def resolve_splits(
     Raises `DataError` for sizes that do not sum, indices that overlap or lie outside, and names that clash;
     `UnknownNameError` for a source, split or column that is not there.
     """
-    splits = {name: Examples(name, Natural(len(source)), (name,)) for name, source in sources.items()}
+    with noted("where the sources tell how many examples they have"):
+        splits = {name: Examples(name, Natural(len(source)), (name,)) for name, source in sources.items()}
     for number, stage in stages:
         with noted(f"in stage {number}, {stage.kind}"):
             if isinstance(stage, Alias):

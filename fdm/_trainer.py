@@ -1,8 +1,13 @@
 """Trainers: what Lightning's Trainer and Fabric tell, and what is told to them."""
 
+import warnings
 from collections import defaultdict
+from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
+
+import attrs
 
 from ._context import RankContext
 from ._pipeline import Pipeline, describe
@@ -39,13 +44,56 @@ def fabric_context(fabric: Any) -> RankContext:
 
 def is_fitting(trainer: Any) -> bool:
     """Whether a Trainer is inside a fit, and not merely attached."""
-    return getattr(trainer.state.fn, "value", None) == "fit" and trainer.state.status.value == "running"
+    return is_running(trainer) and getattr(trainer.state.fn, "value", None) == "fit"
 
 
-def role_of(trainer: Any) -> str | None:
-    """The role of the batches that a Trainer is at; None outside its loops, and without one."""
-    stage = None if trainer is None else trainer.state.stage
-    return None if stage is None else _ROLES[stage.value]
+def is_running(trainer: Any) -> bool:
+    """Whether a Trainer is inside a run of any kind, which all ranks are in."""
+    return trainer is not None and trainer.state.status.value == "running"
+
+
+def steps_ahead(trainer: Any) -> int:
+    """How many batches a fit has counted that it is only about to ask for: one, where steps ask for them themselves."""
+    loop = trainer.fit_loop
+    fetcher: Any = getattr(loop, "_data_fetcher", None)
+    progress = loop.epoch_loop.batch_progress
+    if type(fetcher).__name__ != "_DataLoaderIterDataFetcher":
+        return 0
+    return int(progress.current.ready > fetcher.fetched)
+
+
+def saved_states(trainer: Any) -> list[Mapping[str, Any]]:
+    """The states of datamodules of pipelines in the checkpoint from which a Trainer goes on, under whatever name."""
+    path = trainer.ckpt_path
+    if path is None:
+        return []
+    sharded = Path(path, _META)
+    try:
+        found: Mapping[str, Any] = trainer.strategy.checkpoint_io.load_checkpoint(
+            sharded if sharded.is_file() else path
+        )
+    except OSError:  # Lightning has read it, and removed it: the Tuner does
+        return []
+    return [state for state in found.values() if isinstance(state, Mapping) and state.keys() >= _STATE]
+
+
+@attrs.define(eq=False)
+class Hush:
+    """Lightning's warning of loaders that keep no state of their own, ignored while a loader is meant that needs none."""
+
+    ignored: Any = None
+
+    def begin(self) -> None:
+        """Ignore it from now on."""
+        self.end()
+        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
+        self.ignored = warnings.filters[0]
+
+    def end(self) -> None:
+        """Ignore it no more."""
+        if self.ignored is not None and self.ignored in warnings.filters:
+            warnings.filters.remove(self.ignored)  # type: ignore[attr-defined]  # it is a list
+        self.ignored = None
 
 
 def indices_for_writers(cls: type, seen: list[list[int]]) -> Any:
@@ -76,4 +124,5 @@ def flat_description(p: Pipeline) -> dict[str, Any]:
     return found
 
 
-_ROLES = {"train": "train", "sanity_check": "val", "validate": "val", "test": "test", "predict": "predict"}
+_STATE = {"version", "fingerprint", "cursor", "ended"}
+_META = "meta.pt"  # where strategies that save in pieces put what is not in pieces

@@ -26,7 +26,7 @@ def move(batch: T, device: torch.device | str, skip: Sequence[str] = ()) -> T:
     if device == "cpu" and not skip and type(plain) is dict and _is_on_host(plain):
         moved: Any = plain.copy()  # which is what follows, in a tenth of its time
         return cast("T", moved)
-    return _except_entries(batch, skip, lambda rest: map_leaves(lambda leaf: _moved(leaf, device), rest, _is_movable))
+    return _except_entries(batch, skip, lambda rest: map_leaves(lambda leaf: _moved(leaf, device), rest, is_movable))
 
 
 def _is_on_host(batch: dict[Any, Any]) -> bool:
@@ -46,7 +46,7 @@ def moved_ahead(
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch has no types for it
     for rows, batch in batches:
         with torch.cuda.stream(stream):
-            sent = _except_entries(batch, skip, lambda rest: map_leaves(_sender(device, pin), rest, _is_movable))
+            sent = _except_entries(batch, skip, lambda rest: map_leaves(_sender(device, pin), rest, is_movable))
             there = stream.record_event()
         yield rows, sent, there
 
@@ -62,7 +62,7 @@ def arrived(batch: T, event: Any, device: str, skip: Sequence[str]) -> T:
                 tensor.record_stream(current)  # else its memory could be given away while this stream still reads it
         return _moved(leaf, device)
 
-    return _except_entries(batch, skip, lambda rest: map_leaves(here, rest, _is_movable))
+    return _except_entries(batch, skip, lambda rest: map_leaves(here, rest, is_movable))
 
 
 def has_streams(device: str) -> bool:
@@ -102,12 +102,13 @@ def _tensors(leaf: Any) -> tuple[Tensor, ...]:
     return (leaf,) if isinstance(leaf, Tensor) else ()
 
 
-def _is_movable(leaf: Any) -> bool:
+def is_movable(leaf: Any) -> bool:
+    """Whether a transfer moves it as a whole."""
     return not isinstance(leaf, type) and callable(getattr(leaf, "to", None))
 
 
 def _moved(leaf: Any, device: torch.device | str) -> Any:
-    if not _is_movable(leaf):
+    if not is_movable(leaf):
         return leaf
     moved = leaf.to(device)
     return leaf if moved is None else moved  # some move themselves in place, and return nothing

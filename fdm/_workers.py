@@ -117,6 +117,12 @@ class _Crew:
             made = self._begun(assembly)
             while (batch := self._next(made, assembly)) is not _END:
                 yield sent.popleft(), batch
+            if sent:
+                msg = (
+                    f"the batches of {assembly.place} ended {len(sent)} too early: something in a batch raises "
+                    f"StopIteration where it is received from a worker process"
+                )
+                raise WorkerError(msg)
         finally:
             self.feed.items = iter(())  # which hold the loader, and with it this crew
 

@@ -1,10 +1,12 @@
 """Lightning: a LightningDataModule around a pipeline, for the Trainer, the Tuner, Fabric and LightningCLI."""
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping
-from inspect import Parameter, Signature, signature
-from typing import Any, get_type_hints
+from importlib import import_module
+from typing import Any
 
+from ._classes import assigned_name, factory_class
 from ._data import Data
 from ._errors import DataError, PipelineError
 from ._executor import Executor, check_options
@@ -30,21 +32,24 @@ def datamodule(
     test: Role = TEST,
     predict: Role = PREDICT,
     base: type | None = None,
+    save_hyperparameters: bool = True,
     **executor_options: Any,
 ) -> Any:
     """A LightningDataModule around a pipeline, for the Trainer of `base` (default: `lightning.pytorch`'s).
 
     `train`, `val`, `test` and `predict` name the split that each is about, a tuple of splits for several loaders, or
     None for none. What Lightning asks of a datamodule before anything is prepared, the pipeline answers: a role whose
-    split its stages cannot make is absent. Where only clean or load knows the sources, a role is taken to exist; say
-    `val=None` where it does not. The options are an executor's; rank and device come from the Trainer.
+    split its stages cannot make is absent. Where only clean or load knows the sources, a role is taken to exist until
+    they are open; then one that nobody named is absent too. The options are an executor's; rank and device come from
+    the Trainer. With `save_hyperparameters=False` the pipeline is in no checkpoint's or logger's hyperparameters.
 
     Raises `UnknownNameError` for a split that was named and cannot be there, `ParameterError` for an unknown option.
     """
     _check("datamodule takes", pipeline)
     check_options("datamodule", executor_options, without=("context",))
     made: Any = shell_class(_base(base))
-    return made(pipeline, train=train, val=val, test=test, predict=predict, options=executor_options)
+    roles = {"train": train, "val": val, "test": test, "predict": predict}
+    return made(pipeline, **roles, options=executor_options, save_hyperparameters=save_hyperparameters)
 
 
 def datamodule_class(
@@ -56,29 +61,48 @@ def datamodule_class(
     test: Role = TEST,
     predict: Role = PREDICT,
     base: type | None = None,
+    save_hyperparameters: bool = True,
     **executor_options: Any,
 ) -> Any:
     """A LightningDataModule class whose arguments are those of `factory`, which returns a pipeline.
 
     For LightningCLI, for subclasses that override a hook, and for `load_from_checkpoint`: the arguments are its
-    hyperparameters, under their own names.
+    hyperparameters, under their own names, unless `save_hyperparameters=False`. An instance takes the options of an
+    executor besides, `Digits(batch_size=32, workers=4)`, where the factory has no parameter of that name; those given
+    here hold for all. The class is called as it is named: `class Digits(datamodule_class(digits))`, or
+    `Digits = datamodule_class(digits)`.
     """
     check_options("datamodule_class", executor_options, without=("context",))
-    parent: Any = shell_class(_base(base))
-    roles = {"train": train, "val": val, "test": test, "predict": predict}
-    takes = signature(factory)
+    given = {"train": train, "val": val, "test": test, "predict": predict, "save_hyperparameters": save_hyperparameters}
+    called = getattr(factory, "__name__", type(factory).__name__)
 
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - it becomes the method of that name
-        arguments = takes.bind(*args, **kwargs)
-        arguments.apply_defaults()
+    def make(*args: Any, **kwargs: Any) -> Pipeline:
         pipeline = factory(*args, **kwargs)
-        _check(f"{factory.__name__} returns", pipeline)
-        parent.__init__(self, pipeline, **roles, options=executor_options, arguments=arguments.arguments)
+        _check(f"{called} returns", pipeline)
+        return pipeline
 
-    vars(__init__).update(__signature__=_with_self(factory, takes), __doc__=factory.__doc__)
-    made: Any = type(factory.__name__, (parent,), {"__init__": __init__, "__doc__": factory.__doc__})
-    made.__module__ = factory.__module__
-    made._origin = (_again, (factory, {**roles, "base": base, **executor_options}))  # noqa: SLF001 - its own, and no file holds it
+    made = factory_class(factory, shell_class(_base(base)), make, executor_options, given)
+    caller = sys._getframe(1)  # noqa: SLF001 - as namedtuple and enum do
+    _name(made, caller.f_globals.get("__name__", __name__), assigned_name(caller))
+    again = factory, {**given, "base": base, **executor_options}
+    made._origin = (_again, (made.__module__, made.__qualname__, *again))  # noqa: SLF001 - its own, and perhaps no file holds it
+    return made
+
+
+def _name(cls: Any, module: str, name: str | None) -> None:
+    if name is not None:
+        cls.__module__, cls.__qualname__, cls.__name__ = module, name, name.rpartition(".")[2]
+
+
+def _again(module: str, name: str, factory: Callable[..., Pipeline], given: Mapping[str, Any]) -> Any:
+    """The class that `datamodule_class` made: by its name, or where it has none, made again, in another process."""
+    found: Any = sys.modules.get(module) or import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if isinstance(found, type) and vars(found).get("_origin", (None,))[0] is _again:
+        return found
+    made = datamodule_class(factory, **given)
+    _name(made, module, name)
     return made
 
 
@@ -118,7 +142,7 @@ def from_datasets(  # noqa: PLR0917 - Lightning's signature
     if not datasets:
         msg = "from_datasets takes one dataset at least"
         raise DataError(msg)
-    roles = {role: tuple(of_role) or None for role, of_role in by_role.items()}
+    roles: dict[str, Any] = {role: tuple(of_role) or None for role, of_role in by_role.items()}
     options = {"workers": num_workers, **executor_options}
     made = datasets_pipeline(datasets, by_role["train"], batch_size, seed)
     return datamodule(made, **roles, base=base, **options)
@@ -189,15 +213,3 @@ def _check(says: str, pipeline: object) -> None:
     if not isinstance(pipeline, Pipeline):
         msg = f"{says} a Pipeline, made by fdm.pipeline(...), not a {type(pipeline).__name__}"
         raise PipelineError(msg)
-
-
-def _with_self(factory: Callable[..., Any], takes: Signature) -> Signature:
-    """The signature of an `__init__` that takes what a factory does, with its types resolved, for LightningCLI."""
-    hints = get_type_hints(factory)
-    own = [each.replace(annotation=hints.get(name, each.annotation)) for name, each in takes.parameters.items()]
-    return Signature([Parameter("self", Parameter.POSITIONAL_OR_KEYWORD), *own])
-
-
-def _again(factory: Callable[..., Pipeline], given: Mapping[str, Any]) -> Any:
-    """The class that `datamodule_class` made, made again: for datamodules that were sent to another process."""
-    return datamodule_class(factory, **given)

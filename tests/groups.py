@@ -151,6 +151,41 @@ def absence():
     dist.barrier()
 
 
+def largest(source):
+    return {"largest": int(max(source))}
+
+
+def largest_of_table(source):
+    return {"largest": int(source["x"].max())}
+
+
+def prepares():
+    """One rank alone may prepare, whatever there is to make, while the others wait for it in a collective call."""
+    loaded = fdm.pipeline(fdm.load(numbers, n=20), fdm.measure(largest).on("all"))
+    cleaned = fdm.pipeline(fdm.clean(table, n=20), fdm.measure(largest_of_table).on("all"))
+    for name, p in {"loaded": loaded, "cleaned": cleaned, "kept": fdm.pipeline(fdm.clean(table, n=20))}.items():
+        for rank in range(dist.get_world_size()):
+            for store in (FOLDER / f"prepared {name} {rank}", FOLDER / f"prepared {name} of {RANK}"):
+                if rank == RANK:
+                    fdm.Executor(store=store).prepare(p)
+                dist.barrier()
+        fdm.Executor(store=FOLDER / f"prepared {name} by all").prepare(p)
+        with fdm.open(p, store=FOLDER / f"prepared {name} 0") as data:
+            assert name == "kept" or 19 == data.facts["largest"]
+
+
+def meeting(*, n):
+    """What scripts of many ranks do by themselves: the first one downloads, and all meet."""
+    dist.barrier()
+    return range(n)
+
+
+def meetings():
+    """A load function in which all ranks meet is not called by one after the other."""
+    with fdm.open(fdm.pipeline(fdm.load(meeting, n=3))) as data:
+        assert {"all": 3} == dict(data.splits)
+
+
 if __name__ == "__main__":
     dist.init_process_group("gloo")
     for case in sys.argv[1].split(","):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +104,52 @@ def test_two_ranks_evaluate_each_example_once_and_predict_in_the_order_of_the_da
     # Step by step the ranks have the next examples of the data, one rank after the other.
     of_steps = [batch for step in range(steps) for rank in ranks for batch in rank["predictions"][step : step + 1]]
     assert [number * 10 for number in range(size)] == [number for batch in of_steps for number in batch]
+
+
+LAUNCHED = Path(__file__).parent / "launched.py"
+CASES = 7
+
+
+@pytest.mark.parametrize(
+    "strategy, ranks, launcher",
+    [("ddp", 1, []), ("ddp", 2, []), ("ddp", 3, []), ("ddp_spawn", 2, []), ("ddp", 2, ["-m", "torch.distributed.run"])],
+    ids=["1", "2", "3", "spawned", "torchrun"],
+)
+def test_one_rank_prepares_while_the_others_wait_for_it(strategy, ranks, launcher, tmp_path):
+    options = (
+        [f"--nproc-per-node={ranks}", "--master-addr=127.0.0.1", f"--master-port={free_port()}"] if launcher else []
+    )
+    ended(LAUNCHED, strategy, str(ranks), str(tmp_path), launcher=[*launcher, *options])
+    lines = [line for file in tmp_path.glob("*.txt") for line in file.read_text().splitlines()]
+    cases = CASES - (strategy == "ddp_spawn")
+    assert ranks * cases == len(lines) == len(set(lines)), lines
+    assert all(line.endswith(f"of {ranks} saw {6 // ranks}") for line in lines)
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def test_a_rank_that_cannot_prepare_ends_the_others(tmp_path):
+    output = ended(LAUNCHED, "ddp", "2", str(tmp_path), "fails", limit=120, fails=True)
+    assert "fdm._errors.StopError: StopIteration was raised" in output
+    assert "in stage 2, measure launched.stopping()" in output or "in stage 2, measure __main__.stopping()" in output
+
+
+def ended(script, *arguments, launcher=(), limit=240, fails=False):
+    """A process and all that it started, which ends in time or is ended; what it wrote, and how it ended."""
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "default"}
+    command = [sys.executable, *launcher, str(script), *arguments]
+    started = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+    )
+    try:
+        output, _ = started.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        os.killpg(started.pid, signal.SIGKILL)
+        pytest.fail(f"it hangs: {started.communicate()[0][-4000:]}")
+    assert fails == bool(started.returncode), output
+    return output

@@ -50,6 +50,13 @@ def free_port():
         return found.getsockname()[1]
 
 
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_one_rank_prepares_alone_and_no_load_function_waits_for_another_rank(world, tmp_path):
+    ran = torchrun(world, "prepares,meetings", tmp_path)
+    assert 0 == ran.returncode, ran.stderr
+    assert set(map(str, range(world))) == set(re.findall(r"rank (\d) is done", ran.stdout))
+
+
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
 def test_every_example_is_seen_once_in_equal_steps_under_torchrun(world, tmp_path):
     ran = torchrun(world, "exact", tmp_path)
