@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._canonical import canonical, digest
-from ._code import code_of, is_own_code
+from ._code import code_of
 from ._function import Function
+from ._imports import is_own_code
 from ._stage import Clean, Fetch, Fold, Load, Measure, Split, Stage, functions
 
 

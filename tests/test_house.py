@@ -20,6 +20,11 @@ FLOORS = (
     (
         "_canonical",
         "_function",
+        "_syntax",
+        "_imports",
+        "_excerpt",
+        "_constants",
+        "_classes",
         "_code",
         "_ambient",
         "_stage",
@@ -89,7 +94,7 @@ PLACE = {module: place for place, module in enumerate(module for floor in FLOORS
 IMPURE = {"os", "io", "shutil", "tempfile", "time", "socket", "subprocess", "threading", "multiprocessing", "filelock"}
 # The context asks the environment once for everybody; source code is read where functions are fingerprinted; the global
 # random state belongs to all threads.
-MAY = {"_context": {"os"}, "_code": {"os"}, "_ambient": {"os", "threading"}}
+MAY = {"_context": {"os"}, "_imports": {"os"}, "_ambient": {"os", "threading"}}
 
 
 def imports(module):
