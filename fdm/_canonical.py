@@ -41,10 +41,26 @@ class Value:
     __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and digest(canonical(self)) == digest(canonical(other))
+        return type(self) is type(other) and _identity(self) == _identity(other)
 
     def __hash__(self) -> int:
-        return int(digest(canonical(self))[:15], 16)
+        return int(_identity(self)[:15], 16)
+
+
+def _identity(value: Value) -> str:
+    return digest(_unordered(canonical(value)))
+
+
+def _unordered(plain: Any) -> Any:
+    """A canonical form in which mappings are equal as Python has it: in any order."""
+    if isinstance(plain, list):
+        return [_unordered(item) for item in plain]
+    if not isinstance(plain, dict):
+        return plain
+    changed = {key: _unordered(item) for key, item in plain.items()}
+    if isinstance(pairs := changed.get("mapping"), list):
+        changed["mapping"] = sorted(pairs, key=digest)
+    return changed
 
 
 def digest(plain: object) -> str:
@@ -190,10 +206,9 @@ def is_named(value: object) -> bool:
 
 
 def is_library_method(value: Any) -> bool:
-    """Whether a bound method is one that its module offers as a function, such as `random.shuffle`."""
-    module = sys.modules.get(type(value.__self__).__module__)
-    named = [sys.modules.get(name) for name in ("random", "numpy.random", "secrets")]
-    return any(getattr(each, value.__name__, None) == value for each in (module, *named))
+    """Whether a bound method is one that a library offers as a function, such as `random.shuffle`."""
+    modules = [sys.modules.get(name) for name in ("random", "numpy.random", "secrets")]
+    return any(getattr(module, value.__name__, None) == value for module in modules)
 
 
 def qualified_name(named: Any) -> str:
@@ -211,7 +226,7 @@ def module_of(named: Any) -> str:
 def namespace_of(named: Any) -> Mapping[str, Any]:
     """The globals of the module in which a function or class was defined, below any decorators."""
     below = named if isinstance(named, type) else inspect.unwrap(named)
-    names: Mapping[str, Any] | None = getattr(below, "__globals__", None)
+    names: Mapping[str, Any] | None = None if isinstance(named, type) else getattr(below, "__globals__", None)
     if names is not None:
         return names
     module = sys.modules.get(module_of(below))

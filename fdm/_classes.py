@@ -11,7 +11,7 @@ from typing import Any
 from ._canonical import is_named, namespace_of, qualified_name
 from ._constants import UncoveredError
 from ._excerpt import class_excerpts, closure_of, is_inside
-from ._imports import is_own_code
+from ._imports import is_own_code, is_own_namespace
 from ._syntax import uses_of
 
 
@@ -100,7 +100,7 @@ def _functions_of(item: Any) -> Iterator[types.FunctionType]:
         case singledispatchmethod():
             yield from (each for function in item.dispatcher.registry.values() for each in _functions_of(function))
         case types.FunctionType():
-            if is_own_code(item):
+            if is_own_namespace(item.__globals__):
                 yield item
             yield from _functions_of(getattr(item, "__wrapped__", None))
 

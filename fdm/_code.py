@@ -4,7 +4,7 @@ import ast
 import sys
 import types
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ class Reach:
     _seen: dict[int, Any] = attrs.field(factory=dict)
     _now: list[tuple[Any, str]] = attrs.field(factory=list)
     _later: list[tuple[Any, str]] = attrs.field(factory=list)
-    _at_end: list[Any] = attrs.field(factory=list)
+    _at_end: list[Callable[[], None]] = attrs.field(factory=list)
 
     # What is to come
 
@@ -81,24 +81,31 @@ class Reach:
             name = f"{label} #{count}"
         self.found[name] = plain
 
-    def at_end(self, action: Any) -> None:
+    def at_end(self, action: Callable[[], None]) -> None:
         """Do something once all the code is known."""
         self._at_end.append(action)
 
     def finished(self) -> dict[str, Any]:
         """Read all that is reached, and return what was found."""
-        while self._now or self._later or self._render_next():
-            if self._now:
-                self._read(*self._now.pop(0), runs=True)
-            elif self._later and not self._render_next():
-                self._read(*self._later.pop(0), runs=False)
-        for action in self._at_end:
-            action()
+        while self._step():
+            pass
         for key, constant in self._constants.items():
             self._judge(key, constant)
-        if self._now or self._later:
-            return self.finished()
         return self.found
+
+    def _step(self) -> bool:
+        """Do one thing that there is to do; what runs comes first."""
+        if self._now:
+            self._read(*self._now.pop(0), runs=True)
+        elif self._render_next():
+            pass
+        elif self._later:
+            self._read(*self._later.pop(0), runs=False)
+        elif self._at_end:
+            self._at_end.pop(0)()
+        else:
+            return False
+        return True
 
     def _render_next(self) -> bool:
         """Render a constant that nothing seems to change, since what is in it is to be followed too."""
