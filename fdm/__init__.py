@@ -38,7 +38,7 @@ from ._errors import (
     WorkerError,
 )
 from ._executor import Executor, open
-from ._function import fact
+from ._function import fact, tracked
 from ._gather import gather
 from ._gather_to import gather_to
 from ._key import Key
@@ -109,6 +109,7 @@ __all__ = [
     "store",
     "take",
     "total",
+    "tracked",
     "transfer",
     "transform",
     "without",

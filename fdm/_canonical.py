@@ -12,7 +12,7 @@ import types
 import typing
 import uuid
 from argparse import Namespace
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
 from decimal import Decimal
@@ -41,7 +41,7 @@ class Value:
     __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and _identity(self) == _identity(other)
+        return isinstance(other, Value) and type(self) is type(other) and _identity(self) == _identity(other)
 
     def __hash__(self) -> int:
         return int(_identity(self)[:15], 16)
@@ -88,7 +88,7 @@ def canonical(value: Any, name_function: Callable[[Any], Any] | None = None) -> 
 
     if isinstance(value, Enum):
         return {"enum": [recur(type(value)), value.name, recur(value.value)]}
-    if isinstance(value, type) and type(value) is not types.GenericAlias and is_named(value):
+    if isinstance(value, type):
         return name_function(value) if name_function else {"name": qualified_name(value)}
     for tag, types_, render in _SCALARS:
         if isinstance(value, types_):
@@ -121,7 +121,7 @@ def _container(value: Any, recur: Callable[[Any], Any]) -> Any:
     if isinstance(value, Mapping):
         # In order, since who iterates over it gets it in order.
         plain: dict[str, Any] = {"mapping": [[recur(key), recur(item)] for key, item in value.items()]}
-        if hasattr(value, "default_factory"):
+        if isinstance(value, defaultdict):
             plain["factory"] = recur(value.default_factory)
         return _with_type(plain, value, recur)
     if isinstance(value, Table):
@@ -314,7 +314,7 @@ _DATES = (dt.date, dt.datetime, dt.time, dt.timedelta, dt.timezone, ZoneInfo)
 _SCALARS: tuple[tuple[str, tuple[Any, ...], Callable[[Any], Any]], ...] = (
     ("int", (int,), lambda value: str(int(value))),
     ("float", (float,), lambda value: repr(float(value))),
-    ("str", (str,), lambda value: str.__str__(value)),
+    ("str", (str,), str.__str__),
     ("complex", (complex,), lambda value: repr(complex(value))),
     ("bytes", (bytes,), lambda value: hashlib.sha256(value).hexdigest()),
     ("bytearray", (bytearray,), lambda value: hashlib.sha256(value).hexdigest()),

@@ -21,7 +21,8 @@ def class_code(reach: Any, cls: type, label: str, *, runs: bool) -> None:
         if is_own_code(base):
             reach.follow(base, qualified_name(base), runs=runs)
     if "subclasses" in reach.kept:
-        for subclass in cls.__subclasses__():
+        subclasses: list[type] = type.__subclasses__(cls)
+        for subclass in subclasses:
             reach.follow(subclass, qualified_name(subclass), runs=runs)
     try:
         excerpts = class_excerpts(cls, reach.kept)
@@ -77,12 +78,13 @@ def unreadable(label: str) -> UncoveredError:
 
 def _without_source(reach: Any, cls: Any, label: str, *, runs: bool) -> None:
     """Classes that a call has made, such as `namedtuple("Point", "x y")`: what they were made of."""
+    names = vars(cls)
     if issubclass(cls, Enum):
         made_of: Any = {name: member.value for name, member in cls.__members__.items()}
-    elif issubclass(cls, tuple) and hasattr(cls, "_fields"):
-        made_of = [list(cls._fields), cls._field_defaults]
-    elif hasattr(cls, "__total__"):  # a TypedDict
-        made_of = [sorted(cls.__annotations__), cls.__total__]
+    elif issubclass(cls, tuple) and "_fields" in names:
+        made_of = [list(names["_fields"]), names["_field_defaults"]]
+    elif "__total__" in names:  # a TypedDict
+        made_of = [sorted(names["__annotations__"]), names["__total__"]]
     else:
         raise unreadable(label)
     reach.add(f"{label}()", reach.value(made_of, label, runs=runs))

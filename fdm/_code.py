@@ -4,7 +4,7 @@ import ast
 import sys
 import types
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from ._canonical import canonical, digest, is_named, module_name, qualified_name
 from ._classes import class_code, instance_state, registered, unreadable
 from ._constants import Constant, Place, Span, UncoveredError, key_of
 from ._errors import PipelineError
-from ._excerpt import Excerpt, closure_of, function_excerpt, functions_around, module_excerpt, span_of
+from ._excerpt import Excerpt, closure_of, defaults_of, function_excerpt, functions_around, module_excerpt, span_of
 from ._imports import imported, is_own_code, is_own_namespace, own_module
 from ._syntax import CHANGING, Use, Uses, uses_of
 
@@ -229,7 +229,7 @@ class Reach:
         around = functions_around(excerpt.node, excerpt.around) if function.__closure__ else []
         self.uses(uses, scope, label, where, runs=runs, around=(around, excerpt.around), without=own)
         nested = "<locals>" in function.__qualname__
-        for name, value in _defaults(function, excerpt.node):
+        for name, value in defaults_of(function, excerpt.node):
             note = self.strictly if nested else self.value_if_plain
             note(value, f"{label} -> {name}", runs=runs)
 
@@ -286,11 +286,11 @@ class Reach:
             name = qualified_name(value)
             self.add(f"{label} -> {use.path[0]}", {"name": name})
             self.follow(value, f"{label} -> {use.path[0]}" if "<" in name else name, runs=runs)
-            self._use_of_attribute(value, use, place, label, where)
+            self._use_of_attribute(value, use, label, where)
         else:
             self._constant(f"{label} -> {use.path[0]}", value, place).add(use, where)
 
-    def _use_of_attribute(self, value: Any, use: Use, place: Place, label: str, where: str) -> None:
+    def _use_of_attribute(self, value: Any, use: Use, label: str, where: str) -> None:
         """What was set on a function, and is read from it."""
         names = getattr(value, "__dict__", None)
         if len(use.path) == 1 or isinstance(value, type) or not names or use.path[1] not in names:
@@ -308,8 +308,8 @@ class Reach:
         """What is read as `name.x` from one of the user's modules, through its submodules."""
         is_method = use.by in CHANGING or use.by.endswith("_")  # or a function of a module that is named like one
         path = [*use.path[1:], *([use.by] if is_method else [])]
-        value, at = module, 0
-        names = vars(module)
+        value: Any = module
+        names, at = vars(module), 0
         while at < len(path) and isinstance(value, types.ModuleType):
             names, name = vars(value), path[at]
             own = is_own_namespace(names)
@@ -334,7 +334,7 @@ class Reach:
         if is_named(value) and by != "=":
             self.follow(value, label if "<" in qualified_name(value) else qualified_name(value), runs=runs)
             self.add(label, {"name": qualified_name(value)})
-            self._use_of_attribute(value, rest, place, label, where)
+            self._use_of_attribute(value, rest, label, where)
         else:
             self._constant(label, value, place).add(rest, where)
 
@@ -382,21 +382,6 @@ class Reach:
         module = sys.modules.get(str(scope.get("__name__")))
         if module is not None:
             self.follow(module, f"{label} -> {call}", runs=runs)
-
-
-def _defaults(function: types.FunctionType, node: ast.AST) -> Iterator[tuple[str, Any]]:
-    """The default values that the source does not write out."""
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-        return
-    positional = [*node.args.posonlyargs, *node.args.args]
-    values = function.__defaults__ or ()
-    written = {arg.arg: default for arg, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)}
-    written |= {arg.arg: default for arg, default in zip(positional[::-1], node.args.defaults[::-1], strict=False)}
-    now = dict(zip([arg.arg for arg in positional][::-1], values[::-1], strict=False)) | (function.__kwdefaults__ or {})
-    for name, value in sorted(now.items()):
-        default = written.get(name)
-        if default is None or any(isinstance(each, ast.Name | ast.Call | ast.Lambda) for each in ast.walk(default)):
-            yield name, value
 
 
 def _is_stored(node: ast.Name) -> bool:

@@ -90,6 +90,21 @@ def _is_filled(cell: types.CellType) -> bool:
         return False
 
 
+def defaults_of(function: types.FunctionType, node: ast.AST) -> Iterator[tuple[str, Any]]:
+    """The default values that the source does not write out."""
+    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        return
+    positional = [*node.args.posonlyargs, *node.args.args]
+    values = function.__defaults__ or ()
+    written = {arg.arg: default for arg, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)}
+    written |= {arg.arg: default for arg, default in zip(positional[::-1], node.args.defaults[::-1], strict=False)}
+    now = dict(zip([arg.arg for arg in positional][::-1], values[::-1], strict=False)) | (function.__kwdefaults__ or {})
+    for name, value in sorted(now.items()):
+        default = written.get(name)
+        if default is None or any(isinstance(each, ast.Name | ast.Call | ast.Lambda) for each in ast.walk(default)):
+            yield name, value
+
+
 def is_inside(function: Any, cls: type, node: ast.AST) -> bool:
     """Whether a function was defined in the body of a class, of which `node` is the definition."""
     code = function.__code__
@@ -139,17 +154,21 @@ def _name(node: Definition) -> str:
 
 
 def _first_line(node: ast.AST) -> int:
-    return min(at.lineno for at in (node, *getattr(node, "decorator_list", ())) if hasattr(at, "lineno"))
+    every: list[Any] = [node, *getattr(node, "decorator_list", ())]
+    lines: list[int] = [at.lineno for at in every if hasattr(at, "lineno")]
+    return min(lines, default=1)
 
 
-def _holds(node: ast.AST, code: types.CodeType) -> bool:
+def _holds(node: Any, code: types.CodeType) -> bool:
     """Whether a lambda is the one of this code, by the places of its instructions: a line may have several."""
     inner = node.body if isinstance(node, ast.Lambda) else node
-    begin = (inner.lineno, inner.col_offset)  # type: ignore[union-attr]
-    end = (inner.end_lineno, inner.end_col_offset)  # type: ignore[union-attr]
-    places = [place for place in code.co_positions() if None not in place and place[1:4] != (place[0], 0, 0)]
-    spans = [((line, left), (last, right)) for line, last, left, right in places if (left, right) != (0, 0)]
-    return all(begin <= first and last <= end for first, last in spans)  # type: ignore[operator]
+    begin, end = (inner.lineno, inner.col_offset), (inner.end_lineno, inner.end_col_offset)
+    for line, last, left, right in code.co_positions():
+        if line is None or last is None or left is None or right is None or left == right == 0:
+            continue  # of an instruction that no expression stands for
+        if (line, left) < begin or end < (last, right):
+            return False
+    return True
 
 
 def _codes_of(cls: type) -> list[types.CodeType]:
@@ -210,7 +229,7 @@ def _normalised(text: str, node: ast.AST, kept: frozenset[str]) -> tuple[str, st
     if "source" not in kept:
         return bare, bare
     lines = text.splitlines()
-    raw = lines if isinstance(node, ast.Module) else lines[_first_line(node) - 1 : node.end_lineno]  # type: ignore[attr-defined]
+    raw = lines if isinstance(node, ast.Module) else lines[_first_line(node) - 1 : getattr(node, "end_lineno", None)]
     return bare, "\n".join(raw)
 
 

@@ -1,10 +1,12 @@
 """Syntax: which names a piece of code reads from outside itself, and which of them it changes."""
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 
 import attrs
+
+from ._scopes import Scope, names_stored, scope_of
 
 
 @attrs.frozen
@@ -57,20 +59,11 @@ def uses_in(tree: ast.AST) -> list[Use]:
     return visitor.names
 
 
-@attrs.frozen
-class _Scope:
-    """The names that a function binds, and those that it declares global; a class's own are not seen from within."""
-
-    bound: frozenset[str]
-    declared: frozenset[str] = frozenset()
-    is_class: bool = False
-
-
 class _Visitor(ast.NodeVisitor):
     """Walks through code as Python would resolve its names."""
 
     def __init__(self) -> None:
-        self.scopes: list[_Scope] = []
+        self.scopes: list[Scope] = []
         self.functions: list[str] = []
         self.names: list[Use] = []
         self.imports: list[ast.Import | ast.ImportFrom] = []
@@ -91,11 +84,11 @@ class _Visitor(ast.NodeVisitor):
             self.visit(decorator)
         self._signature(node.args)
         self._annotation(node.returns)
-        self._inside(node.name, _scope_of(node.args, node.body), node.body)
+        self._inside(node.name, scope_of(node.args, node.body), node.body)
 
     def visit_Lambda(self, node: ast.Lambda) -> None:
         self._signature(node.args)
-        self._inside("<lambda>", _scope_of(node.args, [node.body]), [node.body])
+        self._inside("<lambda>", scope_of(node.args, [node.body]), [node.body])
 
     def _signature(self, args: ast.arguments) -> None:
         for default in (*args.defaults, *args.kw_defaults):
@@ -114,7 +107,7 @@ class _Visitor(ast.NodeVisitor):
         if node is not None:
             self.visit(node)
 
-    def _inside(self, name: str, scope: _Scope, body: Sequence[ast.AST]) -> None:
+    def _inside(self, name: str, scope: Scope, body: Sequence[ast.AST]) -> None:
         self.scopes.append(scope)
         self.functions.append(name)
         for child in body:
@@ -125,7 +118,7 @@ class _Visitor(ast.NodeVisitor):
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         for child in (*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)):
             self.visit(child)
-        self.scopes.append(attrs.evolve(_scope_of(None, node.body), is_class=True))
+        self.scopes.append(attrs.evolve(scope_of(None, node.body), is_class=True))
         for statement in node.body:
             self.visit(statement)
         self.scopes.pop()
@@ -138,8 +131,8 @@ class _Visitor(ast.NodeVisitor):
 
     def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> None:
         self.visit(node.generators[0].iter)
-        targets = [name for each in node.generators for name in _stored(each.target)]
-        self.scopes.append(_Scope(frozenset(targets)))
+        targets = [name for each in node.generators for name in names_stored(each.target)]
+        self.scopes.append(Scope(frozenset(targets)))
         for number, each in enumerate(node.generators):
             self.visit(each.target)
             for child in (*([each.iter] if number else []), *each.ifs):
@@ -148,7 +141,17 @@ class _Visitor(ast.NodeVisitor):
             self.visit(child)
         self.scopes.pop()
 
-    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension
+    def visit_ListComp(self, node: ast.ListComp) -> None:
+        self._comprehension(node)
+
+    def visit_SetComp(self, node: ast.SetComp) -> None:
+        self._comprehension(node)
+
+    def visit_DictComp(self, node: ast.DictComp) -> None:
+        self._comprehension(node)
+
+    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> None:
+        self._comprehension(node)
 
     def _is_local(self, name: str) -> bool:
         for depth, scope in enumerate(reversed(self.scopes)):
@@ -306,47 +309,6 @@ def _last_attribute(node: ast.AST) -> str | None:
 def _is_in_place(method: str) -> bool:
     """Whether a method is named as torch names those that change a tensor: `add_`."""
     return method.endswith("_") and not method.startswith("_") and not method.endswith("__")
-
-
-def _scope_of(args: ast.arguments | None, body: Sequence[ast.AST]) -> _Scope:
-    bound, declared, elsewhere = set[str](), set[str](), set[str]()
-    if args is not None:
-        every = (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg)
-        bound |= {arg.arg for arg in every if arg is not None}
-    for node in (found for statement in body for found in _same_scope(statement)):
-        match node:
-            case ast.Global(names=names):
-                declared |= set(names)
-            case ast.Nonlocal(names=names):
-                elsewhere |= set(names)
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                bound.add(name)
-            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                bound.add(name)
-            case ast.MatchMapping(rest=str(name)):
-                bound.add(name)
-            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-                bound.add(name)
-    # What an import statement binds is looked up as if it came from outside, which it does.
-    return _Scope(frozenset(bound - declared - elsewhere), frozenset(declared))
-
-
-def _same_scope(node: ast.AST) -> Iterator[ast.AST]:
-    """A node and all below it that bind names in the same scope."""
-    yield node
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-        return
-    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-        for child in ast.walk(node):
-            if isinstance(child, ast.NamedExpr):
-                yield child.target
-        return
-    for child in ast.iter_child_nodes(node):
-        yield from _same_scope(child)
-
-
-def _stored(target: ast.AST) -> list[str]:
-    return [node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
 
 
 CHANGING = frozenset(

@@ -2015,7 +2015,7 @@ K = torch.tensor([1, 2])
 def read(): return K.tolist()
 '''
 
-REFUSED = r'''
+REFUSED = r"""
 === sorted in place [SIZES]: [3, 1, 2] => [3, 1, 0]
 SIZES = [3, 1, 2]
 def read():
@@ -2271,4 +2271,4 @@ def read(): return A.k
 === open file [F]: stdout => stderr
 F = sys.__stdout__
 def read(): return F.name
-'''
+"""

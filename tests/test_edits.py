@@ -48,7 +48,9 @@ def judged(tmp_path):
             module = importlib.import_module("main")
             prints = fdm.fingerprint(module.p)
             stage = module.p.stages[0]
-            said = repr(module.read() if stage.function.name != "read" and hasattr(module, "read") else stage.function.bound()())
+            said = repr(
+                module.read() if stage.function.name != "read" and hasattr(module, "read") else stage.function.bound()()
+            )
             return prints, fdm.fingerprint(module.p), said
         finally:
             sys.path.remove(str(folder))
@@ -80,9 +82,15 @@ def test_an_edit_that_does_not_matter_does_not_change_the_fingerprint(judged, so
     assert before == again == after
 
 
-@pytest.mark.parametrize("name, source", [(name, source) for name, (source, *_) in rows(REFUSED).items()], ids=rows(REFUSED))
+@pytest.mark.parametrize(
+    "name, source", [(name, source) for name, (source, *_) in rows(REFUSED).items()], ids=rows(REFUSED)
+)
 def test_what_cannot_be_covered_is_refused_by_name_with_the_remedy(judged, name, source):
     named = name.partition("[")[2].partition("]")[0]
     with pytest.raises(fdm.PipelineError, match=rf'\b{named}\b.*\.version\("1"\)'):
         judged(source)
-    assert judged(source.replace("--- ", P.replace("(read)", '(read).version("1")') + "--- ", 1) if "--- " in source else source + P.replace("(read)", '(read).version("1")'))
+    assert judged(
+        source.replace("--- ", P.replace("(read)", '(read).version("1")') + "--- ", 1)
+        if "--- " in source
+        else source + P.replace("(read)", '(read).version("1")')
+    )

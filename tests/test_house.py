@@ -20,6 +20,7 @@ FLOORS = (
     (
         "_canonical",
         "_function",
+        "_scopes",
         "_syntax",
         "_imports",
         "_excerpt",
@@ -29,6 +30,7 @@ FLOORS = (
         "_ambient",
         "_stage",
         "_construct",
+        "_tracked",
         "_digest",
         "_describe",
         "_holds",
@@ -50,6 +52,7 @@ FLOORS = (
     ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts"),
     (
         "_kept",
+        "_inputs",
         "_content",
         "_agree",
         "_prepare",
@@ -92,9 +95,9 @@ FLOORS = (
 PLACE = {module: place for place, module in enumerate(module for floor in FLOORS for module in floor)}
 # What touches disk, clock, network, processes or devices; asked of floors 0 to 2.
 IMPURE = {"os", "io", "shutil", "tempfile", "time", "socket", "subprocess", "threading", "multiprocessing", "filelock"}
-# The context asks the environment once for everybody; source code is read where functions are fingerprinted; the global
+# The context asks the environment once for everybody; source code and tracked files are read where they are fingerprinted; the global
 # random state belongs to all threads.
-MAY = {"_context": {"os"}, "_imports": {"os"}, "_ambient": {"os", "threading"}}
+MAY = {"_context": {"os"}, "_imports": {"os"}, "_tracked": {"os", "time"}, "_ambient": {"os", "threading"}}
 
 
 def imports(module):
