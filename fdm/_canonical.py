@@ -277,7 +277,8 @@ def _tensor(tensor: torch.Tensor) -> list[Any]:
         msg = f"a {kind} tensor cannot be compared by value; {remedy}"
         raise PipelineError(msg)
     plain = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
-    raw = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
+    flat = plain.as_strided((plain.numel(),), (1,))  # a single value may have any stride, and still be contiguous
+    raw = flat.view(torch.uint8).numpy().tobytes() if plain.numel() else b""
     trained = ["requires_grad"] if tensor.requires_grad else []
     return [str(tensor.dtype), list(tensor.shape), hashlib.sha256(raw).hexdigest(), *trained]
 
@@ -327,7 +328,7 @@ _SCALARS: tuple[tuple[str, tuple[Any, ...], Callable[[Any], Any]], ...] = (
     ("dtype", (np.dtype,), str),
     ("Tensor", (torch.Tensor,), _tensor),
     ("torch", (torch.dtype, torch.device, torch.memory_format, torch.layout), str),
-    ("Logger", (logging.Logger,), lambda logger: logger.name),
+    ("Logger", (logging.Logger,), lambda logger: module_name(logger.name)),
     ("Ellipsis", (types.EllipsisType, types.NotImplementedType), repr),
     ("Pattern", (re.Pattern,), lambda pattern: [repr(pattern.pattern), pattern.flags]),
     ("date", (dt.date, dt.time, dt.timedelta, dt.tzinfo), _repr),

@@ -141,7 +141,10 @@ def _published(stages: Sequence[Stage], at: str, make: Callable[[Staging], None]
             msg = f"{stage.function.name}: a tracked file changed while it ran; prepare again when nothing writes to it"
             raise DataError(msg)
         # What has changed meanwhile the function has written to, such as a log: it is no input.
-        about["inputs"] = [*(one for each in before_it[-1:] for one in _remembered(each)), *(one for one in seen(before, store) if one in before)]
+        about["inputs"] = [
+            *(one for each in before_it[-1:] for one in _remembered(each)),
+            *(one for one in seen(before, store) if one in before),
+        ]
 
     publish(folder, make_and_remember, about, means.patience)
     if (named or before_it) and "inputs" not in about and means.context.local_rank == 0:
