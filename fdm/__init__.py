@@ -39,7 +39,7 @@ from ._errors import (
     WorkerError,
 )
 from ._executor import Executor, open
-from ._function import fact
+from ._function import fact, tracked
 from ._gather import gather
 from ._gather_to import gather_to
 from ._key import Key
@@ -111,6 +111,7 @@ __all__ = [
     "store",
     "take",
     "total",
+    "tracked",
     "transfer",
     "transform",
     "without",

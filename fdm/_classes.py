@@ -1,127 +1,166 @@
-"""Classes: a LightningDataModule class whose arguments are those of a factory, and an executor's options."""
+"""Classes as code: what was written, and what was put in its place after that."""
 
-import dis
-from collections.abc import Callable, Mapping
-from inspect import Parameter, Signature, signature
-from pathlib import Path
-from types import CodeType, FrameType, NoneType
-from typing import Any, get_args, get_type_hints
+import ast
+import types
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from functools import cached_property, partialmethod, singledispatchmethod
+from typing import Any
 
-import attrs
-
-from ._errors import ParameterError, did_you_mean
-from ._executor import Executor
-
-
-def factory_class(
-    factory: Callable[..., Any],
-    parent: Any,
-    make: Callable[..., Any],
-    options: Mapping[str, Any],
-    shell_options: Mapping[str, Any],
-) -> Any:
-    """A class below `parent`, which takes a pipeline, that takes the arguments of `factory`, which makes one.
-
-    It takes the options of an executor besides, by keyword, where the factory has no parameter of that name; `options`
-    are those that hold for all instances. `make` checks what the factory returns. The class still wants a name.
-    """
-    takes = signature(factory)
-    own = [field for field in attrs.fields(Executor) if field.name not in {"context", *takes.parameters}]
-    names = [field.name for field in own]
-
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807 - it becomes the method of that name
-        given = {name: kwargs.pop(name) for name in names if name in kwargs}
-        try:
-            bound = takes.bind(*args, **kwargs)
-        except TypeError as error:
-            odd = next((name for name in kwargs if name not in takes.parameters), "")
-            hint = did_you_mean(odd, [*takes.parameters, *names])
-            msg = f"{type(self).__name__}{takes}: {error}{hint}; it takes executor options besides"
-            raise ParameterError(msg) from None
-        bound.apply_defaults()
-        arguments = _hyperparameters(takes, bound.arguments)
-        parent.__init__(self, make(*args, **kwargs), options={**options, **given}, arguments=arguments, **shell_options)
-
-    vars(__init__).update(__signature__=_signature(factory, takes, own, options), __doc__=factory.__doc__)
-    return type(parent.__name__, (parent,), {"__init__": __init__, "__doc__": factory.__doc__})
+from ._canonical import is_named, namespace_of, qualified_name
+from ._constants import UncoveredError
+from ._excerpt import class_excerpts, closure_of, is_inside
+from ._imports import is_own_code, is_own_namespace
+from ._syntax import uses_of
 
 
-def assigned_name(frame: FrameType) -> str | None:
-    """The qualified name that the call which a frame is in gives to its result; None where it names nothing.
-
-    >>> import sys
-    >>> def call():
-    ...     return assigned_name(sys._getframe(1))
-    >>> Digits = call()
-    >>> Digits
-    'Digits'
-    >>> print(call())
-    None
-    """
-    following = (one for one in dis.get_instructions(frame.f_code) if one.offset > frame.f_lasti)
-    store = next(following, None)
-    if store is None or store.opname not in _STORES:
-        return None
-    name = store.argval[0] if isinstance(store.argval, tuple) else store.argval
-    return f"{_scope(frame.f_code, store.opname)}{name}" if name.isidentifier() else None
-
-
-def _scope(code: CodeType, store: str) -> str:
-    if code.co_name == "<module>" or store == "STORE_GLOBAL":
-        return ""
-    is_function = bool(code.co_flags & _OPTIMIZED)
-    return f"{code.co_qualname}.<locals>." if is_function else f"{code.co_qualname}."
-
-
-def _hyperparameters(takes: Signature, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The arguments as `save_hyperparameters` has them: those of `**kwargs` one by one, those of `*args` not at all."""
-    found: dict[str, Any] = {}
-    for name, parameter in takes.parameters.items():
-        if parameter.kind is Parameter.VAR_KEYWORD:
-            found |= arguments[name]
-        elif parameter.kind is not Parameter.VAR_POSITIONAL:
-            found[name] = arguments[name]
-    return found if takes.parameters else None
-
-
-def _signature(
-    factory: Callable[..., Any], takes: Signature, own: "list[attrs.Attribute[Any]]", options: Mapping[str, Any]
-) -> Signature:
-    """The signature of an `__init__` that takes what a factory does, with its types resolved, for LightningCLI."""
-    hints = _hints(factory)
-    theirs = [each.replace(annotation=hints.get(name, each.annotation)) for name, each in takes.parameters.items()]
-    rest = [each for each in theirs if each.kind is Parameter.VAR_KEYWORD]
-    first = [each for each in theirs if each.kind is not Parameter.VAR_KEYWORD]
-    # What a command line could not give stays out of the signature.
-    ours = [
-        Parameter(
-            field.name,
-            Parameter.KEYWORD_ONLY,
-            default=options.get(field.name, field.default),
-            annotation=_written(field.type),
-        )
-        for field in own
-        if _is_simple(field.type)
-    ]
-    return Signature([Parameter("self", Parameter.POSITIONAL_ONLY), *first, *ours, *rest])
-
-
-def _hints(factory: Callable[..., Any]) -> dict[str, Any]:
+def class_code(reach: Any, cls: type, label: str, *, runs: bool) -> None:
+    """Note the code of a class: its definition, its bases, and what was set on it beside that."""
+    for base in (*cls.__bases__, type(cls)):
+        if is_own_code(base):
+            reach.follow(base, qualified_name(base), runs=runs)
+    if "subclasses" in reach.kept:
+        subclasses: list[type] = type.__subclasses__(cls)
+        for subclass in subclasses:
+            reach.follow(subclass, qualified_name(subclass), runs=runs)
     try:
-        return get_type_hints(factory)
-    except (NameError, TypeError, AttributeError):  # names that only a type checker knows; callables without any
-        return {}
+        excerpts = class_excerpts(cls, reach.kept)
+    except (OSError, TypeError, KeyError, SyntaxError):
+        _without_source(reach, cls, label, runs=runs)
+        return
+    runs_when_called = runs and not issubclass(cls, type)  # a metaclass makes classes, before anything runs
+    methods = {name: list(_functions_of(item)) for name, item in vars(cls).items()}
+    within: dict[str, Any] = {}
+    for excerpt in excerpts:
+        for layer in (layer for layers in methods.values() for layer in layers):
+            if is_inside(layer, cls, excerpt.node):
+                within |= {name: value for name, value in closure_of(layer).items() if name != "__class__"}
+    for excerpt in excerpts:
+        reach.add(f"{label}()", excerpt.text)
+        if runs_when_called:
+            reach.running(excerpt)
+        scope = ChainMap(within, dict(namespace_of(cls)))
+        reach.uses(uses_of(excerpt.bare), scope, label, f"class {label}", runs=runs_when_called)
+        written = _written(excerpt.node)
+        for name, layers in methods.items():
+            for layer in layers:
+                if not is_inside(layer, cls, excerpt.node) and not _is_generated(layer):
+                    reach.follow(layer, f"{label}.{name}", runs=runs)
+        for name, item in vars(cls).items():
+            if not methods[name] and _was_set(cls, name, item, written):
+                _note_attribute(reach, name, item, label, name in written, runs=runs)
 
 
-def _is_simple(kind: Any) -> bool:
-    return {kind, *get_args(kind)} & _SIMPLE == {*(get_args(kind) or [kind])}
+def instance_state(value: object) -> Iterator[tuple[str, Any]]:
+    """What an instance holds that stands in place of a function."""
+    for name, item in sorted(getattr(value, "__dict__", {}).items()):
+        if not name.startswith("__") and (is_named(item) or isinstance(item, int | float | str | bytes | tuple)):
+            yield name, item
 
 
-def _written(kind: Any) -> Any:
-    """A type as it may be written: a path as a string too."""
-    return str | kind if Path in get_args(kind) else kind
+def registered(named: Any) -> list[tuple[type, Any]]:
+    """The functions that a function of `singledispatch` chooses from, by the class of its argument."""
+    registry = getattr(named, "registry", None)
+    if not isinstance(registry, Mapping) or not hasattr(named, "dispatch"):
+        return []
+    return sorted(registry.items(), key=lambda pair: qualified_name(pair[0]))
 
 
-_STORES = {"STORE_NAME", "STORE_GLOBAL", "STORE_FAST", "STORE_DEREF", "STORE_FAST_LOAD_FAST"}
-_SIMPLE = {int, float, bool, str, Path, NoneType}
-_OPTIMIZED = 0x1  # the flag of a function's code, whose names are local: inspect.CO_OPTIMIZED
+def unreadable(label: str) -> UncoveredError:
+    """The error for code without a source."""
+    msg = (
+        f"the source of {label} cannot be read, so its fingerprint could not cover it; define it in a file with def, "
+        f'or pin the stage by hand with .version("1") and change the string whenever its result changes'
+    )
+    return UncoveredError(msg)
+
+
+def _without_source(reach: Any, cls: Any, label: str, *, runs: bool) -> None:
+    """Classes that a call has made, such as `namedtuple("Point", "x y")`: what they were made of."""
+    names = vars(cls)
+    if issubclass(cls, Enum):
+        made_of: Any = {name: member.value for name, member in cls.__members__.items()}
+    elif issubclass(cls, tuple) and "_fields" in names:
+        made_of = [list(names["_fields"]), names["_field_defaults"]]
+    elif "__total__" in names:  # a TypedDict
+        made_of = [sorted(names["__annotations__"]), names["__total__"]]
+    else:
+        raise unreadable(label)
+    reach.add(f"{label}()", reach.value(made_of, label, runs=runs))
+
+
+def _functions_of(item: Any) -> Iterator[types.FunctionType]:
+    """The functions in an entry of a class, below the descriptors that hold them, and all layers of decorated ones."""
+    match item:
+        case staticmethod() | classmethod():
+            yield from _functions_of(item.__func__)
+        case property():
+            yield from (each for part in (item.fget, item.fset, item.fdel) for each in _functions_of(part))
+        case cached_property() | partialmethod():
+            yield from _functions_of(item.func)
+        case singledispatchmethod():
+            yield from (each for function in item.dispatcher.registry.values() for each in _functions_of(function))
+        case types.FunctionType():
+            if is_own_namespace(item.__globals__):
+                yield item
+            yield from _functions_of(getattr(item, "__wrapped__", None))
+
+
+def _is_generated(function: types.FunctionType) -> bool:
+    """Whether dataclasses, attrs or their like have written a method, from what the class says."""
+    return function.__code__.co_filename.startswith("<") and function.__name__.startswith("__")
+
+
+def _written(node: ast.AST) -> dict[str, ast.expr | None]:
+    """The names that the body of a class binds, with their values where these are assigned."""
+    written: dict[str, ast.expr | None] = {}
+    for child in ast.walk(node):
+        match child:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                written[name] = None if name in written else value
+            case ast.AnnAssign(target=ast.Name(id=name), value=value):
+                written[name] = value
+            case ast.Name(id=name, ctx=ast.Store()) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                written.setdefault(name, None)
+            case ast.ClassDef(name=name) if child is not node:
+                written.setdefault(name, None)
+            case ast.alias(name=name, asname=asname):
+                written.setdefault(asname or name, None)
+    return written
+
+
+def _was_set(cls: type, name: str, item: Any, written: Mapping[str, ast.expr | None]) -> bool:
+    """Whether the source of a class does not tell the value of an attribute."""
+    if isinstance(item, Enum) and isinstance(item, cls):
+        return True
+    if isinstance(item, _OF_PYTHON) or name.startswith("__") or name in ("_abc_impl", "_is_protocol"):
+        return False
+    if name not in written:
+        return not (name.startswith("_") and issubclass(cls, Enum | tuple))
+    value = written[name]
+    if value is None:
+        return "<locals>" in cls.__qualname__ and isinstance(item, _SIMPLE)
+    try:
+        literal = ast.literal_eval(value)
+    except (ValueError, TypeError):
+        return "<locals>" in cls.__qualname__
+    return type(literal) is not type(item) or bool(literal != item)
+
+
+def _note_attribute(reach: Any, name: str, item: Any, label: str, is_written: bool, *, runs: bool) -> None:
+    def note() -> None:
+        if name in reach.changed_attributes:
+            return  # while the code runs, which begins with what the source says
+        if isinstance(item, Enum):
+            reach.value_if_plain(item.value, f"{label}.{name}", runs=runs)
+        elif is_written or not isinstance(item, _SIMPLE):
+            reach.value_if_plain(item, f"{label}.{name}", runs=runs)
+        else:
+            reach.add(f"{label}.{name}", reach.value(item, f"{label}.{name}", runs=runs))
+
+    reach.at_end(note)
+
+
+_SIMPLE = (bool, int, float, complex, str, bytes, tuple, frozenset, type(None), list, dict, set)
+_OF_PYTHON = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType)

@@ -1,26 +1,22 @@
 """Code as a value: a function's normalised source, with the user's helpers and constants that it reaches."""
 
 import ast
-import builtins
-import importlib
-import inspect
-import os
-import symtable
 import sys
-import sysconfig
-import textwrap
 import types
-from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
-from functools import cache, lru_cache
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ._canonical import canonical, module_name, namespace_of, qualified_name
+import attrs
+
+from ._canonical import canonical, digest, is_named, module_name, qualified_name
+from ._classes import class_code, instance_state, registered, unreadable
+from ._constants import Constant, Place, Span, UncoveredError, key_of
 from ._errors import PipelineError
-
-
-class UncoveredError(PipelineError):
-    """Code that a fingerprint cannot cover; the message names it, and the remedy."""
+from ._excerpt import Excerpt, closure_of, defaults_of, function_excerpt, functions_around, module_excerpt, span_of
+from ._imports import imported, is_own_code, is_own_namespace, own_module
+from ._syntax import CHANGING, Use, Uses, uses_of
 
 
 def code_of(function: Any) -> dict[str, Any]:
@@ -28,283 +24,377 @@ def code_of(function: Any) -> dict[str, Any]:
 
     Holds the source of the function and of every function and class of the user's own that it reaches through
     globals, closures, defaults, decorators, bases and imports, and the values of the constants that they read.
-    Comments, docstrings, annotations and formatting do not count. Library code (the standard library, installed
-    packages, fdm) counts by name. Raises `PipelineError` for what has no source or no value, and names it.
+    Comments and formatting do not count, nor do docstrings and annotations, unless something in that code reads them.
+    Library code (the standard library, installed packages, fdm) counts by name. Raises `PipelineError` for what has no
+    source or no value, or is changed while the code runs, and names it.
     """
-    found: dict[str, Any] = {}
-    _follow(function, qualified_name(function), found, set())
-    return found
+    kept: frozenset[str] = frozenset()
+    while True:
+        reach = Reach(kept)
+        reach.follow(function, qualified_name(function), runs=True)
+        found = reach.finished()
+        also = frozenset(_READ_BY[word] for word in reach.words) - kept
+        if not also:
+            return found
+        kept |= also
 
 
-def _follow(named: Any, label: str, found: dict[str, Any], seen: set[int]) -> None:
-    """Add the code of one function or class to `found`, under `label`, and what it reaches."""
-    plain = _below(named)
-    if id(plain) in seen or not is_own_code(plain):
-        return
-    seen.add(id(plain))
-    if isinstance(named, types.MethodType):  # of a class, whose other methods it can call
-        _follow_value(named.__self__, f"{label}.__self__", found, seen)
-    tree, text = _tree(plain, label)
-    found[f"{label}()"] = text
-    for name, value in _reached(plain, tree, text):
-        _follow_value(value, f"{label} -> {name}", found, seen)
+_READ_BY = {
+    **dict.fromkeys(("__doc__", "getdoc"), "docstrings"),
+    **dict.fromkeys(("__annotations__", "__annotate__", "get_type_hints", "get_annotations"), "annotations"),
+    **dict.fromkeys(("signature", "getfullargspec"), "annotations"),
+    **dict.fromkeys(("getsource", "getsourcelines", "getcomments", "findsource"), "source"),
+    "__subclasses__": "subclasses",
+}
 
 
-def _follow_value(value: Any, label: str, found: dict[str, Any], seen: set[int]) -> None:
-    def by_name(named: Any) -> dict[str, str]:
-        name = qualified_name(named)
-        # Closures and lambdas share their names: what leads to them tells them apart.
-        _follow(named, label if "<" in name else name, found, seen)
-        return {"name": name}
+@attrs.define(eq=False)
+class Reach:
+    """A walk through code, from what runs to all that it reaches; what only definitions use comes last.
 
-    if isinstance(value, types.ModuleType):
-        if is_own_code(value):  # passed around as a whole, so anything in it may be reached
-            found[label] = _tree(value, label)[1]
-        return
-    try:
-        found[label] = canonical(value, by_name)
-    except UncoveredError:
-        raise
-    except PipelineError as error:
-        msg = (
-            f"{label} has no value that a fingerprint could cover ({error}); pass it as a parameter, or pin the "
-            f'stage by hand with .version("1") and change the string whenever its result changes'
+    The difference counts where something is changed in place: a table that decorators fill is a constant for what runs.
+    """
+
+    kept: frozenset[str]
+    found: dict[str, Any] = attrs.field(factory=dict)
+    words: set[str] = attrs.field(factory=set)
+    changed_attributes: set[str] = attrs.field(factory=set)
+    _constants: dict[object, Constant] = attrs.field(factory=dict)
+    _rendered: dict[object, Any] = attrs.field(factory=dict)
+    _spans: list[Span] = attrs.field(factory=list)
+    _seen: dict[int, Any] = attrs.field(factory=dict)
+    _now: list[tuple[Any, str]] = attrs.field(factory=list)
+    _later: list[tuple[Any, str]] = attrs.field(factory=list)
+    _at_end: list[Callable[[], None]] = attrs.field(factory=list)
+
+    # What is to come
+
+    def follow(self, named: Any, label: str, *, runs: bool) -> None:
+        """Put a function, class or module on the list of what is to be read."""
+        (self._now if runs else self._later).append((named, label))
+
+    def add(self, label: str, plain: Any) -> None:
+        """Note something under a label; another thing of the same label gets one of its own."""
+        count, name = 1, label
+        while name in self.found and self.found[name] != plain:
+            count += 1
+            name = f"{label} #{count}"
+        self.found[name] = plain
+
+    def at_end(self, action: Callable[[], None]) -> None:
+        """Do something once all the code is known."""
+        self._at_end.append(action)
+
+    def finished(self) -> dict[str, Any]:
+        """Read all that is reached, and return what was found."""
+        while self._step():
+            pass
+        for key, constant in self._constants.items():
+            self._judge(key, constant)
+        return self.found
+
+    def _step(self) -> bool:
+        """Do one thing that there is to do; what runs comes first."""
+        if self._now:
+            self._read(*self._now.pop(0), runs=True)
+        elif self._render_next():
+            pass
+        elif self._later:
+            self._read(*self._later.pop(0), runs=False)
+        elif self._at_end:
+            self._at_end.pop(0)()
+        else:
+            return False
+        return True
+
+    def _render_next(self) -> bool:
+        """Render a constant that nothing seems to change, since what is in it is to be followed too."""
+        for key, constant in list(self._constants.items()):
+            if key not in self._rendered and not constant.changes():
+                try:
+                    self._rendered[key] = self.value(constant.value, constant.label, runs=True)
+                except UncoveredError as error:
+                    self._rendered[key] = error
+                return True
+        return False
+
+    def _judge(self, key: object, constant: Constant) -> None:
+        if constant.changes():
+            text = constant.beginning(self._spans)
+            if text is not None:
+                self.add(constant.label, {"begins": text})
+            return
+        rendered = (
+            self._rendered[key] if key in self._rendered else self.value(constant.value, constant.label, runs=True)
         )
-        raise UncoveredError(msg) from None
+        if isinstance(rendered, UncoveredError):
+            raise rendered
+        self.add(constant.label, rendered)
 
+    # Values
 
-def is_own_code(named: Any) -> bool:
-    """Whether a function, class or module is the user's own: not built in, not installed, not of fdm."""
-    names = vars(named) if isinstance(named, types.ModuleType) else namespace_of(named)
-    name, file = str(names.get("__name__", "builtins")), names.get("__file__")
-    if file is None:
-        return name in ("__main__", "__mp_main__")
-    return name.partition(".")[0] != __package__ and not _is_installed(str(Path(file).resolve()))
+    def value(self, value: Any, label: str, *, runs: bool) -> Any:
+        """A value as plain JSON; the functions, classes and modules in it are followed."""
 
+        def by_name(named: Any) -> dict[str, str]:
+            if isinstance(named, types.ModuleType):
+                self.follow(named, label, runs=runs)
+                return {"ModuleType": module_name(named.__name__)}
+            name = qualified_name(named)
+            # Closures and lambdas share their names: what leads to them tells them apart.
+            self.follow(named, label if "<" in name else name, runs=runs)
+            return {"name": name}
 
-def _below(named: Any) -> Any:
-    """The function below its decorators, such as that of `functools.lru_cache`."""
-    return named if isinstance(named, type) else inspect.unwrap(getattr(named, "__func__", named))
+        try:
+            return canonical(value, by_name)
+        except UncoveredError:
+            raise
+        except PipelineError as error:
+            msg = (
+                f"{label} has no value that a fingerprint could cover ({error}); pass it as a parameter, or pin the "
+                f'stage by hand with .version("1") and change the string whenever its result changes'
+            )
+            raise UncoveredError(msg) from None
 
+    def value_if_plain(self, value: Any, label: str, *, runs: bool) -> None:
+        """Note a value where it has a form, and leave it out where it has none, since the source tells of it too."""
+        try:
+            self.add(label, self.value(value, label, runs=runs))
+        except UncoveredError:
+            return
 
-@cache
-def _library_folders() -> tuple[str, ...]:
-    paths = sysconfig.get_paths()
-    folders = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return tuple(f"{Path(folder).resolve()}{os.sep}" for folder in folders)
+    # Code
 
+    def _read(self, named: Any, label: str, *, runs: bool) -> None:
+        if id(named) in self._seen:
+            return
+        self._seen[id(named)] = named
+        if isinstance(named, types.ModuleType):
+            if is_own_namespace(vars(named)):
+                self._module(named, label, runs=runs)
+        elif isinstance(named, type):
+            if is_own_code(named):
+                class_code(self, named, label, runs=runs)
+        elif isinstance(named, types.MethodType):  # of a class, whose other methods it can call
+            self.follow(named.__self__, qualified_name(named.__self__), runs=runs)
+            self.follow(named.__func__, label, runs=runs)
+        else:
+            self._callable(named, label, runs=runs)
 
-def _is_installed(file: str) -> bool:
-    parts = Path(file).parts
-    return "site-packages" in parts or "dist-packages" in parts or file.startswith(_library_folders())
+    def _callable(self, named: Any, label: str, *, runs: bool) -> None:
+        """A function, or what decorators have put around one: each layer has code, or values, of its own."""
+        inner = getattr(named, "__wrapped__", None)
+        if isinstance(named, types.FunctionType):
+            if is_own_namespace(named.__globals__):
+                self.function(named, label, runs=runs)
+            else:
+                self._library_closure(named, label, runs=runs)
+        elif inner is None:
+            if is_own_code(named):  # compiled, or written in C
+                raise unreadable(label)
+        elif is_own_code(type(named)):
+            self.follow(type(named), qualified_name(type(named)), runs=runs)
+            for name, value in instance_state(named):
+                self.value_if_plain(value, f"{label} with {name}", runs=runs)
+        for kind, function in registered(named):
+            self.value_if_plain([kind, function], f"{label} for {qualified_name(kind)}", runs=runs)
+        if inner is not None:
+            self.follow(inner, label, runs=runs)
 
+    def _library_closure(self, function: Any, label: str, *, runs: bool) -> None:
+        for name, value in closure_of(function).items():
+            if is_named(value) or isinstance(value, int | float | str | bytes | tuple):
+                self.value_if_plain(value, f"{label} with {name}", runs=runs)
 
-def _tree(named: Any, name: str) -> tuple[ast.Module, str]:
-    """The normalised code of a function, class or module: as a tree, and as text."""
-    try:
-        code = getattr(named, "__code__", None)
-        return _normalised(_source_of_function(code, id(code)) if code is not None else inspect.getsource(named))
-    except (OSError, TypeError, SyntaxError):  # a lambda inside an expression has no source of its own
-        msg = (
-            f"the source of {name} cannot be read, so its fingerprint could not cover it; define it in a file with def, "
-            f'or pin the stage by hand with .version("1") and change the string whenever its result changes'
+    def _source(self, function: Any, label: str) -> Excerpt:
+        try:
+            return function_excerpt(function, self.kept)
+        except (OSError, TypeError, SyntaxError, AttributeError):
+            raise unreadable(label) from None
+
+    def function(self, function: types.FunctionType, label: str, *, runs: bool) -> None:
+        """Note the code of a function, and follow what it uses."""
+        excerpt = self._source(function, label)
+        self.add(f"{label}()", excerpt.text)
+        if excerpt.compiled:
+            self.add(f"{label}() as imported", digest(excerpt.compiled))
+        scope = ChainMap(closure_of(function), function.__globals__)
+        where = f"{function.__name__} ({Path(function.__code__.co_filename).name}:{function.__code__.co_firstlineno})"
+        own = (
+            function.__name__ if "." in function.__qualname__ and function.__name__ not in closure_of(function) else ""
         )
-        raise UncoveredError(msg) from None
+        uses = uses_of(excerpt.bare)
+        if runs:
+            self.running(excerpt)
+        around = functions_around(excerpt.node, excerpt.around) if function.__closure__ else []
+        self.uses(uses, scope, label, where, runs=runs, around=(around, excerpt.around), without=own)
+        nested = "<locals>" in function.__qualname__
+        for name, value in defaults_of(function, excerpt.node):
+            note = self.strictly if nested else self.value_if_plain
+            note(value, f"{label} -> {name}", runs=runs)
+
+    def strictly(self, value: Any, label: str, *, runs: bool) -> None:
+        """Note a value, which has to have a form."""
+        self.add(label, self.value(value, label, runs=runs))
+
+    def running(self, excerpt: Excerpt) -> None:
+        """Remember that this code runs, and may change what it uses."""
+        self._spans.append(Span(excerpt.around, *span_of(excerpt.node)))
+        self.changed_attributes |= uses_of(excerpt.bare).attributes_changed
+
+    def uses(
+        self,
+        uses: Uses,
+        scope: Mapping[str, Any],
+        label: str,
+        where: str,
+        *,
+        runs: bool,
+        around: tuple[Sequence[Any], ast.Module] | None = None,
+        without: str = "",
+    ) -> None:
+        """Follow all names that a piece of code uses from outside itself."""
+        self.words |= uses.words
+        bound: dict[str, list[Any]] = {}
+        for name, value in imported(uses.imports, scope):
+            bound.setdefault(name, []).append(value)
+            if name not in {use.path[0] for use in uses.names}:
+                self._use(value, Use((name,), "", True, True, 0), Place(name, scope), label, where, runs=runs)
+        for use in sorted(uses.names, key=lambda use: use.path):
+            name = use.path[0]
+            if name in _OF_THE_MODULE or name == without:
+                continue
+            place = self._place(name, scope, around)
+            for value in bound.get(name, [scope[name]] if name in scope else []):
+                self._use(value, attrs.evolve(use, runs=use.runs and runs), place, label, where, runs=runs and use.runs)
+        for call, text in uses.calls:
+            if call not in scope:
+                self._by_text(call, text, scope, label, where, runs=runs)
+
+    def _place(self, name: str, scope: Mapping[str, Any], around: tuple[Sequence[Any], ast.Module] | None) -> Place:
+        if around is not None:
+            for function in around[0]:
+                bound = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and _is_stored(node)}
+                if name in bound | {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)}:
+                    return Place(name, scope, function, around[1])
+        return Place(name, scope.maps[-1] if isinstance(scope, ChainMap) else scope)
+
+    def _use(self, value: Any, use: Use, place: Place, label: str, where: str, *, runs: bool) -> None:
+        if isinstance(value, types.ModuleType):
+            self._use_of_module(value, use, label, where, runs=runs)
+        elif (is_named(value) or callable(getattr(value, "__wrapped__", None))) and use.by != "=":
+            name = qualified_name(value)
+            self.add(f"{label} -> {use.path[0]}", {"name": name})
+            self.follow(value, f"{label} -> {use.path[0]}" if "<" in name else name, runs=runs)
+            self._use_of_attribute(value, use, label, where)
+        else:
+            self._constant(f"{label} -> {use.path[0]}", value, place).add(use, where)
+
+    def _use_of_attribute(self, value: Any, use: Use, label: str, where: str) -> None:
+        """What was set on a function, and is read from it."""
+        names = getattr(value, "__dict__", None)
+        if len(use.path) == 1 or isinstance(value, type) or not names or use.path[1] not in names:
+            return
+        name = use.path[1]
+        if name != "__wrapped__":
+            by = attrs.evolve(use, by="=" if use.by == "." and len(use.path) == 2 else use.by)
+            constant = self._constant(f"{label} -> {use.path[0]}.{name}", names[name], Place(name, names))
+            constant.add(by, where)
+
+    def _constant(self, label: str, value: Any, place: Place) -> Constant:
+        return self._constants.setdefault(key_of(value, place), Constant(label, value, place))
+
+    def _use_of_module(self, module: types.ModuleType, use: Use, label: str, where: str, *, runs: bool) -> None:
+        """What is read as `name.x` from one of the user's modules, through its submodules."""
+        is_method = use.by in CHANGING or use.by.endswith("_")  # or a function of a module that is named like one
+        path = [*use.path[1:], *([use.by] if is_method else [])]
+        value: Any = module
+        names, at = vars(module), 0
+        while at < len(path) and isinstance(value, types.ModuleType):
+            names, name = vars(value), path[at]
+            own = is_own_namespace(names)
+            known = getattr(value, name, _MISSING) if own else names.get(name, _MISSING)
+            if known is _MISSING:
+                return
+            if not own and not isinstance(known, types.ModuleType) and not _is_patched(known):
+                return
+            label, value, at = f"{module_name(value.__name__)}.{name}", known, at + 1
+        if isinstance(value, types.ModuleType):
+            self.follow(value, f"{label} -> {'.'.join(use.path)}", runs=runs)
+            return
+        used_up = at == len(path)
+        by = "" if is_method and used_up else "=" if use.by == "." and at == len(use.path) - 1 else use.by
+        rest = attrs.evolve(
+            use,
+            path=(path[at - 1], *path[at : len(use.path) - 1]),
+            by=by,
+            is_read=use.is_read or (is_method and used_up),
+        )
+        place = Place(path[at - 1], names)
+        if is_named(value) and by != "=":
+            self.follow(value, label if "<" in qualified_name(value) else qualified_name(value), runs=runs)
+            self.add(label, {"name": qualified_name(value)})
+            self._use_of_attribute(value, rest, label, where)
+        else:
+            self._constant(label, value, place).add(rest, where)
+
+    def _module(self, module: types.ModuleType, label: str, *, runs: bool) -> None:
+        """A module that is passed around as a whole, or reached by text, so that anything in it may be used."""
+        try:
+            excerpt = module_excerpt(module, self.kept)
+        except (OSError, TypeError, SyntaxError):
+            if module.__spec__ is not None and module.__spec__.origin is None:  # a folder, which has no source
+                return
+            raise unreadable(label) from None
+        self.add(f"module {module_name(module.__name__)}", excerpt.text)
+        self.words |= uses_of(excerpt.bare).words
+        for name, value in sorted(vars(module).items()):
+            if name.startswith("__") or type(value).__module__.partition(".")[0] == __package__:
+                continue
+            if isinstance(value, types.ModuleType) or is_named(value):
+                self.follow(value, f"{module_name(module.__name__)}.{name}", runs=runs)
+            else:
+                self.value_if_plain(value, f"{module_name(module.__name__)}.{name}", runs=runs)
+
+    def _by_text(
+        self, call: str, text: str | None, scope: Mapping[str, Any], label: str, where: str, *, runs: bool
+    ) -> None:
+        """What code reaches by a text: names that it evaluates, modules that it imports."""
+        if call in ("import_module", "__import__", "sys.modules"):
+            if text is None:
+                msg = (
+                    f"{where} imports a module by a name that it computes, so a fingerprint cannot cover it; write "
+                    f"import statements, pass the functions as parameters, or pin the stage by hand with "
+                    f'.version("1") and change the string whenever its result changes'
+                )
+                raise UncoveredError(msg)
+            module = own_module(text, scope.get("__package__") or None)
+            if module is not None:
+                self.follow(module, f"{label} -> {text}", runs=runs)
+            return
+        try:
+            evaluated = None if text is None else uses_of(text)
+        except SyntaxError:
+            evaluated = None
+        if evaluated is not None:
+            self.uses(evaluated, scope, label, where, runs=runs)
+            return
+        module = sys.modules.get(str(scope.get("__name__")))
+        if module is not None:
+            self.follow(module, f"{label} -> {call}", runs=runs)
 
 
-# To open a pipeline asks several times for the code of each function, and a good part of that time is Python's to read
-# and parse it. What a code object was compiled from does not change, so it is read and parsed once.
-@lru_cache(maxsize=1024)
-def _source_of_function(code: types.CodeType, _identity: int) -> str:  # code objects of different sources may be equal
-    return inspect.getsource(code)
+def _is_stored(node: ast.Name) -> bool:
+    return isinstance(node.ctx, ast.Store)
 
 
-@lru_cache(maxsize=1024)
-def _normalised(source: str) -> tuple[ast.Module, str]:
-    tree = _Bare().visit(ast.parse(textwrap.dedent(source)))
-    return tree, ast.unparse(tree)
-
-
-class _Bare(ast.NodeTransformer):
-    """Takes away what does not decide what a function computes: docstrings and the annotations of functions."""
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        return self._function(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        return self._function(node)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        _drop_docstring(node)
-        return self.generic_visit(node)
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        node.annotation = None
-        return node
-
-    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
-        _drop_docstring(node)
-        node.returns = None
-        return self.generic_visit(node)
-
-
-def _drop_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
-    if ast.get_docstring(node) is not None:
-        node.body = node.body[1:] or [ast.Pass()]
-
-
-def _reached(named: Any, tree: ast.Module, text: str) -> Iterator[tuple[str, Any]]:
-    """Names that the code reads from outside itself, with their values, in the order of the names."""
-    scope = _scope(named)
-    imported = dict(_imports(tree, scope))
-    passed, written = _passed_around(tree), _written_to(tree)
-    for name in sorted(_free_names(text) | imported.keys()):
-        value = imported.get(name, scope.get(name, _MISSING))
-        if isinstance(value, types.ModuleType) and name not in passed:
-            yield from _attributes(tree, name, value)
-        elif value is not _MISSING and not (name in written and isinstance(value, _CONTAINERS)):
-            yield name, value
-
-
-@lru_cache(maxsize=1024)
-def _written_to(tree: ast.Module) -> set[str]:
-    """The names of containers that the code changes in place: counters and caches, which are no constants."""
-    written = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.Attribute(value=ast.Name(id=name), attr=method) if method in _CHANGING:
-                written.add(name)
-            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
-                written.add(name)
-    return written
-
-
-_CONTAINERS = (MutableSequence, MutableMapping, MutableSet)
-_CHANGING = frozenset(
-    [
-        "add",
-        "append",
-        "appendleft",
-        "clear",
-        "discard",
-        "extend",
-        "extendleft",
-        "insert",
-        "pop",
-        "popitem",
-        "popleft",
-        "remove",
-        "reverse",
-        "setdefault",
-        "sort",
-        "update",
-    ]
-)
-
-
-@lru_cache(maxsize=1024)
-def _passed_around(tree: ast.Module) -> set[str]:
-    """The names that the code reads otherwise than as `name.x`."""
-    before_dots = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in before_dots}
+def _is_patched(value: Any) -> bool:
+    """Whether what is found in a library's module is a function of the user's that was put there."""
+    return isinstance(value, types.FunctionType) and is_own_code(value)
 
 
 _MISSING = object()
-
-
-def _scope(named: Any) -> Mapping[str, Any]:
-    """The global names that the code sees, its closure's variables in front."""
-    cells = getattr(named, "__closure__", None) or ()
-    names = named.__code__.co_freevars if cells else ()
-    contents = {name: cell.cell_contents for name, cell in zip(names, cells, strict=True) if _is_filled(cell)}
-    return {**namespace_of(named), **contents}
-
-
-def _is_filled(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:
-        return False
-
-
-@lru_cache(maxsize=1024)
-def _free_names(source: str) -> frozenset[str]:
-    top = symtable.symtable(source, "<source>", "exec")
-    own = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_assigned()}
-    return frozenset(name for name in _global_names(top) if name not in own and not _is_given(name))
-
-
-def _is_given(name: str) -> bool:
-    """Whether Python gives the name to every module: builtins, and `__file__` or `__name__`, which differ by machine."""
-    return hasattr(builtins, name) or (name.startswith("__") and name.endswith("__"))
-
-
-def _global_names(table: symtable.SymbolTable) -> Iterator[str]:
-    top = table.get_type() == "module"
-    for symbol in table.get_symbols():
-        if symbol.is_referenced() and (top or symbol.is_global()):
-            yield symbol.get_name()
-    for child in table.get_children():
-        yield from _global_names(child)
-
-
-def _imports(tree: ast.Module, scope: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What import statements inside the code bind, where that is the user's own."""
-    package = scope.get("__package__") or None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                module = _own_module(alias.name)
-                if module is not None:
-                    top = alias.name.partition(".")[0]
-                    yield (alias.asname, module) if alias.asname else (top, sys.modules[top])
-        elif isinstance(node, ast.ImportFrom):
-            base = "." * node.level + (node.module or "")
-            module = _own_module(base, package)
-            for alias in node.names if module is not None else ():
-                dot = "" if base.endswith(".") else "."
-                value = getattr(module, alias.name, None) or _own_module(f"{base}{dot}{alias.name}", package)
-                if value is not None:
-                    yield alias.asname or alias.name, value
-
-
-def _own_module(name: str, package: str | None = None) -> types.ModuleType | None:
-    """The user's module of this name, imported if need be: the function would import it itself, but too late."""
-    if not name.startswith(".") and name.partition(".")[0] in (*sys.stdlib_module_names, __package__):
-        return None
-    try:
-        module = importlib.import_module(name, package)
-    except (ImportError, TypeError):  # the function will say so itself, if it comes to that
-        return None
-    return module if is_own_code(module) else None
-
-
-def _attributes(tree: ast.Module, name: str, module: types.ModuleType) -> Iterator[tuple[str, Any]]:
-    """What the code reads as `name.x` from one of the user's modules, through its submodules."""
-    if not is_own_code(module):
-        return
-    paths = [path[1:] for node in ast.walk(tree) if (path := _dotted(node))[:1] == [name]]
-    found = [_resolved(module, path) for path in paths]
-    written = {label for label, _, rest in found if rest and rest[0] in _CHANGING}
-    for label, value, _ in found:
-        known = value is not _MISSING and not isinstance(value, types.ModuleType)
-        if known and not (label in written and isinstance(value, _CONTAINERS)):
-            yield label, value
-
-
-def _resolved(module: types.ModuleType, path: Sequence[str]) -> tuple[str, Any, Sequence[str]]:
-    """What the first names of a dotted path lead to, down to the first that is no module of the user's; and the rest."""
-    value: Any = module
-    label, used = "", 0
-    while used < len(path) and isinstance(value, types.ModuleType) and is_own_code(value):
-        label, value = f"{module_name(value.__name__)}.{path[used]}", getattr(value, path[used], _MISSING)
-        used += 1
-    return label, value, path[used:]
-
-
-def _dotted(node: ast.AST) -> list[str]:
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return [node.id, *reversed(parts)] if isinstance(node, ast.Name) else []
+# Python gives these to every module; they differ by machine and by how a script is started.
+_OF_THE_MODULE = frozenset(
+    ["__builtins__", "__cached__", "__file__", "__loader__", "__name__", "__package__", "__path__", "__spec__"]
+)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from ._canonical import canonical, digest, qualified_name
-from ._function import Fact, Function, shown
+from ._function import Fact, Function, Tracked, shown
 from ._nested import field_names
 from ._stage import Stage
 
@@ -72,6 +72,8 @@ def _plain(value: Any) -> Any:
             return {"function": name} | ({"params": params} if params else {})
         case Fact():
             return {"fact": value.name}
+        case Tracked():
+            return {"tracked": value.path}
         case Tensor() | np.ndarray() if value.ndim:
             return {"shape": list(value.shape), "dtype": str(value.dtype), "sha256": digest(canonical(value))}
         case _ if (names := field_names(value)) is not None:

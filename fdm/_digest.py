@@ -6,9 +6,11 @@ from typing import Any
 import attrs
 
 from ._canonical import canonical, digest
-from ._code import code_of, is_own_code
+from ._code import code_of
 from ._function import Function
+from ._imports import is_own_code
 from ._stage import Clean, Fetch, Fold, Load, Measure, Split, Stage, functions
+from ._tracked import content_of, with_content
 
 
 # What load opens is not kept, and may reach anything: its name and parameters stand for it.
@@ -17,7 +19,9 @@ KEPT = (Fetch, Clean, Measure, Split, Fold)
 
 def stage_digest(stage: Stage) -> str:
     """The digest of one stage: its fields by value, and its code where results of it are kept."""
-    return digest([canonical(decisive(stage)), code_of_stage(stage) if isinstance(stage, KEPT) else None])
+    return digest(
+        [canonical(_with_content(decisive(stage))), code_of_stage(stage) if isinstance(stage, KEPT) else None]
+    )
 
 
 def decisive(stage: Stage) -> Stage:
@@ -38,6 +42,20 @@ def measure_address(upstream: str, size: int, stage: Measure, earlier: Sequence[
     `earlier` are the addresses of the measures before it, which count if it takes facts as parameters.
     """
     return digest([upstream, size, stage_digest(stage), *(earlier if stage.function.facts else ())])
+
+
+def tracked_content(stages: Sequence[Stage]) -> list[Any]:
+    """The content of the tracked paths among the parameters of stages, now."""
+    return [
+        canonical(content_of(each)) for stage in stages for function in functions(stage) for each in function.tracked
+    ]
+
+
+def _with_content(stage: Any) -> Any:
+    """A stage with the content of tracked paths in their place."""
+    fields = {field.name: getattr(stage, field.name) for field in attrs.fields(type(stage))}
+    tracked = {name: value for name, value in fields.items() if isinstance(value, Function) and value.tracked}
+    return attrs.evolve(stage, **{name: with_content(function) for name, function in tracked.items()})
 
 
 def code_of_stage(stage: Stage) -> dict[str, Any] | None:

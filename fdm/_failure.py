@@ -6,8 +6,8 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
-from ._code import is_own_code
 from ._errors import FdmError
+from ._imports import is_own_code
 
 
 def failure_lines(error: BaseException) -> list[str]:

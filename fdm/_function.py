@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path, PurePath
 from typing import Any
 
 import attrs
@@ -37,6 +38,38 @@ def fact(name: str) -> Any:
         msg = f"fact takes the name of a fact, a string, not {name!r}"
         raise PipelineError(msg)
     return Fact(name)
+
+
+@attrs.frozen(eq=False, repr=False)
+class Tracked(Value):
+    """A parameter that stands for a file or folder, which is fingerprinted by its content."""
+
+    path: str
+
+    def absolute(self) -> Path:
+        """Where it is: a relative path is resolved by the working directory."""
+        return Path(self.path).expanduser().absolute()
+
+    def __repr__(self) -> str:
+        return f"tracked({self.path!r})"
+
+
+def tracked(path: str | PurePath) -> Any:
+    """A parameter that is fingerprinted by content: of a file, or of all files below a folder. The function gets a `Path`.
+
+    Nothing is read until the pipeline is fingerprinted, prepared or opened; it has to be there then (`DataError`). The
+    path itself does not count: the same content elsewhere is the same data, under the names that files have in a folder.
+    Pipelines are compared by the path, which needs no file. Digests are remembered by size and time in each process.
+
+    >>> tracked("numbers.txt")
+    tracked('numbers.txt')
+    """
+    if isinstance(path, Tracked):
+        return path
+    if not isinstance(path, str | PurePath) or not str(path) or "\x00" in str(path):
+        msg = f"tracked takes the path of a file or folder, a string or Path, not {path!r:.60}"
+        raise PipelineError(msg)
+    return Tracked(str(path))
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -92,11 +125,31 @@ class Function(Value):
             self, params=tuple((name, map_leaves(known, value, _is_fact)) for name, value in self.params)
         )
 
+    @property
+    def tracked(self) -> list[Tracked]:
+        """The tracked paths among the parameters, and among the fields of a callable instance."""
+        found: list[Tracked] = []
+        for value in (self.call, *(value for _, value in self.params)):
+            map_leaves(lambda leaf: found.append(leaf) if isinstance(leaf, Tracked) else None, value, _is_whole)
+        return found
+
+    def with_tracked(self, change: Callable[[Tracked], Any]) -> "Function":
+        """The same function with something else in place of its tracked paths."""
+
+        def changed(leaf: Any) -> Any:
+            return change(leaf) if isinstance(leaf, Tracked) else leaf
+
+        params = tuple((name, map_leaves(changed, value, _is_whole)) for name, value in self.params)
+        return attrs.evolve(self, call=map_leaves(changed, self.call, _is_whole), params=params)
+
     def bound(self) -> Callable[..., Any]:
         """The bare callable with its parameters filled in; without parameters it is the user's own.
 
-        Parameters that could be changed in place are copies, so whoever does it changes no pipeline.
+        Parameters that could be changed in place are copies, so whoever does it changes no pipeline; tracked paths are
+        absolute paths.
         """
+        if self.tracked:
+            return self.with_tracked(Tracked.absolute).bound()
         if not self.params:
             return self.call
         call, params = self.call, {name: map_leaves(_copied, value, _is_value) for name, value in self.params}
@@ -229,6 +282,10 @@ def _label(call: Any) -> str:
 
 def _is_fact(value: object) -> bool:
     return isinstance(value, Fact)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Tracked | Fact | torch.nn.Module)
 
 
 def _is_opaque(value: object) -> bool:

@@ -98,13 +98,24 @@ def _sequence(tree: Any, changed: Any) -> Any:
         return type(tree)(changed)
     if isinstance(tree, tuple | frozenset):
         base: Any = tuple if isinstance(tree, tuple) else frozenset
-        new = base.__new__(type(tree), changed)
+        items = base(changed)
+        try:
+            new = base.__new__(type(tree), items)
+        except TypeError:  # a class written in C
+            return _made_anew(tree, items)
         vars(new).update(getattr(tree, "__dict__", {})) if hasattr(new, "__dict__") else None
         return new
     new = copy.copy(tree)
     new.clear()
     new.extend(changed) if isinstance(new, list) else new.update(changed)
     return new
+
+
+def _made_anew(tree: Any, items: Any) -> Any:
+    try:
+        return type(tree)(items)
+    except TypeError:  # torch.Size takes integers only
+        return items
 
 
 def _with_fields(tree: Any, changed: dict[str, Any]) -> Any:

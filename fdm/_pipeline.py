@@ -143,13 +143,14 @@ def describe(p: Pipeline, /) -> dict[str, Any]:
 
 
 def fingerprint(p: Pipeline, /) -> str:
-    """The fingerprint of a pipeline, 64 hexadecimal digits: equal exactly for equal pipelines.
+    """The fingerprint of a pipeline, 64 hexadecimal digits: equal for pipelines that make equal batches of equal code.
 
-    Covers every stage with its parameters by value, the seed, and, for the functions whose results are kept (fetch,
-    clean, measure, split), their code and the user's helpers and constants that it reaches. Comments, docstrings and
-    formatting do not count.
+    Covers every stage with its parameters by value (mappings with their order, `tracked` paths by content), the seed,
+    and, for the functions whose results are kept (fetch, clean, measure, split), their code and the user's helpers and
+    constants that it reaches. Comments and formatting do not count, nor do docstrings that the code does not read.
 
-    Raises `PipelineError` for code that has no source or no value, with the remedy.
+    Raises `PipelineError` for code that has no source or no value, or changes a constant in place, with the remedy;
+    `DataError` for a tracked path that is not there.
     """
     return digest({"seed": p.seed, "stages": [stage_digest(stage) for stage in p.stages]})
 

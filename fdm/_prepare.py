@@ -1,6 +1,6 @@
 """Preparation: fetch, clean and measure run once per store; what they made is opened from it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,13 @@ from typing import Any
 import attrs
 
 from ._context import RankContext
-from ._digest import address, stage_digest
+from ._digest import address, stage_digest, tracked_content
 from ._disk import open_tables, save_tables
 from ._download import download, download_into
 from ._errors import DataError, PipelineError, listed, noted
 from ._facts import open_facts, plain_fact, save_facts
-from ._function import Function
+from ._function import Function, Tracked
+from ._inputs import named_by, seen, warn_of_others
 from ._kept import measures_at, place_of
 from ._key import Key
 from ._loadable import checked_sources
@@ -25,8 +26,8 @@ from ._pool import PoolOption, opened
 from ._progress import bar
 from ._source import View, given
 from ._splits import Examples, resolve_splits
-from ._stage import Alias, Clean, Fetch, Fold, Load, Measure, Split
-from ._store import Patience, Staging, publish
+from ._stage import Alias, Clean, Fetch, Fold, Load, Measure, Split, Stage
+from ._store import Patience, Staging, manifest, publish
 from ._table import tables_of
 from ._turns import first_on_machine
 
@@ -40,6 +41,7 @@ class Means:
     patience: Patience
     shown: bool
     context: RankContext
+    told: set[str] = attrs.field(factory=set)  # of which inputs it was warned, since several stages may share one
 
 
 @attrs.frozen(eq=False)
@@ -94,7 +96,12 @@ def prepare_facts(
         with noted(_where(stage.function, number, stage.kind)):
             function = stage.function.with_facts(facts)
         view = given(View(sources[examples.source], examples.order))
-        found = open_facts(_published(stage, at, _measurer(function, number, view), means))
+        stages = [
+            *(each for _, each in p.of_kind(Fetch, Clean, Load)),
+            *(p.stages[by] for by in examples.lineage),
+            stage,
+        ]
+        found = open_facts(_published(stages, at, _measurer(function, number, view), means))
         twice = facts.keys() & found.keys()
         if twice:
             msg = f"stage {number}, measure {function.name}: {listed(twice)} was measured before; a fact has one name"
@@ -116,27 +123,60 @@ def _result(p: Pipeline, number: int, means: Means) -> Any:
         key = Key(p.seed, "load", stage.function.qualified_name)
         with first_on_machine(stage_digest(stage), means.context, means.patience.seconds):
             return loaded(call, key, is_shared=stage.is_shared, is_ambient=stage.is_ambient)
-    at = address(p.stages[: number + 1])
+    stages = p.stages[: number + 1]
+    at = address(stages)
     if isinstance(stage, Fetch):
-        return _published(stage, at, lambda staging: _fetch(stage.function, number, staging, means), means) / _FILES
+        return _published(stages, at, lambda staging: _fetch(stage.function, number, staging, means), means) / _FILES
 
     def make(staging: Staging) -> None:
         maker = _clean if stage.parts is None else _clean_parts
         maker(stage, number, upstream(), staging, means)
 
-    tables = open_tables(_published(stage, at, make, means))
+    tables = open_tables(_published(stages, at, make, means))
     return tables.get("", tables)
 
 
-def _published(stage: Fetch | Clean | Measure, at: str, make: Callable[[Staging], None], means: Means) -> Path:
-    folder = place_of(stage, at, means.folder())
-    about = {
+def _published(stages: Sequence[Stage], at: str, make: Callable[[Staging], None], means: Means) -> Path:
+    """The folder of what the last of `stages` keeps; the ones before it have decided what it was made from."""
+    stage, store = stages[-1], means.folder()
+    assert isinstance(stage, Fetch | Clean | Measure), "nothing else is kept"
+    folder = place_of(stage, at, store)
+    about: dict[str, Any] = {
         "stage": stage.kind,
         "function": stage.function.qualified_name,
         "address": at,
         "digest": stage_digest(stage),
     }
-    return publish(folder, make, about, means.patience)
+    named = named_by([each for each in stages if each is stage or not isinstance(each, Fetch | Clean)])
+    # What an earlier stage keeps was made from what its own manifest says, which may be no more what is there now.
+    before_it = [
+        place_of(each, address(stages[: number + 1]), store)
+        for number, each in enumerate(stages[:-1])
+        if isinstance(each, Fetch | Clean) and named_by([each])
+    ]
+
+    def make_and_remember(staging: Staging) -> None:
+        before, content = seen(named, store), tracked_content(stages)
+        make(staging)
+        if tracked_content(stages) != content:
+            msg = f"{stage.function.name}: a tracked file changed while it ran; prepare again when nothing writes to it"
+            raise DataError(msg)
+        # What has changed meanwhile the function has written to, such as a log: it is no input.
+        about["inputs"] = [
+            *(one for each in before_it[-1:] for one in _remembered(each)),
+            *(one for one in seen(before, store) if one in before),
+        ]
+
+    publish(folder, make_and_remember, about, means.patience)
+    if (named or before_it) and "inputs" not in about and means.context.local_rank == 0:
+        warn_of_others(_remembered(folder), store, means.told)
+    return folder
+
+
+def _remembered(folder: Path) -> list[dict[str, Any]]:
+    """What an artifact was made from, as far as parameters named it."""
+    inputs: list[dict[str, Any]] = manifest(folder).get("inputs", [])
+    return inputs
 
 
 def _fetch(function: Function, number: int, staging: Staging, means: Means) -> None:
@@ -168,7 +208,7 @@ def _clean_parts(stage: Clean, number: int, upstream: tuple[Any, ...], staging: 
     assert stage.parts is not None
     names = _called(stage.parts, number, "each", upstream)
     with noted(_where(stage.function, number, stage.kind)):
-        parts = parts_of(names, stage.function, upstream, staging.kept)
+        parts = parts_of(names, stage.function.with_tracked(Tracked.absolute), upstream, staging.kept)
         with bar(len(parts), stage.function.name, "part", shown=means.shown) as progress, opened(means.pool) as pool:
 
             def tell(done: int) -> None:

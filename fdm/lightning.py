@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from ._classes import assigned_name, factory_class
 from ._data import Data
 from ._errors import DataError, PipelineError
 from ._executor import Executor, check_options
+from ._factory_class import assigned_name, factory_class
 from ._given import datasets_pipeline, given_pipeline, named, read_loader
 from ._pipeline import Pipeline
 from ._roles import PREDICT, TEST, TRAIN, VAL, Role

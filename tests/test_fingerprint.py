@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import fdm
 
 
-HEAD = "import attrs, enum, functools, logging, os, threading, torch, fdm\n"
+HEAD = "import attrs, enum, functools, logging, os, threading, typing, torch, fdm\n"
 P = "p = fdm.pipeline(fdm.clean(read))\n"
 
 
@@ -693,7 +693,22 @@ class Config:
     k: int
 def helper(): return K
 @functools.lru_cache
-def cached(): return helper()
+def cached(): return helper(), LOG, BOUND(), PARTIAL(), ALIAS, TABLE, Point(1, 2), kind(E.A), D
+LOG = logging.getLogger(__name__)
+class Own:
+    class Inner: k = {"p", "q"}
+BOUND = Config(3).__repr__
+PARTIAL = functools.partial(helper)
+ALIAS = list[Config], E | None
+TABLE = [lambda: Own.Inner, lambda: 2]
+D = attrs.make_class and {"z": 1, "y": frozenset("abc")}
+class Point(typing.NamedTuple):
+    x: int
+    y: int
+@functools.singledispatch
+def kind(x): return x
+@kind.register
+def _(x: E): return globals()
 class Reader:
     @staticmethod
     def read(*, config: Config, names): return cached(), config, E.A

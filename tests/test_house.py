@@ -32,10 +32,17 @@ FLOORS = (
     (
         "_canonical",
         "_function",
+        "_scopes",
+        "_syntax",
+        "_imports",
+        "_excerpt",
+        "_constants",
+        "_classes",
         "_code",
         "_ambient",
         "_stage",
         "_construct",
+        "_tracked",
         "_digest",
         "_describe",
         "_holds",
@@ -57,6 +64,7 @@ FLOORS = (
     ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts"),
     (
         "_kept",
+        "_inputs",
         "_content",
         "_agree",
         "_loadable",
@@ -104,7 +112,7 @@ FLOORS = (
         "_trainer",
         "_passes",
         "_shell",
-        "_classes",
+        "_factory_class",
         "_given",
         "lightning",
     ),
@@ -118,9 +126,9 @@ FLOORS = (
 PLACE = {module: place for place, module in enumerate(module for floor in FLOORS for module in floor)}
 # What touches disk, clock, network, processes or devices; asked of floors 0 to 2.
 IMPURE = {"os", "io", "shutil", "tempfile", "time", "socket", "subprocess", "threading", "multiprocessing", "filelock"}
-# The context asks the environment once for everybody; source code is read where functions are fingerprinted; the global
+# The context asks the environment once for everybody; source code and tracked files are read where they are fingerprinted; the global
 # random state belongs to all threads.
-MAY = {"_context": {"os"}, "_code": {"os"}, "_ambient": {"os", "threading"}}
+MAY = {"_context": {"os"}, "_imports": {"os"}, "_tracked": {"os", "time"}, "_ambient": {"os", "threading"}}
 
 
 def imports(module):
