@@ -363,12 +363,12 @@ def forgotten(examples):
 
 
 def test_counters_and_caches_that_a_function_fills_are_no_constants(tmp_path):
-    RUNS.clear()
+    before = len(RUNS)
     p = fdm.pipeline(fdm.clean(counted), fdm.measure(counted_tally).on("all"), fdm.batch(2))
     before = fdm.fingerprint(p)
     for _ in range(3):
         fdm.open(p, store=tmp_path).close()
-    assert [1, 2] == RUNS
+    assert [1, 2] == RUNS[before:]
     assert before == fdm.fingerprint(p)
 
 
@@ -431,9 +431,9 @@ def test_a_default_device_changes_nothing():
 def test_prepare_runs_what_is_kept_and_nothing_else(tmp_path):
     p = fdm.pipeline(fdm.load(broken, source=None), fdm.split(broken), fdm.batch(2))
     fdm.Executor(store=tmp_path).prepare(p)
-    RUNS.clear()
+    before = len(RUNS)
     fdm.Executor(store=tmp_path).prepare(fdm.pipeline(fdm.clean(counted), fdm.split(broken), fdm.batch(2)))
-    assert [1] == RUNS
+    assert [1] == RUNS[before:]
 
 
 def test_options_that_cannot_be_are_refused_where_they_are_given():
