@@ -13,7 +13,8 @@ import fdm.lightning
 
 
 warnings.filterwarnings("ignore", ".*LeafSpec")
-STRATEGY, RANKS, FOLDER = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+if __name__ in ("__main__", "__mp_main__"):  # and not where pytest looks for doctests
+    STRATEGY, RANKS, FOLDER = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
 
 
 def statistics(train):
