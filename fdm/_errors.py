@@ -103,6 +103,18 @@ def did_you_mean(wrong: object, names: Iterable[object]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def text_of(error: BaseException) -> str:
+    """What an error says, also where saying it raises another one.
+
+    >>> text_of(ValueError("bad row"))
+    'bad row'
+    """
+    try:
+        return str(error)
+    except Exception as other:  # noqa: BLE001 - a `__str__` of the user's may raise anything
+        return f"<its text cannot be shown: a {type(other).__name__} was raised>"
+
+
 @contextmanager
 def noted(where: str) -> Iterator[None]:
     """Add where it happened to an error that passes through, and let it pass."""
