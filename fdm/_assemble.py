@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ._ambient import Ambient
 from ._collate import collate
-from ._errors import DataError
+from ._errors import DataError, StageNote, noted, stage_note
 from ._function import Function
 from ._key import Key
 from ._plan import Rows
@@ -24,12 +24,13 @@ from ._table import Table
 
 @attrs.frozen(eq=False)
 class Place:
-    """Where in a run a batch belongs, for the notes on errors."""
+    """Where in a run a batch belongs, and which stage made what it is read from, for the notes on errors."""
 
     split: str
     epoch: int
     rank: int = 0
     world_size: int = 1
+    made_by: tuple[int, str] = (0, "the source")
 
     def __str__(self) -> str:
         ranks = f", rank {self.rank} of {self.world_size}" if self.world_size > 1 else ""
@@ -155,7 +156,7 @@ class Applier:
         keys = key.fold(rows.ids)
         return keys.fold(rows.positions) if self.repeats else keys
 
-    def where(self, ids: str) -> str:
+    def where(self, ids: str) -> StageNote:
         """The note on an error: stage, place and examples."""
         stage = self.applied.stage
         return where(self.applied.number, stage.kind, stage.function, f"{self.place}, {ids}")
@@ -179,9 +180,9 @@ def applier(applied: Applied, assembly: Assembly, device: str = "cpu") -> Applie
     return Applier(applied, assembly.place, assembly.repeats, call, key, device)
 
 
-def where(number: int, kind: str, function: Function, place: str) -> str:
+def where(number: int, kind: str, function: Function, place: str) -> StageNote:
     """The note on an error inside a user's function."""
-    return f"in stage {number}, {kind} {function!r}, defined at {function.location}; {place}"
+    return stage_note(number, f"{kind} {function!r}, defined at {function.location}", place)
 
 
 def through(
@@ -220,9 +221,9 @@ def collator(assembly: Assembly) -> Callable[[list[Any], Rows], Any]:
     def put_together(found: list[Any], rows: Rows) -> Any:
         with _noting_collate(number, own, assembly.place, rows):
             made = own.call(found) if own is not None else collate(found, ragged)
-        if made is None:
-            msg = f"stage {number} (batch): the collate function returned None; end it with a return"
-            raise DataError(msg)
+            if made is None:
+                msg = f"stage {number} (batch): the collate function returned None; end it with a return"
+                raise DataError(msg)
         return made
 
     return put_together
@@ -235,7 +236,7 @@ def _noting_collate(number: int, own: Function | None, place: Place, rows: Rows)
     except Exception as error:
         by = f" by {own!r}, defined at {own.location}" if own is not None else ""
         ids = _shown(rows.ids.tolist())
-        error.add_note(f"in stage {number}, batch, putting examples together{by}; {place}, {ids}")
+        error.add_note(stage_note(number, f"batch, putting examples together{by}", f"{place}, {ids}"))
         raise
 
 
@@ -244,7 +245,9 @@ def fetched(source: Any, ids: Tensor, place: Place) -> list[Any]:
     try:
         return examples(source, ids)
     except Exception as error:
-        error.add_note(f"reading from the source, a {type(source).__name__}; {place}, {_shown(ids.tolist())}")
+        number, made_by = place.made_by
+        reading = f"{made_by}, reading from the source, a {type(source).__name__}"
+        error.add_note(stage_note(number, reading, f"{place}, {_shown(ids.tolist())}"))
         raise
 
 
@@ -255,7 +258,8 @@ def with_ids(made: Any, name: str, ids: Tensor, number: int) -> Any:
         msg = (
             f"stage {number} (batch): ids={name!r} adds an entry to batches that are dicts without it; this one {found}"
         )
-        raise DataError(msg)
+        with noted(stage_note(number, "batch")):
+            raise DataError(msg)
     return {**made, name: ids.clone()}
 
 

@@ -21,6 +21,7 @@ Errors raised inside a user's function keep their own type and carry a note that
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from typing import Any, Self
 
 
 class FdmError(Exception):
@@ -113,6 +114,39 @@ def text_of(error: BaseException) -> str:
         return str(error)
     except Exception as other:  # noqa: BLE001 - a `__str__` of the user's may raise anything
         return f"<its text cannot be shown: a {type(other).__name__} was raised>"
+
+
+class StageNote(str):  # noqa: SLOT000 - a slot would be lost where it is pickled
+    """A note on an error that knows the `number` of the stage which it names, also in another process."""
+
+    number: int
+
+    def __new__(cls, text: str, number: int) -> Self:
+        """The text of the note, and the number that stands in it."""
+        note = super().__new__(cls, text)
+        note.number = number
+        return note
+
+    def __reduce__(self) -> Any:
+        return StageNote, (str(self), self.number)
+
+
+def stage_note(number: int, what: str, place: str = "") -> StageNote:
+    """The note on an error in a stage: its number, what was done there, and where in a run that was.
+
+    >>> stage_note(3, "transform normalize()", "split 'train', epoch 0, example 7")
+    "in stage 3, transform normalize(); split 'train', epoch 0, example 7"
+    """
+    return StageNote(f"in stage {number}, {what}{'; ' if place else ''}{place}", number)
+
+
+def stage_of(error: BaseException) -> int | None:
+    """The number of the stage that an error's notes name: the innermost one; None if they name none.
+
+    What the user's own notes say does not count.
+    """
+    notes = getattr(error, "__notes__", ())
+    return next((note.number for note in notes if isinstance(note, StageNote)), None)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from ._assemble import Assembly
 from ._context import RankContext
 from ._differs import difference
 from ._elsewhere import ids_of
-from ._errors import DataError, noted
+from ._errors import DataError, noted, stage_note, stage_of
 from ._holds import applying
 from ._plan import Rows, rows_of_steps
 from ._source import View, given
@@ -20,7 +20,7 @@ from ._speed import Speed
 from ._splits import weights_of
 from ._stage import Measure, Sample, Shuffle
 from ._threads import Inline
-from ._trial import LISTS, Broken, Skipped, Trial, stage_of, told, twice
+from ._trial import LISTS, Broken, Skipped, Trial, told, twice
 from ._walk import Walk
 
 
@@ -64,7 +64,7 @@ def measured_again(trial: Trial) -> Broken | Skipped | None:
         examples = trial.parts.splits[stage.splits[0]]
         call = stage.function.with_facts(trial.facts).bound()
         view = View(trial.parts.sources[examples.source], examples.order)
-        with noted(f"in stage {number}, measure"):
+        with noted(stage_note(number, "measure")):
             how = difference(*twice(call, given(view)))
         if how is not None:
             return Broken(number, f"the fact {how}")
@@ -77,7 +77,7 @@ def settled_orders(trial: Trial) -> Broken | None:
         for name, source in trial.parts.sources.items():
             if not any(found.source == name and _samples(trial, split) for split, found in trial.parts.splits.items()):
                 continue
-            with noted(f"in stage {number}, sample"):
+            with noted(stage_note(number, "sample")):
                 one, other = twice(weights_of, stage.weights, source)
             how = difference({"weights": one}, {"weights": other})
             if how is not None:

@@ -25,7 +25,7 @@ Tell = Callable[[str], None]
 
 @contextmanager
 def turn(
-    locks: Path, name: str, is_done: Callable[[], bool], patience: float | None, tell: Tell, came: float
+    locks: Path, name: str, is_done: Callable[[], bool], *, patience: float | None, tell: Tell, came: float
 ) -> Iterator[Tell | None]:
     """Wait until it is this process's turn to make `name`; yields a function to note progress, or None if it is made.
 

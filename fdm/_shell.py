@@ -12,7 +12,7 @@ import attrs
 from ._construct import batch
 from ._cursor import Cursor, Loading, batches_done, begun, from_plain, place, to_plain
 from ._data import Data
-from ._errors import DataError, SnapshotError, noted
+from ._errors import DataError, SnapshotError, noted, stage_note
 from ._executor import Executor
 from ._feed import TRAIN_MODE, Feed, Finish, Train
 from ._pipeline import Pipeline, fingerprint, replace
@@ -152,7 +152,7 @@ class Shell:
     def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:  # noqa: ARG002 - of any loader
         """Move a batch as the pipeline's transfer stage says; without one the module's own hook does."""
         number, transfer = next(self._pipeline.of_kind(Transfer))
-        with noted(f"in stage {number}, transfer to {device}"):
+        with noted(stage_note(number, f"transfer to {device}")):
             if self._role() == "train" and len(self.roles.train) > 1:
                 return {name: move(part, device, transfer.skip) for name, part in batch.items()}
             return move(batch, device, transfer.skip)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._errors import DataError, UnknownNameError, did_you_mean, listed, noted
+from ._errors import DataError, UnknownNameError, did_you_mean, listed, noted, stage_note
 from ._function import Function
 from ._order import Chosen, Ids, Natural, Order, Shuffled, Window, Without
 from ._permutation import derive, permute, uniforms
@@ -43,7 +43,8 @@ def resolve_splits(
     """
     splits = {name: Examples(name, Natural(len(source)), (name,)) for name, source in sources.items()}
     for number, stage in stages:
-        with noted(f"in stage {number}, {stage.kind}"):
+        of = None if isinstance(stage, Alias) else stage.of
+        with noted(f"of split {', '.join(map(repr, [of] if of else splits))}"), noted(stage_note(number, stage.kind)):
             if isinstance(stage, Alias):
                 splits |= _aliases(stage, splits)
             else:

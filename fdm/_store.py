@@ -86,8 +86,14 @@ def publish(
     with explained(store):
         for name in (".locks", ".staging", ".kept"):
             (store / name).mkdir(parents=True, exist_ok=True)
-    locks, (seconds, tell, came) = store / ".locks", attrs.astuple(patience)
-    waited = turn(locks, folder.name, lambda: is_published(folder), seconds, tell, came)
+    waited = turn(
+        store / ".locks",
+        folder.name,
+        lambda: is_published(folder),
+        patience=patience.seconds,
+        tell=patience.tell,
+        came=patience.came,
+    )
     with ExitStack() as stack:
         with explained(store):
             mine = stack.enter_context(waited)
