@@ -111,15 +111,20 @@ def batch_maker(assembly: Assembly, make_examples: Read | None = None) -> Callab
     else:
         gather = single(_collated(assembly, make_examples or example_maker(assembly)))
     if assembly.is_whole and name_ids is None and not stages:
-        return gather
+        return settled(gather)
+
+    def through_stages(made: Any, rows: Rows) -> Any:
+        for stage in stages:
+            made = stage.on_batch(made, rows)
+        return made
+
+    finish = single(through_stages) if stages else through_stages
 
     def make(rows: Rows) -> Any:
         made = gather(rows)
         if name_ids is not None:
             made = with_ids(made, name_ids, rows.ids, number)
-        for stage in stages:
-            made = stage.on_batch(made, rows)
-        return made
+        return finish(made, rows)
 
     return settled(make)
 

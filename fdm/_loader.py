@@ -19,6 +19,7 @@ from ._plan import Rows, rows_of_steps
 from ._profile import Profile, profiled
 from ._snapshot import Snapshot
 from ._speed import Making
+from ._state import settled, single
 from ._steps import Steps
 from ._threads import Inline
 
@@ -108,7 +109,9 @@ class Loader:
             self._gate.check()
 
     def _after_transfer(self) -> list[Applier]:
-        return [applier(applied, self._assembly, self._on_device.device) for applied in self._on_device.stages]
+        device = self._on_device.device
+        appliers = (applier(applied, self._assembly, device) for applied in self._on_device.stages)
+        return [attrs.evolve(stage, call=settled(single(stage.call), device)) for stage in appliers]
 
     def profile(self, steps: int = 20) -> Profile:
         """How long each stage takes for a batch, over the first `steps` steps; as `data.profile(split)`."""

@@ -14,9 +14,10 @@ def owned(name: str) -> str:
     return f"{name}.{owner()}.{uuid.uuid4().hex[:8]}"
 
 
-def owner() -> str:
-    """This process: its machine, its number there, and when it started."""
-    return f"{machine()}-{os.getpid()}-{_started(os.getpid())}"
+def owner(number: int | None = None) -> str:
+    """A process, by default this one: its machine, its number there, and when it started."""
+    number = os.getpid() if number is None else number
+    return f"{machine()}-{number}-{_started(number)}"
 
 
 def is_dead(owner: str) -> bool:

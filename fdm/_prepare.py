@@ -28,6 +28,7 @@ from ._progress import bar
 from ._source import View, given
 from ._splits import Examples
 from ._stage import Clean, Fetch, Load, Measure
+from ._state import settled
 from ._store import Patience, Staging, publish
 from ._table import tables_of
 
@@ -222,7 +223,7 @@ def _called(function: Function, before: tuple[Any, ...], where: StageNote) -> An
     """What the user's function returns; a first clean or load that wants an upstream is told that there is none."""
     with noted(where):
         function.check_call(*(["upstream"] * len(before)))
-        return function.bound()(*before)
+        return settled(function.bound())(*before)
 
 
 def _where(function: Function, number: int, kind: str, context: RankContext, split: str = "") -> StageNote:

@@ -42,7 +42,21 @@ FLOORS = (
     # plans
     ("_order", "_source", "_sizes", "_splits", "_plan"),
     # running
-    ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts"),
+    (
+        "_owner",
+        "_processes",
+        "_state",
+        "_progress",
+        "_lock",
+        "_store",
+        "_disk",
+        "_facts",
+        "_unpack",
+        "_http",
+        "_download",
+        "_pool",
+        "_parts",
+    ),
     (
         "_kept",
         "_content",
@@ -50,7 +64,6 @@ FLOORS = (
         "_prepare",
         "_gate",
         "_readahead",
-        "_state",
         "_collate",
         "_assemble",
         "_threads",
