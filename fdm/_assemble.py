@@ -10,7 +10,7 @@ from torch import Tensor
 from ._ambient import Ambient
 from ._batch_rows import Told, check_collated, check_keyed, ids_returned, rows_told, with_own_ids
 from ._collate import collate
-from ._errors import DataError, note
+from ._errors import DataError, StageNote, note, noted, stage_note
 from ._function import Function
 from ._key import Key
 from ._loaded import Loaded, is_drawn, kind_of, own
@@ -25,12 +25,13 @@ from ._table import Table
 
 @attrs.frozen(eq=False)
 class Place:
-    """Where in a run a batch belongs, for the notes on errors."""
+    """Where in a run a batch belongs, and which stage made what it is read from, for the notes on errors."""
 
     split: str
     epoch: int
     rank: int = 0
     world_size: int = 1
+    made_by: tuple[int, str] = (0, "the source")
 
     def __str__(self) -> str:
         ranks = f", rank {self.rank} of {self.world_size}" if self.world_size > 1 else ""
@@ -112,16 +113,21 @@ def batch_maker(assembly: Assembly, make_examples: Read | None = None) -> Callab
     else:
         gather = single(_collated(assembly, make_examples or example_maker(assembly)))
     if assembly.is_whole and name_ids is None and not stages:
-        return gather
+        return settled(gather)
+
+    def through_stages(made: Any, rows: Rows) -> Any:
+        for stage in stages:
+            made, rows = stage.after(made, rows)
+        return made
+
+    finish = single(through_stages) if stages else through_stages
 
     def make(rows: Rows) -> Any:
         made = gather(rows)
         if name_ids is not None:
             made = with_ids(made, name_ids, rows.ids, number, batch.collate)
             rows = rows_told(rows, made, name_ids)
-        for stage in stages:
-            made, rows = stage.after(made, rows)
-        return made
+        return finish(made, rows)
 
     return settled(make)
 
@@ -172,7 +178,7 @@ class Applier:
         keys = key.fold(rows.ids)
         return keys.fold(rows.positions) if self.repeats else keys
 
-    def where(self, ids: str) -> str:
+    def where(self, ids: str) -> StageNote:
         """The note on an error: stage, place and examples."""
         stage = self.applied.stage
         return where(self.applied.number, stage.kind, stage.function, f"{self.place}, {ids}")
@@ -197,9 +203,9 @@ def applier(applied: Applied, assembly: Assembly, device: str = "cpu") -> Applie
     return Applier(applied, assembly.place, assembly.repeats, call, key, device, ids)
 
 
-def where(number: int, kind: str, function: Function, place: str) -> str:
+def where(number: int, kind: str, function: Function, place: str) -> StageNote:
     """The note on an error inside a user's function."""
-    return f"in stage {number}, {kind} {function!r}, defined at {function.location}; {place}"
+    return stage_note(number, f"{kind} {function!r}, defined at {function.location}", place)
 
 
 def through(
@@ -244,16 +250,17 @@ def collator(assembly: Assembly) -> Callable[[list[Any], Rows], Any]:
             note(error, _where_collated(number, function, assembly.place, rows))
             raise
         if made is None:
-            msg = f"stage {number} (batch): the collate function returned None; end it with a return"
-            raise DataError(msg)
+            with noted(_where_collated(number, function, assembly.place, rows)):
+                msg = f"stage {number} (batch): the collate function returned None; end it with a return"
+                raise DataError(msg)
         return made
 
     return put_together
 
 
-def _where_collated(number: int, own: Function | None, place: Place, rows: Rows) -> str:
+def _where_collated(number: int, own: Function | None, place: Place, rows: Rows) -> StageNote:
     by = f" by {own!r}, defined at {own.location}" if own is not None else ""
-    return f"in stage {number}, batch, putting examples together{by}; {place}, {_shown(rows.ids.tolist())}"
+    return stage_note(number, f"batch, putting examples together{by}", f"{place}, {_shown(rows.ids.tolist())}")
 
 
 def source_reader(assembly: Assembly) -> Read:
@@ -283,8 +290,10 @@ def _drawn(source: Loaded, key: Key, repeats: bool, place: Place, rows: Rows) ->
         raise
 
 
-def _where_read(source: Any, place: Place, ids: Tensor) -> str:
-    return f"reading from the source, a {kind_of(source)}; {place}, {_shown(ids.tolist())}"
+def _where_read(source: Any, place: Place, ids: Tensor) -> StageNote:
+    number, made_by = place.made_by
+    reading = f"{made_by}, reading from the source, a {kind_of(source)}"
+    return stage_note(number, reading, f"{place}, {_shown(ids.tolist())}")
 
 
 def with_ids(made: Any, name: str, ids: Tensor, number: int, collate: Function | None) -> Any:
@@ -297,9 +306,11 @@ def with_ids(made: Any, name: str, ids: Tensor, number: int, collate: Function |
         msg = (
             f"stage {number} (batch): ids={name!r} adds an entry to batches that are dicts without it; this one {found}"
         )
-        raise DataError(msg)
+        with noted(stage_note(number, "batch")):
+            raise DataError(msg)
     if collate is not None:
-        check_collated(made, name, len(ids), f"stage {number} (batch): {collate.name}")
+        with noted(stage_note(number, "batch")):
+            check_collated(made, name, len(ids), f"stage {number} (batch): {collate.name}")
     return {**made, name: ids.clone()}
 
 

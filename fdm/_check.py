@@ -10,7 +10,7 @@ import attrs
 from ._apart import Apart, importable, opened_there, same_batches, same_orders, same_splits
 from ._data import Data
 from ._elsewhere import rows_of
-from ._errors import DataError, LawError, ParameterError, UnknownNameError, did_you_mean, listed
+from ._errors import DataError, LawError, ParameterError, UnknownNameError, did_you_mean, listed, stage_of
 from ._executor import Executor, check_options
 from ._function import Function
 from ._laws import (
@@ -29,7 +29,7 @@ from ._report import Report, Verdict, shortened
 from ._speed import Speed
 from ._stage import Augment, Measure, Split, Transform
 from ._state import settled, single
-from ._trial import Broken, Skipped, Trial, shown_stage, stage_of, told, under
+from ._trial import Broken, Skipped, Trial, shown_stage, told, under
 from ._walk import AUGMENT, DRAWS, FINITE, INPUTS, MADE, SOURCE, STRUCTURE, TRANSFORM, Walk, walked
 
 

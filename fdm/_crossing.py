@@ -7,7 +7,7 @@ import attrs
 import torch
 
 from ._assemble import Applied
-from ._errors import note, noted
+from ._errors import note, noted, stage_note
 from ._plan import Rows
 from ._speed import Speed
 from ._stage import Transfer
@@ -30,7 +30,7 @@ def on_device(on_host: Iterator[tuple[Rows, Any]], crossing: OnDevice) -> Iterat
     if crossing.transfer is None:
         return on_host
     number, transfer = crossing.transfer
-    where = f"in stage {number}, transfer to {crossing.device}"
+    where = stage_note(number, f"transfer to {crossing.device}")
     if has_streams(crossing.device):
         return _streamed(on_host, crossing, transfer.skip, where)
     return _moved(on_host, crossing.device, transfer.skip, where)

@@ -16,7 +16,7 @@ from ._assemble import Assembly
 from ._balance import class_balance
 from ._context import RankContext
 from ._dataset import ExampleDataset
-from ._errors import DataError, SnapshotError, UnknownNameError, did_you_mean, listed, noted
+from ._errors import DataError, SnapshotError, UnknownNameError, did_you_mean, listed, noted, stage_note
 from ._gate import Gate
 from ._holds import applying
 from ._html import bars, hidden, page
@@ -205,7 +205,8 @@ class Data:
         for number, stage in applying(list(self.pipeline.of_kind(Sample)), examples.names):
             at = number, examples.source
             if at not in self._weights:
-                with noted(f"in stage {number}, sample"), opened_here(self._parts.sources) as sources:
+                where = stage_note(number, "sample", str(self._parts.assembly(examples.names[0]).place))
+                with noted(where), opened_here(self._parts.sources) as sources:
                     self._weights[at] = weights_of(stage.weights, sources[examples.source])
             found[number] = self._weights[at]
         return found

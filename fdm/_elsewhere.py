@@ -20,7 +20,7 @@ from ._canonical import canonical, digest
 from ._data import Data
 from ._differs import copied
 from ._digest import stage_digest
-from ._errors import PipelineError
+from ._errors import PipelineError, stage_of
 from ._executor import Executor
 from ._loaded import read
 from ._order import Order
@@ -29,7 +29,7 @@ from ._plan import Rows
 from ._report import shortened
 from ._stage import Stage
 from ._state import single
-from ._trial import Broken, Look, Trial, stage_of, told, under
+from ._trial import Broken, Look, Trial, told, under
 
 
 @attrs.frozen

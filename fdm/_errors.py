@@ -25,6 +25,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
+from typing import Any, Self
 
 
 class FdmError(Exception):
@@ -117,6 +118,51 @@ def warn(message: str) -> None:
     while frame is not None and frame.f_code.co_filename.startswith(own):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, stacklevel=level)
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says, also where saying it raises another one.
+
+    >>> text_of(ValueError("bad row"))
+    'bad row'
+    """
+    try:
+        return str(error)
+    except Exception as other:  # noqa: BLE001 - a `__str__` of the user's may raise anything
+        return f"<its text cannot be shown: a {type(other).__name__} was raised>"
+
+
+class StageNote(str):  # noqa: SLOT000 - a slot would be lost where it is pickled
+    """A note on an error that knows the `number` of the stage which it names, also in another process."""
+
+    number: int
+
+    def __new__(cls, text: str, number: int) -> Self:
+        """The text of the note, and the number that stands in it."""
+        note = super().__new__(cls, text)
+        note.number = number
+        return note
+
+    def __reduce__(self) -> Any:
+        return StageNote, (str(self), self.number)
+
+
+def stage_note(number: int, what: str, place: str = "") -> StageNote:
+    """The note on an error in a stage: its number, what was done there, and where in a run that was.
+
+    >>> stage_note(3, "transform normalize()", "split 'train', epoch 0, example 7")
+    "in stage 3, transform normalize(); split 'train', epoch 0, example 7"
+    """
+    return StageNote(f"in stage {number}, {what}{'; ' if place else ''}{place}", number)
+
+
+def stage_of(error: BaseException) -> int | None:
+    """The number of the stage that an error's notes name: the innermost one; None if they name none.
+
+    What the user's own notes say does not count.
+    """
+    notes = getattr(error, "__notes__", ())
+    return next((note.number for note in notes if isinstance(note, StageNote)), None)
 
 
 def note(error: Exception, where: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ._digest import KEPT, code_of_stage
-from ._errors import PipelineError
+from ._errors import PipelineError, stage_note
 from ._function import Function
 from ._stage import (
     Alias,
@@ -101,7 +101,7 @@ def _check_functions(stages: Sequence[Stage]) -> None:
             if isinstance(stage, KEPT) or (measured and isinstance(stage, Load)):
                 code_of_stage(stage)  # refuses what a fingerprint could not cover
         except PipelineError as error:
-            error.add_note(f"in stage {number}, {stage.kind}")
+            error.add_note(stage_note(number, stage.kind))
             raise
 
 

@@ -19,7 +19,7 @@ from ._assemble import Assembly
 from ._context import RankContext
 from ._differs import difference
 from ._elsewhere import ids_of
-from ._errors import DataError, noted
+from ._errors import DataError, noted, stage_note, stage_of
 from ._holds import applying
 from ._loaded import Loaded, is_drawn, opened_here, read
 from ._plan import Rows, rows_of_steps
@@ -28,7 +28,7 @@ from ._speed import Speed
 from ._splits import Examples, weights_of
 from ._stage import Measure, Sample, Shuffle
 from ._threads import Inline
-from ._trial import LISTS, Broken, Skipped, Trial, stage_of, told, twice
+from ._trial import LISTS, Broken, Skipped, Trial, told, twice
 from ._walk import Walk
 
 
@@ -71,7 +71,7 @@ def measured_again(trial: Trial) -> Broken | Skipped | None:
     for number, stage in stages:
         examples = trial.parts.splits[stage.splits[0]]
         call = stage.function.with_facts(trial.facts).bound()
-        with noted(f"in stage {number}, measure"):
+        with noted(stage_note(number, "measure")):
             how = difference(
                 *twice(_on_whole, trial.parts.sources, examples.source, partial(_measured, call, examples))
             )
@@ -86,7 +86,7 @@ def settled_orders(trial: Trial) -> Broken | None:
         for name in trial.parts.sources:
             if not any(found.source == name and _samples(trial, split) for split, found in trial.parts.splits.items()):
                 continue
-            with noted(f"in stage {number}, sample"):
+            with noted(stage_note(number, "sample")):
                 one, other = twice(_on_whole, trial.parts.sources, name, partial(weights_of, stage.weights))
             how = difference({"weights": one}, {"weights": other})
             if how is not None:

@@ -21,6 +21,7 @@ from ._profile import Profile, profiled
 from ._repeats import Passes
 from ._snapshot import Snapshot
 from ._speed import Making
+from ._state import settled, single
 from ._steps import Steps
 from ._threads import Inline
 
@@ -117,7 +118,9 @@ class Loader:
         return made if ids is None else ((rows_told(rows, batch, ids), batch) for rows, batch in made)
 
     def _after_transfer(self) -> list[Applier]:
-        return [applier(applied, self._assembly, self._on_device.device) for applied in self._on_device.stages]
+        device = self._on_device.device
+        appliers = (applier(applied, self._assembly, device) for applied in self._on_device.stages)
+        return [attrs.evolve(stage, call=settled(single(stage.call), device)) for stage in appliers]
 
     def profile(self, steps: int = 20) -> Profile:
         """How long each stage takes for a batch, over the first `steps` steps; as `data.profile(split)`."""

@@ -8,13 +8,13 @@ import attrs
 from ._assemble import Applied, Assembly, Place
 from ._context import RankContext
 from ._crossing import OnDevice
-from ._errors import noted
+from ._errors import noted, stage_note
 from ._holds import applying
 from ._pipeline import Pipeline
 from ._plan import batch_of, streams
 from ._speed import Speed
 from ._splits import Examples
-from ._stage import Augment, Batch, Sample, Transfer, Transform
+from ._stage import Augment, Batch, Clean, Fetch, Load, Sample, Transfer, Transform
 
 
 @attrs.frozen(eq=False)
@@ -41,7 +41,7 @@ class Parts:
             tuple(applied for applied in stages if applied.number < first_batch),
             batch_of(self.pipeline, examples.names),
             tuple(applied for applied in stages if first_batch <= applied.number < transfer),
-            Place(split, 0, self.context.rank, self.context.world_size),
+            Place(split, 0, self.context.rank, self.context.world_size, self._made_by),
             bool(applying(list(self.pipeline.of_kind(Sample)), examples.names)),
         )
 
@@ -52,6 +52,12 @@ class Parts:
         stages = tuple(applied for applied in self._applied(examples) if applied.number > boundary)
         return OnDevice(transfer, stages, self.context.device, speed)
 
+    @property
+    def _made_by(self) -> tuple[int, str]:
+        """The stage that made the sources: its number, and what it is."""
+        number, stage = list(self.pipeline.of_kind(Fetch, Clean, Load))[-1]
+        return number, f"{stage.kind} {stage.function!r}, defined at {stage.function.location}"
+
     def _applied(self, examples: Examples) -> list[Applied]:
         return [Applied(number, self.stages[number], key) for number, key in streams(self.pipeline, examples.names)]
 
@@ -60,7 +66,7 @@ def with_facts(p: Pipeline, facts: Mapping[str, Any]) -> dict[int, Transform | A
     """The transform and augment stages of a pipeline by number, with facts in place of what stands for them."""
     stages = {}
     for number, stage in p.of_kind(Transform, Augment):
-        with noted(f"in stage {number}, {stage.kind}"):
+        with noted(stage_note(number, stage.kind)):
             stages[number] = attrs.evolve(stage, function=stage.function.with_facts(facts))
     return stages
 

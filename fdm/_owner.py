@@ -14,21 +14,22 @@ def owned(name: str) -> str:
     return f"{name}.{owner()}.{uuid.uuid4().hex[:8]}"
 
 
-def owner() -> str:
-    """This process: its machine, its number there, and when it started."""
-    return f"{_machine()}-{os.getpid()}-{_started(os.getpid())}"
+def owner(number: int | None = None) -> str:
+    """A process, by default this one: its machine, its number there, and when it started."""
+    number = os.getpid() if number is None else number
+    return f"{machine()}-{number}-{_started(number)}"
 
 
 def is_dead(owner: str) -> bool:
     """Whether a process of this machine, named by `owner`, is dead; of others, and elsewhere than on POSIX, never."""
-    machine, _, process = owner.partition("-")
+    where, _, process = owner.partition("-")
     number, _, started = process.partition("-")
     # Elsewhere a signal would end the process, and nothing else tells whether it lives.
-    return _can_ask(machine, number) and not _is_alive(int(number), started)
+    return _can_ask(where, number) and not _is_alive(int(number), started)
 
 
-def _can_ask(machine: str, number: str) -> bool:
-    return machine == _machine() and number.isdecimal() and os.name == "posix"
+def _can_ask(where: str, number: str) -> bool:
+    return where == machine() and number.isdecimal() and os.name == "posix"
 
 
 def is_abandoned(path: Path) -> bool:
@@ -38,8 +39,8 @@ def is_abandoned(path: Path) -> bool:
     what has not been touched for a week counts as abandoned.
     """
     parts = path.name.rsplit(".", 2)
-    machine, _, process = parts[1].partition("-") if len(parts) == 3 else ("", "", "")
-    if _can_ask(machine, process.partition("-")[0]):
+    where, _, process = parts[1].partition("-") if len(parts) == 3 else ("", "", "")
+    if _can_ask(where, process.partition("-")[0]):
         return is_dead(parts[1])
     return time.time() - path.stat().st_mtime > _WEEK
 
@@ -65,7 +66,7 @@ def _started(number: int) -> str:
 
 
 @cache
-def _machine() -> str:
+def machine() -> str:
     """This machine since its boot, and the container: the space in which process numbers are unique."""
     names = [platform.node()]
     for file in (Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")):

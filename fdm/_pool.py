@@ -2,17 +2,18 @@
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
-from multiprocessing import parent_process
+from multiprocessing import get_context
 from typing import TypeAlias
 
 import attrs
 import torch
 
 from ._errors import PipelineError
+from ._processes import check_may_start, end_with_parent, start_method, starting, warn_of_fork
+from ._state import fresh
 
 
 PoolOption: TypeAlias = Executor | Callable[[], Executor] | None
@@ -61,21 +62,23 @@ def opened(option: PoolOption) -> Iterator[Pool]:
 
 
 def _processes() -> Executor:
-    return ProcessPoolExecutor(cores(), initializer=_begin_worker)
+    check_may_start(
+        "processes for the parts of clean(...).each(...)", "give a pool of threads, pool=ThreadPoolExecutor()"
+    )
+    method = start_method(None)
+    if method == "fork":
+        warn_of_fork()
+    made = ProcessPoolExecutor(cores(), get_context(method), initializer=_begin_worker)
+    with starting(), fresh():
+        made.submit(os.getpid)  # which forks them all
+    return made
 
 
 def _begin_worker() -> None:
     """One thread each, since all cores have a worker; the parent decides about Ctrl-C, and is not outlived."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    end_with_parent()
 
 
 def _end(executor: Executor) -> None:

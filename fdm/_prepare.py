@@ -11,7 +11,7 @@ from ._context import RankContext
 from ._digest import address, stage_digest, tracked_content
 from ._disk import open_tables, save_tables
 from ._download import download, download_into
-from ._errors import DataError, PipelineError, listed, noted
+from ._errors import DataError, PipelineError, StageNote, listed, noted, stage_note
 from ._facts import open_facts, plain_fact, save_facts
 from ._function import Function, Tracked
 from ._inputs import named_by, seen, warn_of_others
@@ -27,6 +27,7 @@ from ._progress import bar
 from ._source import View, given
 from ._splits import Examples, resolve_splits
 from ._stage import Alias, Clean, Fetch, Fold, Load, Measure, Split, Stage
+from ._state import settled
 from ._store import Patience, Staging, manifest, publish
 from ._table import tables_of
 from ._turns import first_on_machine
@@ -93,7 +94,8 @@ def prepare_facts(
     facts: dict[str, Any] = {}
     for number, stage, at in measures_at(p, splits):
         examples = splits[stage.splits[0]]
-        with noted(_where(stage.function, number, stage.kind)):
+        where = _where(stage.function, number, stage.kind, means.context, stage.splits[0])
+        with noted(where):
             function = stage.function.with_facts(facts)
         view = given(View(sources[examples.source], examples.order))
         stages = [
@@ -101,7 +103,7 @@ def prepare_facts(
             *(p.stages[by] for by in examples.lineage),
             stage,
         ]
-        found = open_facts(_published(stages, at, _measurer(function, number, view), means))
+        found = open_facts(_published(stages, at, _measurer(function, view, where), means))
         twice = facts.keys() & found.keys()
         if twice:
             msg = f"stage {number}, measure {function.name}: {listed(twice)} was measured before; a fact has one name"
@@ -119,7 +121,8 @@ def _result(p: Pipeline, number: int, means: Means) -> Any:
         return (_result(p, number - 1, means),) if number else ()
 
     if isinstance(stage, Load):
-        call = partial(_loaded_sources, stage.function, number, upstream())
+        where = _where(stage.function, number, stage.kind, means.context)
+        call = partial(_loaded_sources, stage.function, upstream(), where)
         key = Key(p.seed, "load", stage.function.qualified_name)
         with first_on_machine(stage_digest(stage), means.context, means.patience.seconds):
             return loaded(call, key, is_shared=stage.is_shared, is_ambient=stage.is_ambient)
@@ -182,20 +185,22 @@ def _remembered(folder: Path) -> list[dict[str, Any]]:
 def _fetch(function: Function, number: int, staging: Staging, means: Means) -> None:
     into = staging.into / _FILES
     into.mkdir()
+    where = _where(function, number, "fetch", means.context)
     if function.call is download:
         # fdm's own fetch function goes on with what an earlier attempt left of a file, and shows how far it is.
-        with noted(_where(function, number, "fetch")):
+        with noted(where):
             download_into(into, **dict(function.params), kept=staging.kept, progress=means.shown)
     else:
-        _called(function, number, "fetch", (into,))
+        _called(function, (into,), where)
     if not any(path.is_file() for path in into.rglob("*")):
         msg = f"{function.name} wrote nothing below the folder it was given; stage {number}, fetch, needs files there"
         raise DataError(msg)
 
 
-def _clean(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Staging, _: Means) -> None:
-    made = _called(stage.function, number, stage.kind, upstream)
-    with noted(_where(stage.function, number, stage.kind)):
+def _clean(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Staging, means: Means) -> None:
+    where = _where(stage.function, number, stage.kind, means.context)
+    made = _called(stage.function, upstream, where)
+    with noted(where):
         # One table without a name is kept as such, so that the next clean gets what this one returned.
         tables = tables_of(made, stage.function.name)
         if not any(map(len, tables.values())):
@@ -206,8 +211,8 @@ def _clean(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Stagin
 
 def _clean_parts(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Staging, means: Means) -> None:
     assert stage.parts is not None
-    names = _called(stage.parts, number, "each", upstream)
-    with noted(_where(stage.function, number, stage.kind)):
+    names = _called(stage.parts, upstream, _where(stage.parts, number, "each", means.context))
+    with noted(_where(stage.function, number, stage.kind, means.context)):
         parts = parts_of(names, stage.function.with_tracked(Tracked.absolute), upstream, staging.kept)
         with bar(len(parts), stage.function.name, "part", shown=means.shown) as progress, opened(means.pool) as pool:
 
@@ -219,10 +224,10 @@ def _clean_parts(stage: Clean, number: int, upstream: tuple[Any, ...], staging: 
         joined(parts, staging.into)
 
 
-def _measurer(function: Function, number: int, view: Any) -> Callable[[Staging], None]:
+def _measurer(function: Function, view: Any, where: StageNote) -> Callable[[Staging], None]:
     def make(staging: Staging) -> None:
-        made = _called(function, number, "measure", (view,))
-        with noted(_where(function, number, "measure")):
+        made = _called(function, (view,), where)
+        with noted(where):
             if not isinstance(made, Mapping) or not all(isinstance(name, str) for name in made):
                 msg = f"{function.name} returns a mapping from names to JSON values and tensors, not {made!r:.60}"
                 raise DataError(msg)
@@ -231,19 +236,23 @@ def _measurer(function: Function, number: int, view: Any) -> Callable[[Staging],
     return make
 
 
-def _loaded_sources(function: Function, number: int, before: tuple[Any, ...]) -> Mapping[str, Any]:
-    return checked_sources(function, _called(function, number, "load", before))
+def _loaded_sources(function: Function, before: tuple[Any, ...], where: StageNote) -> Mapping[str, Any]:
+    made = _called(function, before, where)
+    with noted(where):
+        return checked_sources(function, made)
 
 
-def _called(function: Function, number: int, kind: str, before: tuple[Any, ...]) -> Any:
+def _called(function: Function, before: tuple[Any, ...], where: StageNote) -> Any:
     """What the user's function returns; a first clean or load that wants an upstream is told that there is none."""
-    with noted(_where(function, number, kind)):
+    with noted(where):
         function.check_call(*(["upstream"] * len(before)))
-        return function.bound()(*before)
+        return settled(function.bound())(*before)
 
 
-def _where(function: Function, number: int, kind: str) -> str:
-    return f"in stage {number}, {kind} {function!r}, defined at {function.location}"
+def _where(function: Function, number: int, kind: str, context: RankContext, split: str = "") -> StageNote:
+    rank = f"rank {context.rank} of {context.world_size}" if context.world_size > 1 else ""
+    place = ", ".join(filter(None, [f"split {split!r}" if split else "", rank]))
+    return stage_note(number, f"{kind} {function!r}, defined at {function.location}", place)
 
 
 _FILES = "files"

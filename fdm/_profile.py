@@ -11,7 +11,7 @@ import torch
 
 from ._assemble import Applied, Assembly, applier, batch_maker, collator, source_reader, through, with_ids
 from ._crossing import OnDevice
-from ._errors import noted
+from ._errors import noted, stage_note
 from ._loaded import kind_of
 from ._plan import Rows
 from ._pool import cores
@@ -129,7 +129,7 @@ def across(assembly: Assembly, crossing: OnDevice) -> list[Piece]:
     device, skip = crossing.device, transfer.skip
 
     def moved(made: Any, _: Rows) -> Any:
-        with noted(f"in stage {number}, transfer to {device}"):
+        with noted(stage_note(number, f"transfer to {device}")):
             return move(made, device, skip)
 
     return [

@@ -11,7 +11,7 @@ from ._construct import batch
 from ._context import RankContext
 from ._cursor import Loading, from_plain, place, to_plain
 from ._data import Data
-from ._errors import DataError, SnapshotError, did_you_mean, noted
+from ._errors import DataError, SnapshotError, did_you_mean, noted, stage_note
 from ._executor import Executor, agree, open_alone
 from ._feed import TRAIN_MODE, Feed, Train
 from ._hooks import guard, has, hide, is_hidden
@@ -195,7 +195,7 @@ class Shell:
         if transfer is None:
             return self._lightnings("transfer_batch_to_device")(batch, device, dataloader_idx)
         handed = self._underway.known(batch, is_asked_for=is_running(self.trainer))
-        with noted(f"in stage {number}, transfer to {device}"):
+        with noted(stage_note(number, f"transfer to {device}")):
             if handed is None:
                 return move(batch, device, [name for name in transfer.skip if name in entries(batch)])
             if handed.is_of_parts:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._arrays import refuse_masked
-from ._errors import DataError, UnknownNameError, did_you_mean, listed, noted
+from ._errors import DataError, UnknownNameError, did_you_mean, listed, noted, stage_note
 from ._function import Function
 from ._grouping import grouped
 from ._order import Chosen, Ids, Natural, Order, Shuffled, Window, Without
@@ -46,7 +46,8 @@ def resolve_splits(
     with noted("where the sources tell how many examples they have"):
         splits = {name: Examples(name, Natural(len(source)), (name,)) for name, source in sources.items()}
     for number, stage in stages:
-        with noted(f"in stage {number}, {stage.kind}"):
+        of = None if isinstance(stage, Alias) else stage.of
+        with noted(f"of split {', '.join(map(repr, [of] if of else splits))}"), noted(stage_note(number, stage.kind)):
             if isinstance(stage, Alias):
                 splits |= _aliases(stage, splits)
             else:

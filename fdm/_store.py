@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -39,10 +40,11 @@ class Staging:
 
 @attrs.frozen
 class Patience:
-    """How a process waits for another that makes the same artifact: for how many seconds, and whom it tells."""
+    """How a process waits for another that makes the same artifact: for how many seconds, whom it tells, since when."""
 
     seconds: float | None = None
     tell: Tell = lambda _: None
+    came: float = attrs.field(factory=time.monotonic)
 
 
 def store_folder(store: str | Path | None, environ: Mapping[str, str]) -> Path:
@@ -84,7 +86,14 @@ def publish(
     with explained(store):
         for name in (".locks", ".staging", ".kept"):
             (store / name).mkdir(parents=True, exist_ok=True)
-    waited = turn(store / ".locks", folder.name, lambda: is_published(folder), patience.seconds, patience.tell)
+    waited = turn(
+        store / ".locks",
+        folder.name,
+        lambda: is_published(folder),
+        patience=patience.seconds,
+        tell=patience.tell,
+        came=patience.came,
+    )
     with ExitStack() as stack:
         with explained(store):
             mine = stack.enter_context(waited)

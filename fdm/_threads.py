@@ -73,8 +73,12 @@ class Threads:
 
 def pulled_ahead(items: Iterator[T]) -> Iterator[T]:
     """The items of an iterator, which a thread asks for the next one while this one is used."""
+    first = next(items, _END)  # here, where processes begin that make the others
+    if first is _END:
+        return
     with ThreadPoolExecutor(1, thread_name_prefix="fdm-ahead") as pool:
         following = pool.submit(next, items, _END)
+        yield first
         while (item := following.result()) is not _END:
             following = pool.submit(next, items, _END)
             yield item

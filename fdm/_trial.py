@@ -1,6 +1,5 @@
 """Trials: a pipeline opened to be examined, and the batches of each split that are looked at."""
 
-import re
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import Any, TypeVar
@@ -14,6 +13,7 @@ from ._context import RankContext
 from ._data import Data
 from ._describe import summary
 from ._differs import copied
+from ._errors import text_of
 from ._executor import Executor
 from ._function import Function
 from ._key import Key
@@ -195,16 +195,6 @@ def shown_stage(p: Pipeline, number: int | None) -> str | None:
     )
 
 
-def stage_of(error: BaseException) -> int | None:
-    """The number of the stage that an error's notes name, if they name one."""
-    for note in getattr(error, "__notes__", ()):
-        found = re.match(r"(?:in )?stage (\d+)", str(note))
-        if found:
-            return int(found[1])
-    found = re.match(r"stage (\d+)", str(error))
-    return int(found[1]) if found else None
-
-
 def told(error: BaseException) -> str:
     """An error as a counterexample shows it."""
-    return shortened(f"{type(error).__name__}: {error}", 200)
+    return shortened(f"{type(error).__name__}: {text_of(error)}", 200)

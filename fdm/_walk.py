@@ -6,12 +6,13 @@ from typing import Any, NoReturn, TypeAlias
 import attrs
 
 from ._differs import copied, difference, nonfinite, structure
+from ._errors import stage_of
 from ._plan import Rows
 from ._profile import Piece
 from ._ragged import Ragged
 from ._stage import Augment
 from ._table import Table
-from ._trial import Broken, Look, Trial, stage_of, told, under
+from ._trial import Broken, Look, Trial, told, under
 
 
 SOURCE = "sources give the same examples again"

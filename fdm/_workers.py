@@ -6,12 +6,11 @@ import pickle
 import signal
 import time
 import traceback
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any, NoReturn, TypeAlias, cast
 from weakref import WeakSet
@@ -23,11 +22,13 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data._utils import signal_handling
 
 from ._assemble import Assembly, Read, batch_maker, example_maker
-from ._errors import DataError, WorkerError
+from ._errors import DataError, WorkerError, text_of
 from ._heap import trim
 from ._loaded import kind_of
 from ._plan import Rows
+from ._processes import check_may_start, default_method, end_with_parent, start_method, starting, warn_of_fork
 from ._sending import pickled
+from ._state import fresh
 
 
 Item: TypeAlias = tuple[str, int, torch.dtype, NDArray[Any], NDArray[Any]]
@@ -76,8 +77,18 @@ class Workers:
         self._idle.pop(os.getpid(), None)
 
     def _started(self, crews: "list[_Crew]") -> "_Crew":
+        check_may_start("worker processes (workers=)", "use threads= in their place")
         feed, maker = _Feed(), _Maker(self.assemblies(), self.threads)
-        loader = DataLoader(
+        method = start_method(self.start_method)
+        # Where the way was fdm's choice, what cannot go it is forked as if there were no threads.
+        is_instead = self.start_method is None and method == "forkserver" and default_method() == "fork"
+        forked = partial(self._loader, maker, feed, "fork") if is_instead else None
+        crew = _Crew(self._loader(maker, feed, method), feed, forked)
+        crews.append(crew)
+        return crew
+
+    def _loader(self, maker: "_Maker", feed: "_Feed", method: str) -> "DataLoader[Any]":
+        return _Loader(
             maker,
             batch_size=None,
             sampler=feed,
@@ -86,12 +97,9 @@ class Workers:
             worker_init_fn=_begin,
             prefetch_factor=self.prefetch,
             persistent_workers=True,
-            multiprocessing_context=self.start_method,
+            multiprocessing_context=method,
             generator=torch.Generator(),  # else torch would draw a seed from the global random state
         )
-        crew = _Crew(loader, feed)
-        crews.append(crew)
-        return crew
 
 
 @attrs.define(eq=False)
@@ -100,6 +108,7 @@ class _Crew:
 
     loader: "DataLoader[Any]"
     feed: "_Feed"
+    forked: "Callable[[], DataLoader[Any]] | None" = None
     is_waiting: bool = attrs.field(default=False, init=False)
 
     def batches(self, assembly: Assembly, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
@@ -146,14 +155,15 @@ class _Crew:
 
     def _begun(self, assembly: Assembly) -> Iterator[Any]:
         try:
-            with warnings.catch_warnings(), torch.device("cpu"):
-                # How many workers suit the machine is for who asked for them to say; data.profile tells.
-                warnings.filterwarnings("ignore", message="This DataLoader will create")
-                warnings.filterwarnings("ignore", message="Got pickle error")
-                return _without_signals(iter(self.loader))
-        except _DEATHS as error:
-            self._tell(error, assembly)
-        except (TypeError, AttributeError, pickle.PicklingError) as error:
+            return _begun(self.loader)
+        except Exception as error:
+            if self.forked is not None:
+                self.loader, self.forked = self.forked(), None
+                return _begun(self.loader, f"another way was tried, and failed ({text_of(error):.200}); ")
+            if isinstance(error, _DEATHS):
+                self._tell(error, assembly)
+            if not isinstance(error, TypeError | AttributeError | pickle.PicklingError):
+                raise
             msg = (
                 f"the source of split {assembly.place.split!r}, a {kind_of(assembly.source)}, or another one, "
                 f"cannot be sent to a worker process: {error}; make it one that pickle can, or a class of your own "
@@ -170,6 +180,21 @@ class _Crew:
         msg = f"a worker process died while batches were made for {assembly.place}: {'; '.join(map(_end_of, dead))}"
         msg = f"{msg}. {_remedy(dead[0].exitcode)}"
         raise WorkerError(msg) from error
+
+
+def _begun(loader: "DataLoader[Any]", why: str = "") -> Iterator[Any]:
+    """Start the processes of a loader."""
+    if getattr(loader.multiprocessing_context, "_name", "") == "fork":
+        warn_of_fork(why)
+    with starting(), fresh():
+        return _without_signals(iter(loader))
+
+
+class _Loader(DataLoader[Any]):
+    """A DataLoader that leaves to who asked for workers how many suit the machine: `data.profile` tells."""
+
+    def check_worker_number_rationality(self) -> None:
+        """Say nothing: the user has made no DataLoader."""
 
 
 class _Feed:
@@ -261,7 +286,7 @@ class _Failure:
                 made = pickle.loads(sent)
                 if type(made) is type(error) and str(made) == str(error):
                     return cls(sent, notes, text)
-        told = WorkerError(f"{type(error).__name__} in a worker process: {error}")
+        told = WorkerError(f"{type(error).__name__} in a worker process: {text_of(error)}")
         return cls(pickle.dumps(told), notes, text)
 
     def reraise(self) -> None:
@@ -297,9 +322,10 @@ class _InWorkerError(Exception):
 
 
 def _begin(_: int) -> None:
-    """A worker leaves Ctrl-C to the process that it works for."""
+    """A worker leaves Ctrl-C to the process that it works for, and ends with it."""
     with suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def _without_signals(running: Any) -> Iterator[Any]:

@@ -61,7 +61,21 @@ FLOORS = (
     # plans
     ("_order", "_values", "_source", "_sizes", "_grouping", "_splits", "_plan"),
     # running
-    ("_owner", "_progress", "_lock", "_store", "_disk", "_facts", "_unpack", "_http", "_download", "_pool", "_parts"),
+    (
+        "_owner",
+        "_processes",
+        "_state",
+        "_progress",
+        "_lock",
+        "_store",
+        "_disk",
+        "_facts",
+        "_unpack",
+        "_http",
+        "_download",
+        "_pool",
+        "_parts",
+    ),
     (
         "_kept",
         "_inputs",
@@ -75,7 +89,6 @@ FLOORS = (
         "_prepare",
         "_gate",
         "_readahead",
-        "_state",
         "_collate",
         "_batch_rows",
         "_assemble",

@@ -28,8 +28,10 @@ def slow(*, journal, seconds=0.3, rows=100):
     return fdm.Table({"x": torch.arange(rows)})
 
 
-def failing(*, journal):
+def failing(*, journal, waiters=0):
     slow(journal=journal)
+    while len(list(Path(journal).parent.glob("*.waits"))) < waiters:
+        time.sleep(0.01)
     message = "the disk of sorrows"
     raise ZeroDivisionError(message)
 
@@ -66,6 +68,23 @@ def open_and_tell(p, store, results, prepare=lambda: None, **options):
             results.put(data._parts.sources["all"]["x"].tolist())
     except Exception as error:  # noqa: BLE001 - told to the test
         results.put((type(error).__name__, str(error)))
+
+
+class Says(logging.Handler):
+    """Leaves a file of this process when it says that it waits."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def emit(self, record):
+        if record.getMessage().startswith("waiting for"):
+            (self.folder / f"{os.getpid()}.waits").touch()
+
+
+def say_who_waits(folder):
+    logging.getLogger("fdm").addHandler(Says(folder))
+    logging.getLogger("fdm").setLevel(logging.INFO)
 
 
 def started(count, *args, **options):
@@ -115,8 +134,8 @@ def test_without_locks_parts_may_be_doubled_but_the_data_is_right(tmp_path):
 
 
 def test_who_waits_learns_the_true_cause_of_a_failure_and_does_not_repeat_it(tmp_path):
-    p = fdm.pipeline(fdm.clean(failing, journal=str(tmp_path / "journal")), fdm.batch(10))
-    found = told(*started(6, p, tmp_path / "store"))
+    p = fdm.pipeline(fdm.clean(failing, journal=str(tmp_path / "journal"), waiters=5), fdm.batch(10))
+    found = told(*started(6, p, tmp_path / "store", prepare=lambda: say_who_waits(tmp_path)))
     kinds = sorted(kind for kind, _ in found)
     assert ["PreparationError"] * 5 + ["ZeroDivisionError"] == kinds
     messages = [message for kind, message in found if kind == "PreparationError"]
