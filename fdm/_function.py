@@ -15,7 +15,7 @@ import torch
 
 from ._canonical import Value, canonical, is_frozen_instance, is_named, module_of, namespace_of, qualified_name
 from ._errors import ParameterError, PipelineError, UnknownNameError, did_you_mean, listed
-from ._nested import map_leaves
+from ._nested import every_leaf, map_leaves
 
 
 @attrs.frozen(eq=False)
@@ -105,10 +105,8 @@ class Function(Value):
     @property
     def facts(self) -> list[str]:
         """The names of the facts among the parameters."""
-        found: list[str] = []
-        for _, value in self.params:
-            map_leaves(lambda leaf: found.append(leaf.name) if isinstance(leaf, Fact) else None, value, _is_fact)
-        return found
+        params = [value for _, value in self.params]
+        return [leaf.name for leaf in every_leaf(params, _is_fact) if isinstance(leaf, Fact)]
 
     def with_facts(self, facts: Mapping[str, Any]) -> "Function":
         """The same function with measured values in place of facts; `UnknownNameError` for one that is not there."""
@@ -128,10 +126,8 @@ class Function(Value):
     @property
     def tracked(self) -> list[Tracked]:
         """The tracked paths among the parameters, and among the fields of a callable instance."""
-        found: list[Tracked] = []
-        for value in (self.call, *(value for _, value in self.params)):
-            map_leaves(lambda leaf: found.append(leaf) if isinstance(leaf, Tracked) else None, value, _is_whole)
-        return found
+        values = [self.call, *(value for _, value in self.params)]
+        return [leaf for leaf in every_leaf(values, _is_whole) if isinstance(leaf, Tracked)]
 
     def with_tracked(self, change: Callable[[Tracked], Any]) -> "Function":
         """The same function with something else in place of its tracked paths."""

@@ -173,7 +173,7 @@ def unchanged_by(trial: Trial, walk: Walk, speed: Speed) -> Broken | Skipped | N
     return None if _able(trial, walk) else _NO_BATCHES
 
 
-def side_by_side(trial: Trial) -> Broken | Skipped | None:
+def side_by_side(trial: Trial) -> Broken | None:
     """Threads that read a source at the same time get the examples that one gets alone."""
     loaded = {name: source for name, source in trial.parts.sources.items() if isinstance(source, Loaded)}
     sources = {name: source for name, source in loaded.items() if not is_drawn(source)}  # those only the loop reads
@@ -188,7 +188,7 @@ def side_by_side(trial: Trial) -> Broken | Skipped | None:
                 return Broken(
                     trial.source_stage, f"source {name!r}, of which threads read the same examples: {how}{shared}"
                 )
-    return None if sources else Skipped("threads read nothing that one could disturb for another")
+    return None
 
 
 def _read_again(source: Loaded, ids: Tensor) -> list[list[Any]]:

@@ -1,7 +1,7 @@
 """Nested structures: the same change to every leaf of a batch, whatever it is made of."""
 
 import copy
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import fields, is_dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -43,6 +43,27 @@ def _map_children(change: Callable[[Any], Any], tree: Any, is_leaf: Callable[[An
     if names is None:
         return change(tree)
     return _with_fields(tree, {name: recur(getattr(tree, name)) for name in names})
+
+
+def every_leaf(tree: Any, is_leaf: Callable[[Any], bool] = lambda _: False) -> Iterator[Any]:
+    """The leaves of a tree, for those who only look: nothing is copied.
+
+    >>> list(every_leaf({"a": [1, (2, 3)]}))
+    [1, 2, 3]
+    """
+    children: Iterable[Any] | None = None
+    if not is_leaf(tree) and not isinstance(tree, type):
+        if isinstance(tree, Mapping):
+            children = tree.values()
+        elif isinstance(tree, list | tuple | set | frozenset):
+            children = tree
+        elif (names := field_names(tree)) is not None:
+            children = (getattr(tree, name) for name in names)
+    if children is None:
+        yield tree
+        return
+    for child in children:
+        yield from every_leaf(child, is_leaf)
 
 
 def field_names(tree: Any) -> list[str] | None:

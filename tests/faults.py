@@ -258,6 +258,29 @@ def list_of_held(n):
     return [Held(1) for _ in range(n)]
 
 
+def first_of(held):
+    return held[0]
+
+
+class OneFile:
+    """Every read moves what all readers share."""
+
+    def __init__(self):
+        self.at = 0
+
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        self.at = index
+        time.sleep(0)
+        return {"row": torch.tensor(self.at)}
+
+
+def one_file():
+    return OneFile()
+
+
 def pairs(n):
     return Pairs(n)
 

@@ -97,10 +97,10 @@ def test_a_draw_depends_on_seed_epoch_and_example_alone(n, size, epoch, seed):
 
 
 def test_a_draw_is_the_same_in_every_split_that_has_the_example():
-    whole = by_id(opened(rows(), fdm.augment(drawn), fdm.batch(4)).loader("all"))
+    whole = by_id(opened(rows(), fdm.augment(drawn), fdm.batch(4)).loader("all", epoch=0))
     cut = fdm.split({"train": 0.5, "val": None}), fdm.split({"inner": 0.5, "outer": None}, of="train")
     data = opened(rows(), *cut, fdm.augment(drawn), fdm.batch(4))
-    parts = [by_id(data.loader(split)) for split in data.splits]
+    parts = [by_id(data.loader(split, epoch=0)) for split in data.splits]
     assert whole == {row: values for part in parts for row, values in part.items()}
 
 
@@ -108,11 +108,11 @@ def test_a_draw_is_the_same_in_every_split_that_has_the_example():
 def test_ranks_draw_what_one_rank_draws(world_size, n, size):
     p = fdm.pipeline(rows(n), fdm.shuffle(), fdm.batch(size), fdm.augment(drawn), seed=3)
     with fdm.open(p) as data:
-        alone = by_id(data.loader("all"))
+        alone = by_id(data.loader("all", epoch=0))
     together = {}
     for rank in range(world_size):
         with fdm.open(p, context=fdm.RankContext(rank, world_size)) as data:
-            together |= by_id(data.loader("all"))
+            together |= by_id(data.loader("all", epoch=0))
     assert alone == together
 
 
@@ -127,11 +127,11 @@ def test_a_resumed_loader_draws_what_the_whole_one_draws():
 
 def test_stages_draw_apart_and_those_of_one_function_by_their_count():
     stages = [fdm.augment(drawn, name=name) for name in ("a", "b")]
-    batch = opened(rows(), *stages, fdm.augment(other), fdm.batch(20)).loader("all")[0]
+    batch = opened(rows(), *stages, fdm.augment(other), fdm.batch(20)).loader("all", epoch=0)[0]
     assert not batch["a"].equal(batch["b"])
-    alone = opened(rows(), fdm.augment(drawn, name="a"), fdm.batch(20)).loader("all")[0]
+    alone = opened(rows(), fdm.augment(drawn, name="a"), fdm.batch(20)).loader("all", epoch=0)[0]
     assert batch["a"].equal(alone["a"])
-    across = opened(rows(), stages[0], fdm.batch(20), stages[1]).loader("all")[0]
+    across = opened(rows(), stages[0], fdm.batch(20), stages[1]).loader("all", epoch=0)[0]
     assert batch["b"].equal(across["b"])
 
 
@@ -139,13 +139,13 @@ def test_a_stage_of_another_split_moves_nothing():
     cut = fdm.split({"train": 10, "val": 10})
     both = opened(rows(), cut, fdm.augment(drawn).on("val"), fdm.augment(drawn).on("train"), fdm.batch(5))
     alone = opened(rows(), cut, fdm.augment(drawn).on("train"), fdm.batch(5))
-    assert by_id(both.loader("train")) == by_id(alone.loader("train"))
+    assert by_id(both.loader("train", epoch=0)) == by_id(alone.loader("train", epoch=0))
 
 
 def test_an_alias_draws_as_what_it_stands_for():
     cut = fdm.split({"train": 10, "test": 10}), fdm.alias(predict="test")
     data = opened(rows(), *cut, fdm.augment(drawn).on("test"), fdm.batch(5))
-    assert by_id(data.loader("test")) == by_id(data.loader("predict"))
+    assert by_id(data.loader("test", epoch=0)) == by_id(data.loader("predict", epoch=0))
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
@@ -153,14 +153,14 @@ def test_repeats_of_an_example_within_an_epoch_differ(place):
     stage, size = fdm.augment(drawn), fdm.batch(5)
     order = [stage, size] if place == "before" else [size, stage]
     data = opened(rows(10), fdm.sample("weight", size=200), *order)
-    found = by_id(data.loader("all"))
+    found = by_id(data.loader("all", epoch=0))
     assert any(len(values) > 1 for values in found.values())
     assert 200 == len({tuple(value) for values in found.values() for value in values})
-    again = [batch["drawn"] for batch in data.loader("all")]
+    again = [batch["drawn"] for batch in data.loader("all", epoch=0)]
     for step in (0, 7, -1):
-        assert again[step].equal(data.loader("all")[step]["drawn"])
+        assert again[step].equal(data.loader("all", epoch=0)[step]["drawn"])
     other_size = opened(rows(10), fdm.sample("weight", size=200), stage, fdm.batch(7))
-    assert found == by_id(other_size.loader("all"))
+    assert found == by_id(other_size.loader("all", epoch=0))
 
 
 def test_a_dataset_draws_as_the_loader_does():
@@ -176,13 +176,15 @@ def test_a_dataset_draws_as_the_loader_does():
 
 def test_a_generator_of_a_key_is_reproducible_too():
     data = opened(rows(), fdm.augment(own_generator), fdm.batch(4))
-    assert by_id(data.loader("all")) == by_id(data.loader("all"))
-    assert by_id(data.loader("all")) != by_id(data.loader("all", epoch=1))
+    assert by_id(data.loader("all", epoch=0)) == by_id(data.loader("all", epoch=0))
+    assert by_id(data.loader("all", epoch=0)) != by_id(data.loader("all", epoch=1))
 
 
 def test_frozen_instances_and_lists_of_parameters_are_functions_too():
     data = opened(rows(), fdm.augment(Noise(0.5)), fdm.batch(4))
-    assert by_id(data.loader("all")) == by_id(opened(rows(), fdm.batch(3), fdm.augment(Noise(0.5))).loader("all"))
+    assert by_id(data.loader("all", epoch=0)) == by_id(
+        opened(rows(), fdm.batch(3), fdm.augment(Noise(0.5))).loader("all", epoch=0)
+    )
 
 
 # The device
@@ -191,7 +193,7 @@ def test_frozen_instances_and_lists_of_parameters_are_functions_too():
 def test_after_transfer_keys_draw_on_the_device():
     p = fdm.pipeline(rows(), fdm.batch(4), fdm.augment(drawn, name="host"), fdm.transfer(), fdm.augment(drawn))
     with fdm.open(p, context=fdm.RankContext(device="meta")) as data:
-        batch = data.loader("all")[0]
+        batch = data.loader("all", epoch=0)[0]
     assert ["meta", "meta", (4, 2)] == [
         batch["host"].device.type,
         batch["drawn"].device.type,
@@ -205,12 +207,12 @@ def test_after_transfer_keys_draw_on_the_device():
 @pytest.mark.parametrize("call", [ambiently, Jitter(2.0)], ids=["function", "module"])
 def test_ambient_callables_are_as_reproducible_as_any_and_leave_no_trace(call):
     data = opened(rows(), fdm.shuffle(), fdm.augment(fdm.ambient(call)), fdm.batch(4))
-    first = by_id(data.loader("all"), "ambient")
+    first = by_id(data.loader("all", epoch=0), "ambient")
     for seed in (1, 2):
         torch.manual_seed(seed), np.random.seed(seed), random.seed(seed)
         expected = torch.rand(3), np.random.rand(3), random.random()
         torch.manual_seed(seed), np.random.seed(seed), random.seed(seed)
-        assert first == by_id(data.loader("all"), "ambient")
+        assert first == by_id(data.loader("all", epoch=0), "ambient")
         assert torch.rand(3).equal(expected[0])
         assert (np.random.rand(3) == expected[1]).all()
         assert random.random() == expected[2]
@@ -274,7 +276,7 @@ def test_errors_say_where_they_happened():
         ([fdm.batch(2), fdm.augment(failing)], "0, 1"),
     ):
         with pytest.raises(ZeroDivisionError) as caught:
-            opened(rows(), *stages).loader("all")[0]
+            opened(rows(), *stages).loader("all", epoch=0)[0]
         (note,) = caught.value.__notes__
         assert "augment test_augment.failing(), defined at " in note
         assert note.endswith(ids)

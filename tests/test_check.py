@@ -59,6 +59,11 @@ def last(stage):
 FAULTS = {
     "a source that augments": (of_source(faults.noisy_words), "sources give the same examples again", 0),
     "a source that is changed by reading": (of_source(faults.wearing_words), "sources give the same examples again", 0),
+    "a source that readers move": (
+        fdm.pipeline(fdm.load(faults.one_file).shared(), fdm.batch(4)),
+        "sources can be read side by side",
+        0,
+    ),
     "a source in the order of a set": (of_source(faults.words_of_a_set), "sources are the same in another process", 0),
     "a source whose length differs": (
         fdm.pipeline(fdm.load(faults.more_in_another_process, n=20), fdm.batch(8)),
@@ -148,6 +153,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*is another one each time it is read")
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_found_and_its_stage_is_blamed(name, tmp_path):
     p, law, number = FAULTS[name]
@@ -167,7 +173,7 @@ def test_who_changes_what_a_source_holds_is_blamed_for_all_that_follows(tmp_path
 
 
 def test_a_source_that_no_worker_can_have_is_blamed_where_workers_are_sent_it():
-    p = fdm.pipeline(fdm.load(faults.list_of_held, n=9), fdm.batch(4))
+    p = fdm.pipeline(fdm.load(faults.list_of_held, n=9), fdm.transform(faults.first_of), fdm.batch(4))
     check(p, without=[*APART, "workers change nothing"])
     (verdict,) = examine(p, without=APART, start_method="spawn").broken
     assert ("workers change nothing", 0) == (verdict.law, verdict.number)
