@@ -20,12 +20,13 @@ from ._canonical import canonical, digest
 from ._data import Data
 from ._differs import copied
 from ._digest import stage_digest
-from ._errors import PipelineError, stage_of
+from ._errors import PipelineError, WorkerError, stage_of
 from ._executor import Executor
 from ._loaded import read
 from ._order import Order
 from ._pipeline import Pipeline
 from ._plan import Rows
+from ._processes import check_may_start, end_with_parent
 from ._report import shortened
 from ._stage import Stage
 from ._state import single
@@ -102,6 +103,7 @@ def pieces_of(look: Look, rows: Rows) -> list[Any]:
 
 def _answer(connection: Connection, question: Question) -> None:
     """What the other process does: its global random state is one that the process which asks has not."""
+    end_with_parent()
     found = single(under)(_SEED, lambda: _answer_to(question))
     connection.send_bytes(pickle.dumps(found))
     connection.close()
@@ -154,6 +156,10 @@ def _sent(make: Callable[..., Any], *args: Any) -> bytes | Broken:
 
 
 def _exchanged(question: Question) -> Answer | Broken:
+    try:
+        check_may_start("the process that fdm.testing.check compares with", "check in an ordinary process")
+    except WorkerError as error:
+        return Broken(None, str(error))
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_answer, args=(theirs, question))
@@ -167,7 +173,7 @@ def _exchanged(question: Question) -> Answer | Broken:
         number = next((number for number, stage in enumerate(question.stages) if b"__main__" in stage), None)
         text = f"another process ended with exit code {process.exitcode}: {_HINT}"
         return Broken(number, text)
-    except (AssertionError, RuntimeError) as error:  # as in a daemonic process, or where a script has no main part
+    except (AssertionError, RuntimeError) as error:  # as where a script has no main part
         return Broken(None, f"no other process can be started ({shortened(str(error), 60)}): {_HINT}")
     process.join()
     unknown: Broken | None = answer.get("unknown")

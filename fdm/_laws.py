@@ -1,5 +1,6 @@
 """Laws: what holds of the splits, facts, orders and loaders of an opened pipeline."""
 
+import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -157,6 +158,8 @@ def resumed(trial: Trial, walk: Walk) -> Broken | Skipped | None:
 
 def unchanged_by(trial: Trial, walk: Walk, speed: Speed) -> Broken | Skipped | None:
     """Batches that are made by workers or threads are those that the loop makes itself."""
+    if speed.workers and multiprocessing.current_process().daemon:
+        return Skipped("a daemonic process may start no worker processes")
     with trial.reopened(speed=speed) as data:
         for split in _able(trial, walk):
             expected = list(trial.data.loader(split, epoch=0)[: trial.steps])

@@ -1,11 +1,9 @@
 """Workers: processes that make whole batches, kept for all epochs and splits, on top of torch's DataLoader."""
 
-import io
 import os
 import pickle
 import signal
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +27,7 @@ from ._plan import Rows
 from ._processes import check_may_start, default_method, end_with_parent, start_method, starting, warn_of_fork
 from ._sending import pickled
 from ._state import fresh
+from ._worker_failure import WorkerFailure
 
 
 Item: TypeAlias = tuple[str, int, torch.dtype, NDArray[Any], NDArray[Any]]
@@ -139,10 +138,10 @@ class _Crew:
         self.is_waiting = True
         try:
             batch = next(made, _END)
-        except Exception as error:  # noqa: BLE001 - of torch's own: those of the user's functions come as a _Failure
+        except Exception as error:  # noqa: BLE001 - of torch's own: those of the user's functions come as a WorkerFailure
             self._tell(error, assembly)
         self.is_waiting = False
-        if isinstance(batch, _Failure):
+        if isinstance(batch, WorkerFailure):
             batch.reraise()
         return batch
 
@@ -226,7 +225,7 @@ class _Maker(Dataset[Any]):
                 self._last = (split, epoch), self._made(self.assemblies[split].at(epoch))
             return _Sent.of(self._last[1](Rows(torch.from_numpy(ids), torch.from_numpy(positions))))
         except Exception as error:  # noqa: BLE001 - torch would rebuild it from its text, without type and notes
-            return _Failure.of(error)
+            return WorkerFailure.of(error)
 
     def _made(self, assembly: Assembly) -> Callable[[Rows], Any]:
         if not self.threads or assembly.is_whole or assembly.is_ambient:
@@ -265,60 +264,6 @@ class _Sent:
 
     def __reduce__(self) -> Any:
         return pickle.loads, (self.content,)
-
-
-@attrs.frozen(eq=False)
-class _Failure:
-    """An error of a worker, with its notes, which a `__reduce__` of its own may lose, and its traceback there."""
-
-    pickled: bytes
-    notes: list[str]
-    text: str
-
-    @classmethod
-    def of(cls, error: BaseException) -> "_Failure":
-        text = "".join(traceback.format_exception(error))
-        notes: list[str] = list(getattr(error, "__notes__", ()))
-        for pickled_by in (pickle.dumps, _pickled_error):
-            # A user's exception may fail to be pickled, or to be made again, in any way it likes.
-            with suppress(Exception):
-                sent = pickled_by(error)
-                made = pickle.loads(sent)
-                if type(made) is type(error) and str(made) == str(error):
-                    return cls(sent, notes, text)
-        told = WorkerError(f"{type(error).__name__} in a worker process: {text_of(error)}")
-        return cls(pickle.dumps(told), notes, text)
-
-    def reraise(self) -> None:
-        error = pickle.loads(self.pickled)
-        error.__notes__ = self.notes
-        raise error from _InWorkerError(self.text)
-
-
-class _Pickler(pickle.Pickler):
-    """Sends exceptions so that they are made without their `__init__`, which may want other arguments than it keeps."""
-
-    def reducer_override(self, obj: Any) -> Any:
-        return (_rebuilt, (type(obj), obj.args, vars(obj))) if isinstance(obj, BaseException) else NotImplemented
-
-
-def _pickled_error(error: BaseException) -> bytes:
-    buffer = io.BytesIO()
-    _Pickler(buffer).dump(error)
-    return buffer.getvalue()
-
-
-def _rebuilt(cls: type[BaseException], args: tuple[Any, ...], fields: dict[str, Any]) -> BaseException:
-    made = cls.__new__(cls, *args)
-    vars(made).update(fields)
-    return made
-
-
-class _InWorkerError(Exception):
-    """Where in the worker it happened, shown above the error."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
 
 
 def _begin(_: int) -> None:

@@ -95,6 +95,7 @@ FLOORS = (
         "_threads",
         "_heap",
         "_sending",
+        "_worker_failure",
         "_workers",
         "_transfer",
         "_speed",

@@ -20,6 +20,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch._subclasses import FakeTensorMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import fdm
 from fdm.testing import doubled, example_table, jittered, pipelines
@@ -250,34 +253,179 @@ def test_ambient_stages_leave_the_loops_own_state_alone_also_with_threads():
             assert before.equal(torch.rand(2))
 
 
+class Doubling(TorchFunctionMode):
+    """Changes what every function of torch returns, as a mode of somebody's could."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        return made * 2 if func is torch.zeros else made
+
+
+class Counting(TorchDispatchMode):
+    """Sees every operation, and changes the products."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        return made + 1 if func is torch.ops.aten.mm.default else made
+
+
+@contextlib.contextmanager
+def default_device():
+    torch.set_default_device("meta")
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+
+
 STATES = {
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
     "inference mode": torch.inference_mode,
     "no gradients": torch.no_grad,
-    "a default device": lambda: torch.device("meta"),
+    "a device": lambda: torch.device("meta"),
+    "a default device": default_device,
+    "a function mode": Doubling,
+    "a dispatch mode": Counting,
+    "fake tensors": FakeTensorMode,
     "one thread": contextlib.nullcontext,
+    "a random state": lambda: torch.random.fork_rng(),  # noqa: PLW0108 - one of its own each time
+}
+KINDS = {
+    "inline": {},
+    "threads": {"threads": 2},
+    **{method: {"workers": 1, "start_method": method} for method in METHODS},
 }
 
 
 def sensitive(item):
     """Depends on all the state that torch has, by the product and the new tensor, and on its threads by the sum."""
     seeds = torch.arange(60_000).float().sin() * item["row"].float().mean()
-    return {**item, "new": torch.zeros(3), "product": torch.ones(4, 4) @ torch.ones(4, 4), "sum": seeds.sum()}
+    return {
+        **item,
+        "new": torch.zeros(3) + torch.ones(3, device=torch.get_default_device()),
+        "product": torch.ones(4, 4) @ torch.ones(4, 4),
+        "sum": seeds.sum(),
+        "graph": torch.tensor(torch.ones(1, requires_grad=True).mul(2).requires_grad),
+        "modes": torch.tensor(torch._C._len_torch_function_stack() + torch._C._len_torch_dispatch_stack()),
+    }
 
 
+def state_of_torch():
+    return {
+        "grad": torch.is_grad_enabled(),
+        "inference": torch.is_inference_mode_enabled(),
+        "autocast": torch.is_autocast_enabled("cpu"),
+        "device": torch.get_default_device(),
+        "dtype": torch.get_default_dtype(),
+        "threads": torch.get_num_threads(),
+        "modes": (torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack()),
+        "random": global_state() if not torch._C._len_torch_dispatch_stack() else None,
+    }
+
+
+STAGES = (
+    rows(12),
+    fdm.augment(jittered),
+    fdm.transform(sensitive),
+    fdm.batch(4),
+    fdm.transform(sensitive),
+    fdm.transfer(),
+    fdm.transform(sensitive),
+)
+
+
+@pytest.fixture(scope="module")
+def alone():
+    with opened(*STAGES) as data:
+        return list(data.loader("all"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("state", STATES)
-def test_the_state_of_the_loop_is_no_matter(state):
-    stages = rows(12), fdm.augment(jittered), fdm.transform(sensitive), fdm.batch(4)
-    with opened(*stages) as data:
-        expected = list(data.loader("all"))
-    assert torch.float32 == expected[0]["product"].dtype
+def test_the_state_of_the_loop_is_no_matter_and_stays(state, kind, alone):
+    assert torch.float32 == alone[0]["product"].dtype
     threads = torch.get_num_threads()
-    for speed in ({}, {"threads": 2}, {"workers": 1, "start_method": "fork"}):
-        with opened(*stages, **speed) as data, STATES[state]():
-            torch.set_num_threads(1 if state == "one thread" else threads)
-            found = list(data.loader("all"))
-            torch.set_num_threads(threads)
-        assert all_same(expected, found)
+    # Real tensors cannot be brought anywhere among fake ones.
+    stages = STAGES if state != "fake tensors" else STAGES[:5]
+    with opened(*stages, **KINDS[kind]) as data, STATES[state]():
+        torch.set_num_threads(1 if state == "one thread" else threads)
+        before = state_of_torch()
+        found = list(data.loader("all"))
+        again = data.loader("all")[1]
+        assert before == state_of_torch()
+        torch.set_num_threads(threads)
+    with opened(*stages) as data:
+        expected = alone if stages is STAGES else list(data.loader("all"))
+    assert all_same(expected, found)
+    assert same(expected[1], again)
+    assert not any(tensor.is_inference() for batch in found for tensor in batch.values())
+
+
+@pytest.mark.parametrize("state", ["inference mode", "a default device", "a dispatch mode"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bare_gather_makes_ordinary_tensors_in_any_state(state, kind):
+    with opened(rows(12), fdm.batch(4), **KINDS[kind]) as data, STATES[state]():
+        found = list(data.loader("all"))
+    assert not any(tensor.is_inference() for batch in found for tensor in batch.values())
+    with opened(rows(12), fdm.batch(4)) as data:
+        assert all_same(data.loader("all"), found)
+
+
+def careless(item):
+    """Leaves its own state behind."""
+    torch.set_grad_enabled(False)
+    torch.set_default_device("cpu")
+    torch.set_num_threads(3)
+    torch.set_autocast_enabled("cpu", True)
+    return item
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_function_leaves_behind_does_not_stay(kind):
+    before = state_of_torch()
+    try:
+        for stages in (
+            (fdm.transform(careless), fdm.batch(4)),
+            (fdm.batch(4), fdm.transform(careless)),
+            (fdm.batch(4), fdm.transfer(), fdm.transform(careless)),
+        ):
+            with opened(rows(12), *stages, fdm.transform(sensitive), **KINDS[kind]) as data:
+                found = list(data.loader("all"))
+            assert before == state_of_torch()
+            assert {True} == {bool(batch["graph"]) for batch in found}
+    finally:
+        torch.set_grad_enabled(True)
+        torch.set_default_device(None)
+        torch.set_num_threads(before["threads"])
+        torch.set_autocast_enabled("cpu", False)
+
+
+def kept_sensitive():
+    made = sensitive({"row": torch.arange(4)})
+    return fdm.Table({name: made[name].reshape(1, -1) for name in ("new", "product", "sum", "graph", "modes")})
+
+
+def measured_sensitive(source):
+    return {"product": torch.ones(4, 4) @ torch.ones(4, 4), "new": torch.zeros(3)}
+
+
+def test_what_is_kept_does_not_depend_on_the_state_of_who_prepares(tmp_path):
+    p = fdm.pipeline(fdm.clean(kept_sensitive), fdm.measure(measured_sensitive).on("all"), fdm.batch(1))
+    with fdm.open(p, store=tmp_path / "plain") as data:
+        expected, facts = data.loader("all")[0], dict(data.facts)
+    for state in (
+        "autocast",
+        "inference mode",
+        "no gradients",
+        "a default device",
+        "a function mode",
+        "a dispatch mode",
+    ):
+        with STATES[state]():
+            fdm.Executor(store=tmp_path / state).prepare(p)
+        with fdm.open(p, store=tmp_path / state) as data:
+            assert same(expected, data.loader("all")[0]), state
+            assert same(facts, dict(data.facts)), state
 
 
 def test_a_default_dtype_is_that_of_the_loop_everywhere():
