@@ -15,7 +15,7 @@ import torch
 
 from ._canonical import Value, canonical, is_frozen_instance, is_named, module_of, namespace_of, qualified_name
 from ._errors import ParameterError, PipelineError, UnknownNameError, did_you_mean, listed
-from ._nested import every_leaf, map_leaves
+from ._nested import leaves, map_leaves
 
 
 @attrs.frozen(eq=False)
@@ -106,7 +106,7 @@ class Function(Value):
     def facts(self) -> list[str]:
         """The names of the facts among the parameters."""
         params = [value for _, value in self.params]
-        return [leaf.name for leaf in every_leaf(params, _is_fact) if isinstance(leaf, Fact)]
+        return [leaf.name for leaf in leaves(params, _is_fact) if isinstance(leaf, Fact)]
 
     def with_facts(self, facts: Mapping[str, Any]) -> "Function":
         """The same function with measured values in place of facts; `UnknownNameError` for one that is not there."""
@@ -127,7 +127,7 @@ class Function(Value):
     def tracked(self) -> list[Tracked]:
         """The tracked paths among the parameters, and among the fields of a callable instance."""
         values = [self.call, *(value for _, value in self.params)]
-        return [leaf for leaf in every_leaf(values, _is_whole) if isinstance(leaf, Tracked)]
+        return [leaf for leaf in leaves(values, _is_whole) if isinstance(leaf, Tracked)]
 
     def with_tracked(self, change: Callable[[Tracked], Any]) -> "Function":
         """The same function with something else in place of its tracked paths."""

@@ -45,10 +45,10 @@ def _map_children(change: Callable[[Any], Any], tree: Any, is_leaf: Callable[[An
     return _with_fields(tree, {name: recur(getattr(tree, name)) for name in names})
 
 
-def every_leaf(tree: Any, is_leaf: Callable[[Any], bool] = lambda _: False) -> Iterator[Any]:
-    """The leaves of a tree, for those who only look: nothing is copied.
+def leaves(tree: Any, is_leaf: Callable[[Any], bool] = lambda _: False) -> Iterator[Any]:
+    """The leaves that `map_leaves` would change, in order, for those who only look: nothing is copied.
 
-    >>> list(every_leaf({"a": [1, (2, 3)]}))
+    >>> list(leaves({"a": [1, (2, 3)]}))
     [1, 2, 3]
     """
     children: Iterable[Any] | None = None
@@ -63,7 +63,7 @@ def every_leaf(tree: Any, is_leaf: Callable[[Any], bool] = lambda _: False) -> I
         yield tree
         return
     for child in children:
-        yield from every_leaf(child, is_leaf)
+        yield from leaves(child, is_leaf)
 
 
 def field_names(tree: Any) -> list[str] | None:
