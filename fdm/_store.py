@@ -60,8 +60,35 @@ def artifact_folder(store: Path, label: str, address: str) -> Path:
 
 
 def is_published(folder: Path) -> bool:
-    """Whether an artifact is there. It is there whole or not at all."""
-    return (folder / MANIFEST).is_file()
+    """Whether an artifact is there. It is there whole or not at all.
+
+    Raises `StoreError` where this user may not even see that.
+    """
+    try:
+        return (folder / MANIFEST).is_file()
+    except PermissionError as error:
+        raise _forbidden(folder, error) from error
+
+
+def check_readable(folder: Path) -> None:
+    """Raise `StoreError` for a published artifact of which another user has kept something to themselves."""
+    try:
+        for path in (folder, *folder.iterdir()):
+            if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+                raise _forbidden(path, PermissionError(errno.EACCES, "not readable"))
+    except PermissionError as error:
+        raise _forbidden(folder, error) from error
+
+
+def _forbidden(path: Path, error: PermissionError) -> StoreError:
+    owner = "another user"
+    with suppress(OSError, KeyError, NotImplementedError, AttributeError):
+        owner = path.owner()
+    msg = (
+        f"{path} belongs to {owner}, and this user may not read it ({error.strerror}); let its owner run "
+        f"chmod -R a+rX on the store, and prepare under umask 022, or give a store of your own: store=... or $FDM_STORE"
+    )
+    return StoreError(errno.EACCES, msg)
 
 
 def publish(
@@ -77,6 +104,7 @@ def publish(
     `PreparationError` if that process failed. Errors of `make` pass through.
     """
     if is_published(folder):
+        check_readable(folder)
         with suppress(OSError):  # a store that cannot be written does not tell when it was used
             os.utime(folder / MANIFEST)
         _tidy(folder)

@@ -6,7 +6,9 @@ import multiprocessing
 import os
 import resource
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -332,3 +334,40 @@ if __name__ == "__main__":
     assert ("[0, 3, 6]", ["second", "tally"]) == run(module.replace("FACTOR = 2", "FACTOR = 3"))
     assert ("[1, 3, 5]", ["second", "tally"]) == run(module.replace("n * FACTOR", "n * FACTOR + 1"))
     assert ("[0, 2, 4]", []) == run(module)
+
+
+SHUT = """
+import os, sys
+from pathlib import Path
+
+import fdm
+from fdm.testing import example_table
+
+store, shut = Path(sys.argv[1]), sys.argv[2]
+p = fdm.pipeline(fdm.clean(example_table, n=4), fdm.batch(2))
+fdm.open(p, store=store).close()
+(artifact,) = (path for path in store.iterdir() if not path.name.startswith("."))
+for path in artifact.rglob("*"):
+    path.chmod(0o644)
+{"folder": artifact, "manifest": artifact / "manifest.json", "data": next(artifact.glob("*.safetensors"))}[shut].chmod(0o600)
+os.setgid(65534)
+os.setuid(65534)
+try:
+    fdm.open(p, store=store)
+except fdm.StoreError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 1)() != 0, reason="only root can be another user")
+@pytest.mark.parametrize("shut", ["folder", "manifest", "data"])
+def test_what_another_user_keeps_to_themselves_is_told_with_the_remedy(shut):
+    with tempfile.TemporaryDirectory() as store:  # below which another user may look
+        Path(store).chmod(0o755)
+        script = Path(store) / "script.py"
+        script.write_text(SHUT)
+        run = subprocess.run(
+            [sys.executable, script, f"{store}/store", shut], capture_output=True, text=True, timeout=300
+        )
+    assert "belongs to" in run.stdout, run.stderr
+    assert "chmod -R a+rX" in run.stdout
