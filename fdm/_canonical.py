@@ -172,7 +172,8 @@ def _state(value: Any) -> Mapping[str, Any] | None:
     names = field_names(value)
     if names is None:
         return None
-    beside = getattr(value, "__dict__", {}).keys() - names - _computed(type(value))
+    is_ours = type(value).__module__.partition(".")[0] == __package__
+    beside = set() if is_ours else getattr(value, "__dict__", {}).keys() - names - _computed(type(value))
     return {name: getattr(value, name) for name in [*names, *sorted(beside)]}
 
 

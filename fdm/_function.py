@@ -15,7 +15,7 @@ import torch
 
 from ._canonical import Value, canonical, is_frozen_instance, is_named, module_of, namespace_of, qualified_name
 from ._errors import ParameterError, PipelineError, UnknownNameError, did_you_mean, listed
-from ._nested import map_leaves
+from ._nested import leaves, map_leaves
 
 
 @attrs.frozen(eq=False)
@@ -105,10 +105,7 @@ class Function(Value):
     @property
     def facts(self) -> list[str]:
         """The names of the facts among the parameters."""
-        found: list[str] = []
-        for _, value in self.params:
-            map_leaves(lambda leaf: found.append(leaf.name) if isinstance(leaf, Fact) else None, value, _is_fact)
-        return found
+        return [leaf.name for _, value in self.params for leaf in leaves(value, _is_fact) if isinstance(leaf, Fact)]
 
     def with_facts(self, facts: Mapping[str, Any]) -> "Function":
         """The same function with measured values in place of facts; `UnknownNameError` for one that is not there."""
@@ -128,10 +125,8 @@ class Function(Value):
     @property
     def tracked(self) -> list[Tracked]:
         """The tracked paths among the parameters, and among the fields of a callable instance."""
-        found: list[Tracked] = []
-        for value in (self.call, *(value for _, value in self.params)):
-            map_leaves(lambda leaf: found.append(leaf) if isinstance(leaf, Tracked) else None, value, _is_whole)
-        return found
+        values = (self.call, *(value for _, value in self.params))
+        return [leaf for value in values for leaf in leaves(value, _is_whole) if isinstance(leaf, Tracked)]
 
     def with_tracked(self, change: Callable[[Tracked], Any]) -> "Function":
         """The same function with something else in place of its tracked paths."""
@@ -139,8 +134,12 @@ class Function(Value):
         def changed(leaf: Any) -> Any:
             return change(leaf) if isinstance(leaf, Tracked) else leaf
 
-        params = tuple((name, map_leaves(changed, value, _is_whole)) for name, value in self.params)
-        return attrs.evolve(self, call=map_leaves(changed, self.call, _is_whole), params=params)
+        def with_changes(value: Any) -> Any:
+            there = any(isinstance(leaf, Tracked) for leaf in leaves(value, _is_whole))
+            return map_leaves(changed, value, _is_whole) if there else value
+
+        params = tuple((name, with_changes(value)) for name, value in self.params)
+        return attrs.evolve(self, call=with_changes(self.call), params=params)
 
     def bound(self) -> Callable[..., Any]:
         """The bare callable with its parameters filled in; without parameters it is the user's own.
@@ -194,7 +193,9 @@ def function(call: Callable[..., Any], params: Mapping[str, Any], stage: str) ->
     _check_importable(call, stage)
     _check_names(call, params, stage)
     for value in params.values():
-        map_leaves(lambda leaf: _check_importable(leaf, stage) if is_named(leaf) else None, value, _is_opaque)
+        for leaf in leaves(value, _is_opaque):
+            if is_named(leaf):
+                _check_importable(leaf, stage)
     frozen = tuple(sorted((name, map_leaves(_copied, value, _is_value)) for name, value in params.items()))
     for name, value in frozen:
         try:

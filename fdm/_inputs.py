@@ -16,7 +16,7 @@ import torch
 from ._canonical import is_frozen_instance
 from ._download import download
 from ._function import Fact, Function, Tracked
-from ._nested import map_leaves
+from ._nested import leaves
 from ._stage import Stage, functions
 
 
@@ -78,9 +78,8 @@ def _texts(function: Function) -> Iterator[tuple[str, str | PurePath]]:
     if is_frozen_instance(function.call):
         values[type(function.call).__name__] = function.call
     for name, value in values.items():
-        found: list[Any] = []
-        map_leaves(found.append, value, _is_opaque)
-        yield from ((name, leaf) for leaf in found if isinstance(leaf, str | PurePath) and _may_be_path(leaf))
+        found = (leaf for leaf in leaves(value, _is_opaque) if isinstance(leaf, str | PurePath))
+        yield from ((name, leaf) for leaf in found if _may_be_path(leaf))
 
 
 def _is_opaque(value: object) -> bool:
