@@ -4,6 +4,7 @@ import builtins
 import copy
 import inspect
 import sys
+import types
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePath
@@ -190,7 +191,9 @@ def function(call: Callable[..., Any], params: Mapping[str, Any], stage: str) ->
     _check_importable(call, stage)
     _check_names(call, params, stage)
     for value in params.values():
-        map_leaves(lambda leaf: _check_importable(leaf, stage) if is_named(leaf) else None, value, _is_opaque)
+        for leaf in leaves(value, _is_opaque):
+            if is_named(leaf) or isinstance(leaf, types.MethodType | types.BuiltinMethodType | types.MethodWrapperType):
+                _check_importable(leaf, stage)
     frozen = tuple(sorted((name, map_leaves(_copied, value, _is_value)) for name, value in params.items()))
     for name, value in frozen:
         try:

@@ -331,7 +331,7 @@ SEEN = {}
 
 def counted():
     RUNS.append(1)
-    SEEN["last"] = len(RUNS)
+    SEEN["last"] = True
     return example_table(4)
 
 
@@ -363,12 +363,12 @@ def forgotten(examples):
 
 
 def test_counters_and_caches_that_a_function_fills_are_no_constants(tmp_path):
-    before = len(RUNS)
+    earlier = len(RUNS)
     p = fdm.pipeline(fdm.clean(counted), fdm.measure(counted_tally).on("all"), fdm.batch(2))
     before = fdm.fingerprint(p)
     for _ in range(3):
         fdm.open(p, store=tmp_path).close()
-    assert [1, 2] == RUNS[before:]
+    assert [1, 2] == RUNS[earlier:]
     assert before == fdm.fingerprint(p)
 
 
