@@ -152,7 +152,7 @@ class Loader:
         """The rows of the steps in turn, looked up in blocks, but for the first, so that its batch does not wait."""
         step, until = self._first, min(self._first + 1, self._last)
         while step < self._last:
-            yield from rows_of_steps(self._order, self._steps, self._context.rank, step, until)
+            yield from _settled_rows(self._order, self._steps, self._context.rank, step, until)
             step, until = until, min(until + max(1, _BLOCK // self._steps.size), self._last)
 
     def __repr__(self) -> str:
@@ -191,6 +191,7 @@ class Loader:
         }
 
 
+_settled_rows = settled(rows_of_steps)
 _BLOCK = 65_536  # positions looked up at once: less than a millisecond, and half a megabyte
 
 

@@ -26,7 +26,7 @@ from ._loaded import kind_of
 from ._plan import Rows
 from ._processes import check_may_start, default_method, end_with_parent, start_method, starting, warn_of_fork
 from ._sending import pickled
-from ._state import fresh
+from ._state import fresh, settled
 from ._worker_failure import WorkerFailure
 
 
@@ -137,7 +137,7 @@ class _Crew:
     def _next(self, made: Iterator[Any], assembly: Assembly) -> Any:
         self.is_waiting = True
         try:
-            batch = next(made, _END)
+            batch = _received(made, _END)
         except Exception as error:  # noqa: BLE001 - of torch's own: those of the user's functions come as a WorkerFailure
             self._tell(error, assembly)
         self.is_waiting = False
@@ -342,5 +342,6 @@ _RUNNING: WeakSet[Any] = WeakSet()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_to_parent)
 _END: Any = object()
+_received: Callable[..., Any] = settled(next)
 _FAREWELL = 10.0  # seconds for a thread that has nothing left to do
 _DEATHS = (RuntimeError, OSError, EOFError)  # what torch's loop, or a connection that breaks, raises then
