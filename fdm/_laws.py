@@ -182,7 +182,8 @@ def side_by_side(trial: Trial) -> Broken | None:
     sources = {name: source for name, source in loaded.items() if not is_drawn(source)}  # those only the loop reads
     for name, source in sources.items():
         ids = torch.arange(min(len(source), _READ_TOGETHER))
-        expected = read(source, ids)
+        with noted(stage_note(trial.source_stage, "load")):
+            expected = read(source, ids)
         with ThreadPoolExecutor(_READERS) as pool:
             found = list(pool.map(partial(_read_again, source), [ids] * _READERS))
         for how in (difference(expected, again) for of_thread in found for again in of_thread):

@@ -94,20 +94,20 @@ OF_EXAMPLES = "transform", "augment", "source", "source of many", "ambient"
 
 
 def passed(data):
-    return list(data.loader("all"))
+    return list(data.loader("all", epoch=0))
 
 
 def stepped(data):
-    loader = data.loader("all")
+    loader = data.loader("all", epoch=0)
     return [loader[step] for step in range(len(loader))]
 
 
 def combined(data):
-    return list(fdm.combine({"one": data.loader("all"), "other": data.loader("all")}))
+    return list(fdm.combine({"one": data.loader("all", epoch=0), "other": data.loader("all", epoch=0)}))
 
 
 def on_host(data):
-    return [finish(batch) for batch, finish in data.loader("all").on_host()]
+    return [finish(batch) for batch, finish in data.loader("all", epoch=0).on_host()]
 
 
 def profiled(data):
@@ -224,7 +224,7 @@ def test_a_stop_while_data_is_prepared_is_an_error(name, tmp_path):
 def test_a_stop_while_weights_are_asked_for_is_an_error():
     p = fdm.pipeline(fdm.load(numbers, n=10), fdm.sample(of_source), fdm.batch(2))
     with fdm.open(p) as data, pytest.raises(fdm.StopError):
-        data.loader("all")
+        data.loader("all", epoch=0)
 
 
 def out_of_range(example):
