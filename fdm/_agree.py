@@ -17,7 +17,7 @@ import attrs
 import torch
 
 from ._context import RankContext
-from ._errors import PipelineError, PreparationError, StoreError
+from ._errors import PipelineError, PreparationError, StoreError, text_of
 from ._owner import is_dead, owner
 
 
@@ -80,7 +80,7 @@ class _Meeting:
         """Tell the others why this rank does not come."""
         self.is_told = True
         with suppress(Exception):  # the store may be gone, and this rank's error matters more
-            self._put("failed", f"{type(error).__name__}: {error}")
+            self._put("failed", f"{type(error).__name__}: {text_of(error)}")
             self._leave()
 
     def compare(self, mine: Content) -> None:

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ._access import remedy_of
 from ._errors import DataError, StoreError
 from ._ragged import Ragged, mapped
 from ._table import Column, Table, with_origin
@@ -55,7 +56,7 @@ def open_tables(folder: Path) -> dict[str, Table]:
         files: dict[str, str] = json.loads((folder / _TABLES).read_text(encoding="utf-8"))
         paths = {name: folder / file for name, file in files.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        msg = f"cannot read {folder / _TABLES}: {error}; fdm.store.verify tells what is damaged"
+        msg = f"cannot read {folder / _TABLES}: {error}; {remedy_of(folder / _TABLES)}"
         raise StoreError(errno.EIO, msg) from error
     return {name: open_table(path) for name, path in paths.items()}
 
@@ -89,7 +90,7 @@ def open_table(path: Path) -> Table:
             columns = json.loads(file.metadata()["columns"])
             table = Table({column["name"]: _column(file, number, column) for number, column in enumerate(columns)})
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        msg = f"cannot read the table {path}: {error}; fdm.store.verify tells what is damaged"
+        msg = f"cannot read the table {path}: {error}; {remedy_of(path)}"
         raise StoreError(errno.EIO, msg) from error
     return with_origin(table, (open_table, (path,)), is_mapped=True)
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeVar
 import attrs
 from torch import distributed
 
-from ._errors import ContextError, DataError, FdmError, PreparationError, StoreError, noted
+from ._errors import ContextError, DataError, FdmError, PreparationError, StoreError, noted, text_of
 
 
 Group: TypeAlias = Any  # a torch.distributed.ProcessGroup, a name that builds without torch.distributed do not have
@@ -71,8 +71,8 @@ def told(error: Exception | None) -> Verdict:
     if error is None:
         return None
     kind = next((name for name, kind in _KINDS.items() if isinstance(error, kind)), "")
-    said = (error.strerror or "") if isinstance(error, StoreError) else str(error)
-    words = said if isinstance(error, FdmError) else f"{type(error).__name__}: {error}"
+    said = (error.strerror or "") if isinstance(error, StoreError) else text_of(error)
+    words = said if isinstance(error, FdmError) else f"{type(error).__name__}: {text_of(error)}"
     return kind, "; ".join([words, *getattr(error, "__notes__", ())])
 
 

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ._access import remedy_of
 from ._arrays import plain_tensor, tensor_of
 from ._disk import STAND_INS, in_place_of, name_of, standing_in
 from ._errors import DataError, StoreError
@@ -44,7 +45,7 @@ def open_facts(folder: Path) -> dict[str, Any]:
                     kept = file.get_tensor(place).clone()
                     found[stored["names"][int(place)]] = in_place_of(kept, stored.get("dtypes", {}).get(place))
     except (OSError, ValueError, TypeError, LookupError, SafetensorError) as error:
-        msg = f"cannot read {folder / _PLAIN} and its tensors: {error}; fdm.store.verify tells what is damaged"
+        msg = f"cannot read {folder / _PLAIN} and its tensors: {error}; {remedy_of(folder / _PLAIN)}"
         raise StoreError(errno.EIO, msg) from error
     return found
 

@@ -6,7 +6,7 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
-from ._errors import FdmError
+from ._errors import FdmError, text_of
 from ._imports import is_own_code
 
 
@@ -37,7 +37,9 @@ def _plain(error: FdmError) -> str:
 
 
 def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}".removesuffix(": ")
+    return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else text_of(error)}".removesuffix(
+        ": "
+    )
 
 
 def _places(error: BaseException) -> list[str]:

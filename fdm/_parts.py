@@ -17,7 +17,7 @@ import attrs
 
 from ._canonical import digest
 from ._disk import open_tables, save_tables
-from ._errors import DataError, PoisonError, StoreError
+from ._errors import DataError, PoisonError, StoreError, text_of
 from ._function import Function
 from ._owner import owned
 from ._pool import Pool
@@ -217,7 +217,7 @@ def _sendable(error: Exception) -> Exception:
         if type(pickle.loads(pickle.dumps(error))) is type(error):  # noqa: S301 - made by ourselves
             error.add_note(f"where it happened:\n{text}")
             return error
-    return RuntimeError(f"{type(error).__name__}: {error}\n\n{text}")
+    return RuntimeError(f"{type(error).__name__}: {text_of(error)}\n\n{text}")
 
 
 _PATIENCE = 60.0  # seconds

@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import thread as pools
 from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from multiprocessing.connection import wait
@@ -63,8 +64,8 @@ def warn_of_fork(why: str = "") -> None:
 def other_threads() -> list[str]:
     """The names of the threads of Python that run beside this one, but for those that hold no lock a worker wants.
 
-    Those are multiprocessing's own, whose locks it makes anew in every process, and tqdm's monitor, whose lock `starting`
-    makes anew. What runs outside Python, as torch's own threads do, holds none of Python's locks.
+    Those are multiprocessing's own, whose locks it makes anew in every process; tqdm's monitor, whose lock `starting`
+    makes anew; and those of a ThreadPoolExecutor that have no work. What runs outside Python, as torch's own threads do, holds none of Python's locks.
     """
     here = threading.current_thread()
     others = (thread for thread in threading.enumerate() if thread is not here and thread.is_alive())
@@ -75,7 +76,9 @@ def _is_harmless(thread: threading.Thread) -> bool:
     # A dummy stands for a thread that once called Python, and may have ended long ago.
     kinds = {kind.__name__ for kind in type(thread).__mro__}
     is_of_multiprocessing = thread.name == "QueueFeederThread" or thread.name.endswith("(_serve)")
-    return is_of_multiprocessing or not kinds.isdisjoint({"TMonitor", "_DummyThread"})
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - no other way to another thread's
+    is_idle = frame is not None and frame.f_code is getattr(pools, "_worker").__code__  # noqa: B009 - private
+    return is_of_multiprocessing or is_idle or not kinds.isdisjoint({"TMonitor", "_DummyThread"})
 
 
 @contextmanager
@@ -115,6 +118,8 @@ def _is_below_main() -> bool:
     frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001 - no other way to another thread's
     while frame is not None and not (frame.f_globals is vars(main) and frame.f_code.co_name == "<module>"):
         frame = frame.f_back
+    if getattr(main, "__name__", "") == "__mp_main__":
+        return True  # this process has imported the script so itself
     if frame is None or not getattr(main, "__file__", None):
         return False
     with suppress(OSError, ValueError, SyntaxError):

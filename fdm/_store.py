@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from typing import Any
 import attrs
 import platformdirs
 
+from ._access import check_readable, whose
 from ._errors import DownloadError, StoreError
 from ._lock import Tell, turn
 from ._owner import is_abandoned, owned
@@ -60,35 +62,14 @@ def artifact_folder(store: Path, label: str, address: str) -> Path:
 
 
 def is_published(folder: Path) -> bool:
-    """Whether an artifact is there. It is there whole or not at all.
-
-    Raises `StoreError` where this user may not even see that.
-    """
+    """Whether an artifact is there. It is there whole or not at all; `StoreError` if this user may not look."""
     try:
-        return (folder / MANIFEST).is_file()
-    except PermissionError as error:
-        raise _forbidden(folder, error) from error
-
-
-def check_readable(folder: Path) -> None:
-    """Raise `StoreError` for a published artifact of which another user has kept something to themselves."""
-    try:
-        for path in (folder, *folder.iterdir()):
-            if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-                raise _forbidden(path, PermissionError(errno.EACCES, "not readable"))
-    except PermissionError as error:
-        raise _forbidden(folder, error) from error
-
-
-def _forbidden(path: Path, error: PermissionError) -> StoreError:
-    owner = "another user"
-    with suppress(OSError, KeyError, NotImplementedError, AttributeError):
-        owner = path.owner()
-    msg = (
-        f"{path} belongs to {owner}, and this user may not read it ({error.strerror}); let its owner run "
-        f"chmod -R a+rX on the store, and prepare under umask 022, or give a store of your own: store=... or $FDM_STORE"
-    )
-    return StoreError(errno.EACCES, msg)
+        return stat.S_ISREG((folder / MANIFEST).stat().st_mode)
+    except PermissionError:
+        check_readable(folder)
+        raise
+    except (OSError, ValueError):
+        return False
 
 
 def publish(
@@ -104,11 +85,10 @@ def publish(
     `PreparationError` if that process failed. Errors of `make` pass through.
     """
     if is_published(folder):
-        check_readable(folder)
         with suppress(OSError):  # a store that cannot be written does not tell when it was used
             os.utime(folder / MANIFEST)
         _tidy(folder)
-        return folder
+        return _readable(folder)
     store = folder.parent
     patience = patience or Patience()
     with explained(store):
@@ -126,8 +106,17 @@ def publish(
         with explained(store):
             mine = stack.enter_context(waited)
         if mine is not None:
-            sweep(store)
+            with explained(store):
+                sweep(store)
             _make(folder, make, about, mine)
+    return _readable(folder)
+
+
+def _readable(folder: Path) -> Path:
+    """The folder of an artifact, if this user may read what is in it; `StoreError` else."""
+    check_readable(folder)
+    for path in folder.iterdir():
+        check_readable(path)
     return folder
 
 
@@ -135,7 +124,7 @@ def sweep(store: Path) -> list[Path]:
     """Remove what dead processes left half-made, and return what that was."""
     removed = []
     for path in sorted((store / ".staging").iterdir()):
-        with suppress(FileNotFoundError):  # its owner, or another sweeper, was faster
+        with suppress(OSError):  # its owner, or another sweeper, was faster; or it is another user's
             if is_abandoned(path):
                 shutil.rmtree(path)
                 removed.append(path)
@@ -157,6 +146,7 @@ def manifest(folder: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
+        check_readable(folder / MANIFEST)
         msg = f"the manifest of {folder} cannot be read ({error}); remove the folder, and it is made again"
         raise StoreError(errno.EIO, msg) from error
     return found
@@ -211,8 +201,9 @@ def _tidy(folder: Path) -> None:
     kept = folder.parent / ".kept" / folder.name
     with suppress(OSError):
         kept.rmdir()
-    if kept.exists() and is_published(folder):
-        shutil.rmtree(kept, ignore_errors=True)
+    with suppress(OSError):
+        if kept.exists() and is_published(folder):
+            shutil.rmtree(kept, ignore_errors=True)
 
 
 def _seal(staging: Path, about: Mapping[str, Any]) -> None:
@@ -269,9 +260,19 @@ def explained(store: Path) -> Iterator[None]:
     except OSError as error:
         remedy = "free some space" if error.errno in FULL else "give another folder: store=... or $FDM_STORE"
         msg = (
-            f"the store {store} cannot be written ({error.strerror or error}); {remedy}; what is published is untouched"
+            f"the store {store} cannot be written ({error.strerror or error}{_blamed(error)}); {remedy}; what is published "
+            f"is untouched"
         )
         raise StoreError(error.errno, msg) from error
+
+
+def _blamed(error: OSError) -> str:
+    """The file or folder that another user keeps from being written, as a part of a message."""
+    if not isinstance(error, PermissionError) or error.filename is None:
+        return ""
+    path = Path(os.fsdecode(error.filename))
+    path = path if os.path.lexists(path) else path.parent
+    return f": {path}{whose(path)}"
 
 
 FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))

@@ -62,6 +62,7 @@ FLOORS = (
     ("_order", "_values", "_source", "_sizes", "_grouping", "_splits", "_plan"),
     # running
     (
+        "_access",
         "_owner",
         "_processes",
         "_state",
