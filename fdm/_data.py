@@ -28,7 +28,7 @@ from ._order import Order, written_out
 from ._pipeline import Pipeline
 from ._plan import order_entries, order_of_epoch, steps_of, streams
 from ._profile import Profile
-from ._repeats import Passes
+from ._repeats import Repeats
 from ._snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
 from ._speed import Making, Speed
 from ._splits import Examples, weights_of
@@ -59,7 +59,7 @@ class Data:
         self._weights: dict[tuple[int, str], NDArray[Any]] = {}
         self._order_names: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._gate = Gate()
-        self._passes: dict[str, Passes] = {}
+        self._passes: dict[str, Repeats] = {}
 
     @property
     def pipeline(self) -> Pipeline:
@@ -91,7 +91,7 @@ class Data:
         For those who bring their own DataLoader: the stages before `batch` apply, those from `batch` on do not.
         """
         self._gate.check()
-        examples, passes = self._examples(split), Passes(split) if epoch is None and self._changes(split) else None
+        examples, passes = self._examples(split), Repeats(split) if epoch is None and self._changes(split) else None
         epoch = _checked_epoch("epoch", 0 if epoch is None else epoch)
         return ExampleDataset(self._parts.assembly(split).at(epoch), self._order(examples, epoch), self._gate, passes)
 
@@ -177,8 +177,8 @@ class Data:
             raise UnknownNameError(msg)
         return self._parts.splits[split]
 
-    def _passes_of(self, split: str) -> Passes | None:
-        return self._passes.setdefault(split, Passes(split)) if self._changes(split) else None
+    def _passes_of(self, split: str) -> Repeats | None:
+        return self._passes.setdefault(split, Repeats(split)) if self._changes(split) else None
 
     def _changes(self, split: str) -> bool:
         """Whether another epoch of a split has another order, or other augmentation."""

@@ -15,7 +15,7 @@ from ._assemble import Assembly, example_maker
 from ._gate import Gate
 from ._order import Order
 from ._plan import Rows
-from ._repeats import Passes
+from ._repeats import Repeats
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -25,7 +25,7 @@ class ExampleDataset(Dataset[Any]):
     _assembly: Assembly
     _order: Order
     _gate: Gate
-    _passes: Passes | None = None
+    _passes: Repeats | None = None
 
     def __len__(self) -> int:
         return self._order.size

@@ -9,7 +9,7 @@ from ._ambient import seeded_alone
 from ._differs import copied, difference
 from ._errors import warn
 from ._key import Key
-from ._loaded import Loaded, kind_of, own
+from ._loaded import is_drawn, is_undisturbed, kind_of, own
 
 
 def warn_of_drawing(sources: Mapping[str, Any], load: str) -> None:
@@ -19,7 +19,7 @@ def warn_of_drawing(sources: Mapping[str, Any], load: str) -> None:
     error is not told here: it comes again where the example is wanted.
     """
     for name, source in sources.items():
-        if isinstance(source, Loaded) and source.key is None and len(source):
+        if not is_drawn(source) and not is_undisturbed(source) and len(source):
             told = None
             with suppress(Exception):
                 told = _change(own(source), len(source))

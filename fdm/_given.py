@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Self
+from typing import Any
 
 import attrs
 from torch import Tensor
@@ -16,41 +16,11 @@ from torch.utils.data import (
     default_collate,
 )
 
-from ._canonical import qualified_name
 from ._construct import batch, load, sample, shuffle
-from ._errors import DataError, PipelineError
+from ._errors import PipelineError
+from ._loadable import Given
 from ._pipeline import Pipeline, pipeline
 from ._stage import Batch, Sample, Shuffle
-
-
-@attrs.frozen(eq=False, slots=False)
-class Given:
-    """Datasets by name, as the function of a load stage.
-
-    Their contents cannot be compared by value: names, classes and lengths stand for them.
-    """
-
-    described: tuple[tuple[str, str, int], ...]
-
-    @classmethod
-    def of(cls, datasets: Mapping[str, Any]) -> Self:
-        """What a load stage calls to get these datasets. Raises `DataError` for one without length or order."""
-        for name, dataset in datasets.items():
-            if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-                msg = (
-                    f"{name!r} is a {type(dataset).__name__}, which has no examples by number; give a map-style dataset"
-                )
-                raise DataError(msg)
-        kinds = [(name, qualified_name(type(dataset)), len(dataset)) for name, dataset in datasets.items()]
-        made = cls(tuple(kinds))
-        vars(made)["datasets"] = dict(datasets)  # beside the fields, by which it is compared
-        return made
-
-    def __call__(self) -> dict[str, Any]:
-        return dict(vars(self)["datasets"])
-
-    def __deepcopy__(self, _: object) -> Self:
-        return self
 
 
 @attrs.frozen(eq=False)

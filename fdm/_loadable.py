@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, Self
 
+import attrs
 import numpy as np
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
@@ -11,6 +12,37 @@ from torch.utils.data import DataLoader, IterableDataset
 from ._canonical import qualified_name
 from ._errors import DataError
 from ._function import Function
+
+
+@attrs.frozen(eq=False, slots=False)
+class Given:
+    """Datasets by name, as the function of a load stage.
+
+    Their contents cannot be compared by value: names, classes and lengths stand for them. They are the user's, who opened
+    them: nobody opens them again, or closes them, and whoever reads shares them, as with a DataLoader of torch's.
+    """
+
+    described: tuple[tuple[str, str, int], ...]
+
+    @classmethod
+    def of(cls, datasets: Mapping[str, Any]) -> Self:
+        """What a load stage calls to get these datasets. Raises `DataError` for one without length or order."""
+        for name, dataset in datasets.items():
+            if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+                msg = (
+                    f"{name!r} is a {type(dataset).__name__}, which has no examples by number; give a map-style dataset"
+                )
+                raise DataError(msg)
+        kinds = [(name, qualified_name(type(dataset)), len(dataset)) for name, dataset in datasets.items()]
+        made = cls(tuple(kinds))
+        vars(made)["datasets"] = dict(datasets)  # beside the fields, by which it is compared
+        return made
+
+    def __call__(self) -> dict[str, Any]:
+        return dict(vars(self)["datasets"])
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self
 
 
 def checked_sources(function: Function, made: Any) -> Mapping[str, Any]:

@@ -98,6 +98,7 @@ class Loading:
                 return self._opened[0]
             with seeded_alone(self.key):
                 sources = self.open()
+            self._check_own(sources)
             opened = Opened(os.getpid(), threading.current_thread(), sources)
             self._check(opened)
             self._opened[:] = [each for each in self._opened if each.is_here]  # a fork has its parent's in it
@@ -121,6 +122,18 @@ class Loading:
                 f"where the pipeline was opened; let it open the same wherever it is called"
             )
             raise DataError(msg)
+
+    def _check_own(self, sources: Mapping[str, Any]) -> None:
+        """Raise `DataError` for a source that another thread has, or the process that this one was forked from."""
+        held = {id(source) for opened in self._opened for source in opened.sources.values()}
+        for name, source in sources.items():
+            if id(source) in held and not is_undisturbed(source):
+                msg = (
+                    f"the load function returned the very source {name!r}, a {type(source).__name__}, that another thread "
+                    f"or process reads, as a function does that remembers its result; let it open a new one each time it is "
+                    f"called, or write fdm.load(...).shared() if its readers cannot disturb each other"
+                )
+                raise DataError(msg)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"open": self.open, "key": self.key, "is_shared": self.is_shared, "sizes": self.sizes}
@@ -166,7 +179,7 @@ def loaded(
     sources = loading.here()
     return {
         name: source
-        if _is_undisturbed(source) and not is_ambient
+        if is_undisturbed(source) and not is_ambient
         else Loaded(loading, name, len(source), type(source).__name__, key if is_ambient else None)
         for name, source in sources.items()
     }
@@ -219,10 +232,10 @@ def closed_on_failure(sources: Iterable[Any]) -> Iterator[None]:
         raise
 
 
-def _is_undisturbed(source: Any) -> bool:
+def is_undisturbed(source: Any) -> bool:
     """Whether threads and forks can read a source side by side: it holds nothing but values."""
     if type(source) is Subset:
-        return _is_undisturbed(source.dataset)
+        return is_undisturbed(source.dataset)
     return type(source) in _VALUES or isinstance(source, Table | Tensor | np.ndarray)
 
 

@@ -18,7 +18,7 @@ from ._html import page, table
 from ._order import Order
 from ._plan import Rows, rows_of_steps
 from ._profile import Profile, profiled
-from ._repeats import Passes
+from ._repeats import Repeats
 from ._snapshot import Snapshot
 from ._speed import Making
 from ._state import settled, single
@@ -48,7 +48,7 @@ class Loader:
     _gate: Gate
     _making: Making
     _again: Callable[..., "Loader"]
-    _passes: Passes | None = None
+    _passes: Repeats | None = None
 
     def __len__(self) -> int:
         """The number of steps of this rank."""

@@ -1,4 +1,4 @@
-"""Passes: how often somebody went over an epoch that nobody named, of a split that changes with the epoch."""
+"""Repeats: whether somebody goes again over an epoch that nobody named, of a split that changes with the epoch."""
 
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -9,7 +9,7 @@ from ._errors import warn
 
 
 @attrs.define(eq=False)
-class Passes:
+class Repeats:
     """The passes over the examples of `split` in the epoch that one gets without a word.
 
     To go over them again gives the same order and the same augmentation, which is seldom what was meant.

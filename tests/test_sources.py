@@ -1,5 +1,6 @@
 """Loaded sources: whose they are, when they are opened and closed, and what they may be."""
 
+import functools
 import multiprocessing
 import random
 import secrets
@@ -15,6 +16,7 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 import fdm
+import fdm.lightning
 import fdm.testing
 
 
@@ -536,3 +538,37 @@ def splits_by_name():
 def test_a_mapping_of_splits_is_sources_by_name():
     with fdm.open(fdm.pipeline(fdm.load(splits_by_name), fdm.batch(1))) as data:
         assert {"train": 2, "test": 1} == dict(data.splits)
+
+
+# Opened by somebody else
+
+
+@functools.cache
+def remembered(*, folder):
+    return Lines(folder / "file")
+
+
+@pytest.mark.parametrize("way", [{"threads": 1}, {"workers": 1, "start_method": "fork"}], ids=str)
+def test_a_load_that_remembers_its_source_is_told_where_another_would_read_it(folder, way):
+    p = fdm.pipeline(fdm.load(remembered, folder=folder), fdm.batch(7))
+    with (
+        fdm.open(p, **way) as data,
+        pytest.raises(fdm.DataError, match=r"the very source 'all', a Lines.*\.shared\(\)"),
+    ):
+        list(data.loader("all"))
+    remembered.cache_clear()
+
+
+def test_datasets_that_are_given_stay_open_and_are_told_of_where_they_draw(folder):
+    given = Lines(folder / "file")
+    for _ in range(2):
+        dm = fdm.lightning.from_datasets(test_dataset=given, batch_size=7)
+        dm.setup("test")
+        assert list(range(N)) == values(dm.test_dataloader())
+        dm.teardown()
+    assert not given.file.closed
+    given.close()
+    dm = fdm.lightning.from_datasets(test_dataset=Drawing("torch"), batch_size=4)
+    with pytest.warns(UserWarning, match="another one each time it is read"):
+        dm.setup("test")
+    dm.teardown()
