@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ._key import Key
+from ._public import public
 
 
 P = ParamSpec("P")
@@ -29,6 +30,7 @@ class Ambient(Generic[P]):
             return self.call(item, *args, **params)
 
 
+@public
 def ambient(fn: Callable[Concatenate[Any, P], object], /) -> Ambient[P]:
     """Let `augment` take a callable `fn(item)` that draws from the global state of torch, numpy or random.
 

@@ -29,6 +29,7 @@ import torch
 
 from ._errors import PipelineError
 from ._nested import field_names
+from ._public import public_module
 from ._table import Table
 
 
@@ -147,9 +148,15 @@ def _container(value: Any, recur: Callable[[Any], Any]) -> Any:
         return {"module": [recur(type(value)), _attributes(value, _module_state(value), recur)]}
     state = _state(value)
     if state is not None:
-        return {"record": [recur(type(value)), _attributes(value, state, recur)]}
+        return {"record": [_class(value, recur), _attributes(value, state, recur)]}
     msg = f"a {qualified_name(type(value))} cannot be compared by value"
     raise PipelineError(msg)
+
+
+def _class(value: Any, recur: Callable[[Any], Any]) -> Any:
+    """The class of a record; stages are known by the word that users have for them."""
+    kind = getattr(value, "kind", None) if isinstance(value, Value) else None
+    return {"name": f"fdm.{kind}"} if kind else recur(type(value))
 
 
 def _attributes(value: object, state: Mapping[str, Any], recur: Callable[[Any], Any]) -> dict[str, Any]:
@@ -172,8 +179,9 @@ def _state(value: Any) -> Mapping[str, Any] | None:
     names = field_names(value)
     if names is None:
         return None
-    is_ours = type(value).__module__.partition(".")[0] == __package__
-    beside = set() if is_ours else getattr(value, "__dict__", {}).keys() - names - _computed(type(value))
+    beside = (
+        set() if isinstance(value, Value) else getattr(value, "__dict__", {}).keys() - names - _computed(type(value))
+    )
     return {name: getattr(value, name) for name in [*names, *sorted(beside)]}
 
 
@@ -237,7 +245,7 @@ def namespace_of(named: Any) -> Mapping[str, Any]:
 def module_name(module: str, namespace: Mapping[str, Any] | None = None) -> str:
     """The name under which `module` can be imported, also while it runs as a script."""
     if module not in ("__main__", "__mp_main__"):
-        return module
+        return public_module(module)
     names = namespace if namespace and namespace.get("__name__") == module else vars(sys.modules[module])
     spec = names.get("__spec__")
     if spec is not None and spec.name not in ("__main__", "__mp_main__"):

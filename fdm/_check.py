@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from ._apart import Apart, importable, opened_there, same_batches, same_orders, same_splits
+from ._checks import integer
 from ._data import Data
 from ._elsewhere import rows_of
 from ._errors import DataError, LawError, ParameterError, UnknownNameError, did_you_mean, listed, stage_of
@@ -194,9 +195,7 @@ def _by_workers(examination: Examination) -> Broken | Skipped | None:
 
 def _check_arguments(steps: Any, without: Any, options: Any) -> None:
     check_options("examine", options, own=("splits", "steps", "without"))
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        msg = f"examine: steps is an integer of at least 1, not {steps!r}"
-        raise ParameterError(msg)
+    integer("examine: steps", steps, ParameterError, least=1)
     for law in [without] if isinstance(without, str) else without:
         if law not in LAWS or isinstance(without, str):
             msg = (

@@ -15,7 +15,8 @@ from ._classes import class_code, instance_state, registered, unreadable
 from ._constants import Constant, Place, Span, UncoveredError, key_of
 from ._errors import PipelineError
 from ._excerpt import Excerpt, closure_of, defaults_of, function_excerpt, functions_around, module_excerpt, span_of
-from ._imports import imported, is_own_code, is_own_namespace, own_module
+from ._imports import imported, is_own_code, is_own_namespace, is_patched, own_module
+from ._public import is_module_of_fdm
 from ._syntax import CHANGING, Use, Uses, uses_of
 
 
@@ -316,7 +317,7 @@ class Reach:
             known = getattr(value, name, _MISSING) if own else names.get(name, _MISSING)
             if known is _MISSING:
                 return
-            if not own and not isinstance(known, types.ModuleType) and not _is_patched(known):
+            if not own and not isinstance(known, types.ModuleType) and not is_patched(known):
                 return
             label, value, at = f"{module_name(value.__name__)}.{name}", known, at + 1
         if isinstance(value, types.ModuleType):
@@ -349,7 +350,7 @@ class Reach:
         self.add(f"module {module_name(module.__name__)}", excerpt.text)
         self.words |= uses_of(excerpt.bare).words
         for name, value in sorted(vars(module).items()):
-            if name.startswith("__") or type(value).__module__.partition(".")[0] == __package__:
+            if name.startswith("__") or is_module_of_fdm(type(value).__module__):
                 continue
             if isinstance(value, types.ModuleType) or is_named(value):
                 self.follow(value, f"{module_name(module.__name__)}.{name}", runs=runs)
@@ -386,11 +387,6 @@ class Reach:
 
 def _is_stored(node: ast.Name) -> bool:
     return isinstance(node.ctx, ast.Store)
-
-
-def _is_patched(value: Any) -> bool:
-    """Whether what is found in a library's module is a function of the user's that was put there."""
-    return isinstance(value, types.FunctionType) and is_own_code(value)
 
 
 _MISSING = object()

@@ -13,9 +13,11 @@ from torch import Tensor
 from ._canonical import Value
 from ._errors import DataError, SnapshotError, did_you_mean, listed, noted
 from ._loader import Loader, within
+from ._public import public
 from ._snapshot import Snapshot
 
 
+@public
 @attrs.frozen(eq=False)
 class CombinedSnapshot(Value):
     """A place in combined loaders: the place in each of them by name, and which have come to their end.
@@ -58,6 +60,7 @@ class CombinedSnapshot(Value):
         return cls(plain["mode"], parts, tuple(plain["ended"]))
 
 
+@public
 @attrs.frozen(eq=False, repr=False)
 class Combined:
     """The batches of several loaders together: made by `combine`.
@@ -163,6 +166,7 @@ class Combined:
 MODES = ("min_size", "max_size_cycle", "max_size", "sequential")
 
 
+@public
 def combine(
     loaders: Mapping[str, Loader], *, mode: str = "min_size", start: CombinedSnapshot | None = None
 ) -> Combined:

@@ -1,14 +1,15 @@
 """Constructors: the functions that make stages, and check what they are given."""
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, overload
 
 from ._ambient import Ambient
+from ._checks import integer
 from ._errors import PipelineError, did_you_mean, listed
 from ._function import Function, function
 from ._key import Key
+from ._public import public
 from ._rounding import SLACK, as_written
 from ._stage import (
     Alias,
@@ -36,6 +37,7 @@ By: TypeAlias = str | Callable[..., Any] | None
 """What to stratify, group or key by: a column name, or a pure function of the source."""
 
 
+@public
 def fetch(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params: P.kwargs) -> Fetch:
     """Get raw files: `fn(into, **params)` writes them below the folder `into`.
 
@@ -52,6 +54,7 @@ def clean(fn: Callable[P, object], /, *args: P.args, **params: P.kwargs) -> Clea
 def clean(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params: P.kwargs) -> Clean: ...
 @overload
 def clean(fn: Callable[Concatenate[Any, Any, P], object], /, *args: P.args, **params: P.kwargs) -> Clean: ...
+@public
 def clean(fn: Callable[..., object], /, *args: object, **params: object) -> Clean:
     """Make tables: `fn(upstream, **params)` returns a `Table` or a mapping of them.
 
@@ -67,6 +70,7 @@ def clean(fn: Callable[..., object], /, *args: object, **params: object) -> Clea
 def load(fn: Callable[P, object], /, *args: P.args, **params: P.kwargs) -> Load: ...
 @overload
 def load(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params: P.kwargs) -> Load: ...
+@public
 def load(fn: Callable[..., object], /, *args: object, **params: object) -> Load:
     """Open data that is no table: `fn(upstream, **params)` returns a source or a mapping of sources.
 
@@ -82,6 +86,7 @@ def load(fn: Callable[..., object], /, *args: object, **params: object) -> Load:
     return Load(function(fn, params, "load"))
 
 
+@public
 def split(
     into: Mapping[str, Amount | None] | Callable[[Any], Mapping[str, Any]],
     *,
@@ -120,7 +125,7 @@ def split(
     return Split(
         sizes,
         _checked_of("split", of),
-        checked_seed("split", seed),
+        integer("split: seed", seed, PipelineError),
         _checked_bool("split", "shuffle", shuffle),
         _checked_by("split", "stratify", stratify),
         _checked_by("split", "groups", groups),
@@ -128,13 +133,14 @@ def split(
     )
 
 
+@public
 def fold(k: int, index: int, *, of: str | None = None, seed: int = 0, stratify: By = None, groups: By = None) -> Fold:
     """Cross-validation: fold `index` of `k` is `"val"`, the other folds are `"train"`.
 
     The folds of one seed are disjoint and cover the source, so `[replace(p, fold(5, i)) for i in range(5)]` is all of
     5-fold cross-validation. `stratify` and `groups` are as for `split`.
     """
-    k, index = _checked_count("fold", "k", k, least=2), _checked_count("fold", "index", index, least=0)
+    k, index = integer("fold: k", k, PipelineError, least=2), integer("fold: index", index, PipelineError, least=0)
     if index >= k:
         msg = f"fold: index counts from 0 to k - 1; {index} is no fold of {k}"
         raise PipelineError(msg)
@@ -142,12 +148,13 @@ def fold(k: int, index: int, *, of: str | None = None, seed: int = 0, stratify: 
         k,
         index,
         _checked_of("fold", of),
-        checked_seed("fold", seed),
+        integer("fold: seed", seed, PipelineError),
         _checked_by("fold", "stratify", stratify),
         _checked_by("fold", "groups", groups),
     )
 
 
+@public
 def alias(**names: str) -> Alias:
     """More names for splits: `alias(predict="test")` makes `"predict"` the same examples as `"test"`.
 
@@ -163,6 +170,7 @@ def alias(**names: str) -> Alias:
     return Alias(tuple(names.items()))
 
 
+@public
 def measure(fn: Callable[Concatenate[Any, P], Mapping[str, Any]], /, *args: P.args, **params: P.kwargs) -> Measure:
     """Learn facts from one split: `fn(source, **params)` returns a mapping of JSON values and tensors.
 
@@ -173,14 +181,16 @@ def measure(fn: Callable[Concatenate[Any, P], Mapping[str, Any]], /, *args: P.ar
     return Measure(function(fn, params, "measure"))
 
 
+@public
 def shuffle(*, seed: int | None = None) -> Shuffle:
     """Order the split anew in every epoch, by a permutation that costs no memory.
 
     `seed` is the pipeline's unless given.
     """
-    return Shuffle(None if seed is None else checked_seed("shuffle", seed))
+    return Shuffle(None if seed is None else integer("shuffle: seed", seed, PipelineError))
 
 
+@public
 def sample(weights: str | Callable[[Any], Any], size: int | None = None, seed: int | None = None) -> Sample:
     """Draw `size` examples (default: as many as there are) with replacement, in proportion to `weights`.
 
@@ -191,10 +201,11 @@ def sample(weights: str | Callable[[Any], Any], size: int | None = None, seed: i
     if by is None:
         msg = "sample: weights is a column name or a function of the source, not None"
         raise PipelineError(msg)
-    checked_size = None if size is None else _checked_count("sample", "size", size, least=0)
-    return Sample(by, checked_size, None if seed is None else checked_seed("sample", seed))
+    checked_size = None if size is None else integer("sample: size", size, PipelineError, least=0)
+    return Sample(by, checked_size, None if seed is None else integer("sample: seed", seed, PipelineError))
 
 
+@public
 def take(n_or_fraction: Amount) -> Take:
     """The first examples of the order so far: a count (an integer), or a fraction (a float), rounded down.
 
@@ -203,6 +214,7 @@ def take(n_or_fraction: Amount) -> Take:
     return Take(_checked_amount("take", "n_or_fraction", n_or_fraction))
 
 
+@public
 def transform(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params: P.kwargs) -> Transform:
     """Change items: `fn(item, **params)` returns the new one.
 
@@ -219,6 +231,7 @@ def transform(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **par
 def augment(fn: Ambient[P], /, *args: P.args, **params: P.kwargs) -> Augment: ...
 @overload
 def augment(fn: Callable[Concatenate[Any, Key, P], object], /, *args: P.args, **params: P.kwargs) -> Augment: ...
+@public
 def augment(fn: Callable[..., object], /, *args: object, **params: object) -> Augment:
     """Change items at random: `fn(item, key, **params)` returns the new one, with draws from the `Key` alone.
 
@@ -232,7 +245,7 @@ def augment(fn: Callable[..., object], /, *args: object, **params: object) -> Au
     >>> def brighten(image, key, *, most):
     ...     return image + key.uniform(high=most)
     >>> print(fdm.pipeline(fdm.augment(brighten, most=0.1).on("train")))
-    0 augment  fdm._construct.brighten(most=0.1)  on train
+    0 augment  fdm.brighten(most=0.1)  on train
     seed 0
     """
     _no_positional("augment", args)
@@ -241,6 +254,7 @@ def augment(fn: Callable[..., object], /, *args: object, **params: object) -> Au
     return Augment(function(fn, params, "augment"), ambient=False)
 
 
+@public
 def batch(
     size: int,
     *,
@@ -272,7 +286,7 @@ def batch(
         msg = f"batch: ids is the name of the entry that holds the example ids, a string, not {ids!r}"
         raise PipelineError(msg)
     return Batch(
-        _checked_count("batch", "size", size, least=1),
+        integer("batch: size", size, PipelineError, least=1),
         _checked_bool("batch", "drop_last", drop_last),
         None if collate is None else function(collate, {}, "batch"),
         ids,
@@ -280,6 +294,7 @@ def batch(
     )
 
 
+@public
 def transfer(*, skip: tuple[str, ...] | list[str] = ()) -> Transfer:
     """The device boundary: batches move to the context's device here; stages after it run there.
 
@@ -336,29 +351,7 @@ def _checked_amount(stage: str, name: str, amount: object) -> Amount:
             msg = f"{stage}: {name}={amount} is a float, so a fraction, and fractions lie in 0 to 1; a count is an int"
             raise PipelineError(msg)
         return float(amount)
-    return _checked_count(stage, name, amount, least=0)
-
-
-def _checked_count(stage: str, name: str, count: Any, *, least: int) -> int:
-    try:
-        checked = operator.index(count)
-    except TypeError:
-        checked = least - 1
-    if isinstance(count, bool) or checked < least:
-        msg = f"{stage}: {name} is an integer of at least {least}, not {count!r}"
-        raise PipelineError(msg)
-    return checked
-
-
-def checked_seed(stage: str, seed: Any) -> int:
-    try:
-        checked = operator.index(seed)
-    except TypeError:
-        checked = None
-    if checked is None or isinstance(seed, bool):
-        msg = f"{stage}: seed is an integer, not {seed!r}"
-        raise PipelineError(msg)
-    return checked
+    return integer(f"{stage}: {name}", amount, PipelineError, least=0)
 
 
 def _checked_bool(stage: str, name: str, value: object) -> bool:

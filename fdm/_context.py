@@ -9,15 +9,14 @@ from typing import Any, Self
 import attrs
 import torch
 
+from ._checks import integer
 from ._errors import ContextError
 from ._launcher import launched, local_to
+from ._public import public
 
 
 def _count(_: object, attribute: "attrs.Attribute[int]", value: object) -> None:
-    least = 1 if attribute.name.endswith("world_size") else 0
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        msg = f"{attribute.name} is an integer of at least {least}, not {value!r}"
-        raise ContextError(msg)
+    integer(attribute.name, value, ContextError, least=1 if attribute.name.endswith("world_size") else 0)
 
 
 def _known_device(_: object, __: object, device: str) -> None:
@@ -28,6 +27,7 @@ def _known_device(_: object, __: object, device: str) -> None:
         raise ContextError(msg) from error
 
 
+@public
 @attrs.frozen
 class RankContext:
     """Rank `rank` of `world_size` processes, `local_rank` of `local_world_size` on its machine, with its device.

@@ -1,7 +1,6 @@
 """Opened pipelines: splits, facts, and the loaders and datasets of each split."""
 
 import copy
-import operator
 from collections.abc import Iterator, Mapping
 from functools import partial
 from types import MappingProxyType, TracebackType
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from ._assemble import Assembly
 from ._balance import class_balance
+from ._checks import integer
 from ._context import RankContext
 from ._dataset import ExampleDataset
 from ._errors import DataError, SnapshotError, UnknownNameError, did_you_mean, listed, noted, stage_note
@@ -28,6 +28,7 @@ from ._order import Order, written_out
 from ._pipeline import Pipeline
 from ._plan import order_entries, order_of_epoch, steps_of, streams
 from ._profile import Profile
+from ._public import public
 from ._repeats import Repeats
 from ._snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
 from ._speed import Making, Speed
@@ -36,6 +37,7 @@ from ._stage import Batch, Sample, Shuffle
 from ._threads import Inline
 
 
+@public
 class Data:
     """A pipeline opened for one rank: made by `fdm.open` and `Executor.open`, released by `close`.
 
@@ -92,7 +94,7 @@ class Data:
         """
         self._gate.check()
         examples, passes = self._examples(split), Repeats(split) if epoch is None and self._changes(split) else None
-        epoch = _checked_epoch("epoch", 0 if epoch is None else epoch)
+        epoch = integer("epoch", 0 if epoch is None else epoch, DataError, least=0)
         return ExampleDataset(self._parts.assembly(split).at(epoch), self._order(examples, epoch), self._gate, passes)
 
     def loader(self, split: str, epoch: int | None = None, start: Snapshot | None = None) -> Loader:
@@ -109,7 +111,7 @@ class Data:
             _check_start(start, split, epoch)
             check_same_order(start, fingerprint, stages)
             epoch = start.epoch
-        epoch = _checked_epoch("epoch", 0 if epoch is None else epoch)
+        epoch = integer("epoch", 0 if epoch is None else epoch, DataError, least=0)
         order = self._order(examples, epoch)
         begin = start or Snapshot(fingerprint, split, epoch, 0, stages)
         if begin.examples > order.size:
@@ -137,7 +139,7 @@ class Data:
     def epochs(self, split: str, stop: int | None = None, start: Snapshot | None = None) -> Iterator[Loader]:
         """A loader for each epoch before `stop`, without `stop` for ever; the first begins where `start` says."""
         if stop is not None:
-            _checked_epoch("stop", stop)
+            integer("stop", stop, DataError, least=0)
         first = self.loader(split, epoch=0) if start is None else self.loader(split, start=start)
         return _epochs(self, split, stop, first)
 
@@ -258,14 +260,3 @@ def _check_start(start: object, split: str, epoch: int | None) -> None:
     if epoch is not None and epoch != start.epoch:
         msg = f"the snapshot is of epoch {start.epoch}, but epoch {epoch} was asked for; leave out one of them"
         raise SnapshotError(msg)
-
-
-def _checked_epoch(name: str, epoch: Any) -> int:
-    try:
-        checked = operator.index(epoch)
-    except TypeError:
-        checked = -1
-    if checked < 0 or isinstance(epoch, bool):
-        msg = f"{name} is an integer of at least 0, not {epoch!r}"
-        raise DataError(msg)
-    return checked

@@ -19,6 +19,7 @@ from ._canonical import digest
 from ._errors import DownloadError, PipelineError
 from ._owner import is_abandoned, owned
 from ._progress import bar
+from ._public import public
 from ._store import FULL, digest_of, explained
 from ._unpack import unpack
 
@@ -52,6 +53,7 @@ def _several(mirrors: Any) -> tuple[str, ...]:
     return (mirrors,) if isinstance(mirrors, str) else tuple(mirrors)
 
 
+@public
 @attrs.frozen
 class File:
     """A file to download: where from, what it must be, and what to call it.
@@ -84,6 +86,7 @@ class File:
         return unquote(PurePosixPath(urlsplit(self.url).path).name) if self.name is None else self.name
 
 
+@public
 def download(into: Path, *, files: Sequence[File]) -> None:
     """Download files into a folder: a ready-made function for `fetch`.
 

@@ -23,27 +23,33 @@ import inspect
 import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ._public import is_file_of_fdm, public
 
+
+@public
 class FdmError(Exception):
     """The root of all errors that fdm raises itself."""
 
 
+@public
 class PipelineError(FdmError, ValueError):
     """A stage or a pipeline that cannot be: wrong order, sizes or functions."""
 
 
+@public
 class ParameterError(PipelineError, TypeError):
     """Parameters that the stage's function does not take, or lacks."""
 
 
+@public
 class DataError(FdmError, ValueError):
     """Data that does not fit the pipeline, or an access that the data does not have."""
 
 
+@public
 class UnknownNameError(DataError, KeyError):
     """A split, column or fact that is not there; the message lists those that are."""
 
@@ -51,38 +57,47 @@ class UnknownNameError(DataError, KeyError):
     __str__ = Exception.__str__
 
 
+@public
 class SnapshotError(FdmError, ValueError):
     """A snapshot that belongs to another pipeline, split or epoch, or is none."""
 
 
+@public
 class ContextError(FdmError, ValueError):
     """A rank context, or launcher variables, that contradict themselves."""
 
 
+@public
 class StoreError(FdmError, OSError):
     """An artifact that cannot be written, published or read."""
 
 
+@public
 class DownloadError(FdmError, OSError):
     """A file that cannot be had from any of its URLs, has another digest, or cannot be unpacked safely."""
 
 
+@public
 class PoisonError(FdmError, RuntimeError):
     """A part that ended the process it ran in every time it was tried."""
 
 
+@public
 class WorkerError(FdmError, RuntimeError):
     """A worker process that died, or an error in one whose own type cannot travel between processes."""
 
 
+@public
 class StopError(FdmError, RuntimeError):
     """A function of the user's raised `StopIteration`, which a loop around it would take for its own end; has it as cause."""
 
 
+@public
 class PreparationError(FdmError, RuntimeError):
     """The process that this one waited for, while it prepared an artifact, failed; the message has its true cause."""
 
 
+@public
 class LawError(FdmError, AssertionError):
     """Laws that a pipeline breaks; the message is the table of all laws, and `report` has their verdicts."""
 
@@ -114,8 +129,8 @@ def did_you_mean(wrong: object, names: Iterable[object]) -> str:
 
 def warn(message: str) -> None:
     """Warn (`UserWarning`) at the line outside of fdm that led here."""
-    own, level, frame = str(Path(__file__).parent), 1, inspect.currentframe()
-    while frame is not None and frame.f_code.co_filename.startswith(own):
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and is_file_of_fdm(frame.f_code.co_filename):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, stacklevel=level)
 

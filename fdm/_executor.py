@@ -1,7 +1,6 @@
 """The executor: it interprets a pipeline for one rank, and is the only way from a value to data."""
 
 import multiprocessing
-import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor as PoolExecutor
@@ -11,6 +10,7 @@ from typing import Any
 import attrs
 
 from ._agree import agreement
+from ._checks import integer
 from ._content import content
 from ._context import RankContext
 from ._data import Data, parts_of
@@ -22,6 +22,7 @@ from ._pipeline import Pipeline
 from ._pool import PoolOption
 from ._prepare import Means, Prepared, prepare_kept, prepared
 from ._progress import is_shown, waiting
+from ._public import public
 from ._speed import Speed
 from ._splits import Examples
 from ._stage import Clean, Fetch, Load, Measure
@@ -50,9 +51,7 @@ def _checked_pool(_: object, __: object, pool: Any) -> None:
 
 def _checked_count(least: int) -> Callable[[Any, Any, Any], None]:
     def check(_: object, attribute: "attrs.Attribute[int]", count: Any) -> None:
-        if isinstance(count, bool) or not hasattr(count, "__index__") or operator.index(count) < least:
-            msg = f"{attribute.name} is an integer of at least {least}, not {count!r}"
-            raise PipelineError(msg)
+        integer(attribute.name, count, PipelineError, least=least)
 
     return check
 
@@ -76,6 +75,7 @@ def _checked_context(_: object, __: object, context: Any) -> None:
         raise PipelineError(msg)
 
 
+@public
 @attrs.frozen
 class Executor:
     """How and where pipelines run: nothing in it can change a batch.
@@ -179,6 +179,7 @@ def _check_pipeline(p: object) -> None:
         raise PipelineError(msg)
 
 
+@public
 def open(p: Pipeline, /, **options: Any) -> Data:  # noqa: A001 - fdm.open reads as what it does
     """`Executor(**options).open(p)` in one call: the pipeline's data, prepared if need be.
 

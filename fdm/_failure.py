@@ -3,11 +3,11 @@
 import re
 import sys
 import traceback
-from pathlib import Path
 from types import FrameType
 
 from ._errors import FdmError, text_of
 from ._imports import is_own_code
+from ._public import is_file_of_fdm
 
 
 def failure_lines(error: BaseException) -> list[str]:
@@ -26,8 +26,7 @@ def _note_lines(note: str) -> list[str]:
     """The lines of a note; of the traceback of another process, the last line of the user's code."""
     if "Traceback (most recent call last)" not in note:
         return note.splitlines()
-    own = str(Path(__file__).parent)
-    found = [match for match in _FRAME.findall(note) if str(Path(match[0]).parent) != own and match[0][0] != "<"]
+    found = [match for match in _FRAME.findall(note) if not is_file_of_fdm(match[0]) and match[0][0] != "<"]
     return [f"at {file}:{line}, in {name}" for file, line, name in found[-1:]]
 
 
@@ -56,7 +55,7 @@ def _places(error: BaseException) -> list[str]:
 
 def _is_users(frame: FrameType) -> bool:
     name, file = frame.f_globals.get("__name__", ""), frame.f_code.co_filename
-    if name == "__main__" or file.startswith("<") or Path(file).parent == Path(__file__).parent:
+    if name == "__main__" or file.startswith("<") or is_file_of_fdm(file):
         return False
     module = sys.modules.get(name)
     return module is None or is_own_code(module)

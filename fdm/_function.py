@@ -17,6 +17,7 @@ import torch
 from ._canonical import Value, canonical, is_frozen_instance, is_named, module_of, namespace_of, qualified_name
 from ._errors import ParameterError, PipelineError, UnknownNameError, did_you_mean, listed
 from ._nested import leaves, map_leaves
+from ._public import public
 
 
 @attrs.frozen(eq=False)
@@ -26,6 +27,7 @@ class Fact(Value):
     name: str
 
 
+@public
 def fact(name: str) -> Any:
     """A parameter of a later stage that stands for the fact `name` which a `measure` stage finds.
 
@@ -55,6 +57,7 @@ class Tracked(Value):
         return f"tracked({self.path!r})"
 
 
+@public
 def tracked(path: str | PurePath) -> Any:
     """A parameter that is fingerprinted by content: of a file, or of all files below a folder. The function gets a `Path`.
 

@@ -13,9 +13,11 @@ from torch import Tensor
 from ._errors import DataError
 from ._exchange import Group, Ranks, agree, attempted, ranks_of, same, told
 from ._merge import Leaf, Piece, concatenated, described, joined, picked, pieces_of, rebuilt, twice
+from ._public import public
 from ._ragged import Ragged
 
 
+@public
 def gather(values: Any, ids: Any, *, group: Group = None) -> Any:
     """The values of all ranks in the order of the data (ascending ids), on every rank, on the CPU. Collective.
 
@@ -25,6 +27,7 @@ def gather(values: Any, ids: Any, *, group: Group = None) -> Any:
     empty lists on a rank that had none. What comes back has the structure of one batch, and all rows; where no rank has
     any, the first one's without rows, or an empty list if none gave any batch.
 
+    >>> import torch
     >>> gather({"x": torch.tensor([0.5, 0.25, 0.75])}, ids=[7, 2, 4])
     {'x': tensor([0.2500, 0.7500, 0.5000])}
     >>> gather([["c", "a"], ["b"]], ids=[[2, 0], [1]])

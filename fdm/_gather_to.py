@@ -15,11 +15,13 @@ from ._errors import DataError, StoreError
 from ._exchange import Group, Ranks, agree, attempted, ranks_of, same, told
 from ._merged import merged
 from ._owner import is_abandoned, owned
+from ._public import public
 from ._runs import Run, Spilled, spill
 from ._store import flush
 from ._table import Table
 
 
+@public
 def gather_to(folder: str | Path, pieces: Iterable[Any], *, group: Group = None) -> Table:
     """The results of all ranks as one table on disk, in the order of the data, memory-mapped on every rank. Collective.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ._canonical import module_of, namespace_of
+from ._public import is_module_of_fdm
 
 
 def is_own_code(named: Any) -> bool:
@@ -27,7 +28,7 @@ def is_own_namespace(names: Mapping[str, Any], *, is_python: bool = True) -> boo
     """Whether the global names of a module are the user's own; `is_python` where code in Python was found there."""
     name, file = str(names.get("__name__", "builtins")), names.get("__file__")
     if file is not None:
-        return name.partition(".")[0] != __package__ and not _is_installed(str(Path(file).resolve()))
+        return not is_module_of_fdm(name) and not _is_installed(str(Path(file).resolve()))
     folders = getattr(names.get("__spec__"), "submodule_search_locations", None)
     if folders:  # a package without an __init__.py
         return not any(_is_installed(str(Path(folder).resolve())) for folder in folders)
@@ -63,7 +64,7 @@ def own_module(name: str, package: str | None = None) -> types.ModuleType | None
     try:
         absolute = importlib.util.resolve_name(name, package)
         top = absolute.partition(".")[0]
-        if top == __package__ or (top not in sys.modules and not _may_be_own(top)):
+        if is_module_of_fdm(top) or (top not in sys.modules and not _may_be_own(top)):
             return None
         if top in sys.modules and not is_own_code(sys.modules[top]):
             return None
@@ -96,6 +97,11 @@ def _library_folders() -> tuple[str, ...]:
 def _is_installed(file: str) -> bool:
     parts = Path(file).parts
     return "site-packages" in parts or "dist-packages" in parts or file.startswith(_library_folders())
+
+
+def is_patched(value: Any) -> bool:
+    """Whether what is found in a library's module is a function of the user's that was put there."""
+    return isinstance(value, types.FunctionType) and is_own_code(value)
 
 
 _MISSING = object()

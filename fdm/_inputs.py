@@ -3,8 +3,6 @@
 import hashlib
 import os
 import stat
-import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from inspect import Parameter, signature
@@ -15,6 +13,7 @@ import torch
 
 from ._canonical import is_frozen_instance
 from ._download import download
+from ._errors import warn
 from ._function import Fact, Function, Tracked
 from ._nested import leaves
 from ._stage import Stage, functions
@@ -50,7 +49,7 @@ def warn_of_others(remembered: Sequence[dict[str, Any]], store: Path, told: set[
         is_other = now is not None and any(was[entry] != now[entry] for entry in now)
         if (is_gone or is_other) and name not in told:
             told.add(name)
-            warnings.warn(_message(was, now), UserWarning, stacklevel=_outside())
+            warn(_message(was, now))
 
 
 def _message(was: dict[str, Any], now: dict[str, Any] | None) -> str:
@@ -127,14 +126,6 @@ def _folder(path: Path, store: Path) -> dict[str, Any]:
     if len(lines) > _MOST:  # too many to look at each time: when one came or went is what is left to tell
         size, newest, names = 0, path.stat().st_mtime_ns, "many"
     return {"kind": "folder", "path": str(path), "size": size, "time": newest, "names": names}
-
-
-def _outside() -> int:
-    """How far up the first frame outside of fdm is, from the one that warns."""
-    frame, level = sys._getframe(1), 1  # noqa: SLF001 - Python 3.12 has a parameter for it
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
-        frame, level = frame.f_back, level + 1
-    return level
 
 
 _LONGEST = 1024  # letters

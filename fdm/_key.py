@@ -13,9 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ._checks import integer
 from ._errors import DataError
+from ._public import public
 
 
+@public
 @attrs.frozen(init=False, eq=False, repr=False)
 class Key:
     """A random stream, or one for each example of a batch: what `augment` functions draw from.
@@ -27,6 +30,7 @@ class Key:
     The key of a batch has a key for each example, `key[i]`, and its draws have a leading batch dimension: row i is what
     `key[i]` alone draws. Draws are on the device of the key, and equal on all devices, `normal` to rounding.
 
+    >>> import torch
     >>> key = Key(0, "crop")
     >>> key.uniform(2).equal(key.uniform(2)), key.uniform(2).equal(key.fold("x").uniform(2))
     (True, False)
@@ -38,7 +42,7 @@ class Key:
     _low: int | Tensor
 
     def __init__(self, seed: int, *names: str | int) -> None:
-        text = json.dumps([_integer("Key", "seed", seed), *map(_name, names)]).encode()
+        text = json.dumps([integer("Key: seed", seed, DataError), *map(_name, names)]).encode()
         words = hashlib.blake2b(text, digest_size=16).digest()
         _set(self, int.from_bytes(words[:8], "little"), int.from_bytes(words[8:], "little"))
 
@@ -69,7 +73,7 @@ class Key:
 
     def randint(self, low: int, high: int, *shape: int) -> Tensor:
         """Integers from `low` up to, but without, `high`, int64, of `shape`; uniform to (high - low) / 2**63."""
-        low, high = _integer("randint", "low", low), _integer("randint", "high", high)
+        low, high = integer("randint: low", low, DataError), integer("randint: high", high, DataError)
         if not (-(2**63) <= low < high <= 2**63 and high - low < 2**63):
             msg = f"randint draws from low up to high, which is above it, not from {low} to {high}"
             raise DataError(msg)
@@ -103,7 +107,7 @@ class Key:
             return _key(*(_bits(self._high, self._low, _FOLD + lane, numbers, 64) for lane in (0, 1)))
         if isinstance(name, str):
             return self._child(_FOLD_NAME, _hashed(name.encode()))
-        number = _integer("fold", "name", name)
+        number = integer("fold: name", name, DataError)
         if -(2**63) <= number < 2**63:
             return self._child(_FOLD, number)
         return self._child(_FOLD_NAME, _hashed(str(number).encode(), b"number"))
@@ -259,7 +263,7 @@ def _wrapped(word: int) -> int:
 
 
 def _name(name: str | int) -> str | int:
-    return name if isinstance(name, str) else _integer("Key", "name", name)
+    return name if isinstance(name, str) else integer("Key: name", name, DataError)
 
 
 def _numbers(numbers: Tensor) -> Tensor:
@@ -274,20 +278,9 @@ def _is_number(value: Any) -> bool:
 
 
 def _size(what: str, size: Any) -> int:
-    checked = _integer(what, "size", size)
+    checked = integer(f"{what}: size", size, DataError)
     if checked < 0:
         msg = f"{what} has sizes of at least 0, not {size!r}"
-        raise DataError(msg)
-    return checked
-
-
-def _integer(what: str, name: str, number: Any) -> int:
-    try:
-        checked = operator.index(number)
-    except TypeError:
-        checked = None
-    if checked is None or isinstance(number, bool):
-        msg = f"{what}: {name} is an integer, not {number!r:.60}"
         raise DataError(msg)
     return checked
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ._assemble import Applier, Assembly, applier
 from ._batch_rows import rows_told
+from ._checks import integer
 from ._context import RankContext
 from ._crossing import OnDevice, on_device
 from ._errors import DataError
@@ -18,6 +19,7 @@ from ._html import page, table
 from ._order import Order
 from ._plan import Rows, rows_of_steps
 from ._profile import Profile, profiled
+from ._public import public
 from ._repeats import Repeats
 from ._snapshot import Snapshot
 from ._speed import Making
@@ -26,6 +28,7 @@ from ._steps import Steps
 from ._threads import Inline
 
 
+@public
 @attrs.frozen(eq=False, repr=False)
 class Loader:
     """The batches of one epoch of a split for one rank, from a start to the end of the epoch.
@@ -124,7 +127,7 @@ class Loader:
 
     def profile(self, steps: int = 20) -> Profile:
         """How long each stage takes for a batch, over the first `steps` steps; as `data.profile(split)`."""
-        part = attrs.evolve(self[: _at_least_one(steps)], passes=None)
+        part = attrs.evolve(self[: integer("profile: steps", steps, DataError, least=1)], passes=None)
         if not len(part):
             msg = f"there are no steps of {self.split!r} to profile"
             raise DataError(msg)
@@ -205,13 +208,6 @@ def _told(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return f"{value:,}"
-
-
-def _at_least_one(steps: Any) -> int:
-    if isinstance(steps, bool) or not hasattr(steps, "__index__") or operator.index(steps) < 1:
-        msg = f"profile: steps is an integer of at least 1, not {steps!r}"
-        raise DataError(msg)
-    return operator.index(steps)
 
 
 def within(index: int, length: int) -> int:

@@ -3,9 +3,11 @@
 from ._errors import PipelineError
 from ._mermaid import flowchart
 from ._pipeline import Pipeline
+from ._public import public
 from ._svg import picture
 
 
+@public
 def draw(p: Pipeline, /) -> str:
     """The pipeline as the text of a mermaid flowchart, which many sites and editors show as a picture.
 
@@ -33,6 +35,7 @@ def draw(p: Pipeline, /) -> str:
     return flowchart(_checked("draw", p).stages, p.seed)
 
 
+@public
 def draw_svg(p: Pipeline, /) -> str:
     """The pipeline as the text of an SVG picture, stages from top to bottom, with a column for each split.
 

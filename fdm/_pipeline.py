@@ -6,17 +6,19 @@ from typing import Any
 import attrs
 
 from ._canonical import Value, digest
-from ._construct import checked_seed
+from ._checks import integer
 from ._describe import described, summary
 from ._digest import stage_digest
 from ._errors import PipelineError, did_you_mean, listed
 from ._function import Function
 from ._grammar import check_grammar
 from ._html import hidden, page, table
+from ._public import public
 from ._stage import Stage
 from ._svg import picture
 
 
+@public
 @attrs.frozen(eq=False, repr=False)
 class Pipeline(Value):
     """A frozen sequence of stages: a value that can be compared, hashed, pickled, printed and edited.
@@ -50,6 +52,7 @@ class Pipeline(Value):
         return page(title, picture(self.stages, self.seed), hidden("table of stages", stages))
 
 
+@public
 def pipeline(*stages: "Stage | Pipeline", seed: int | None = None) -> Pipeline:
     """The frozen pipeline of these stages; pipelines among them are spliced in.
 
@@ -87,9 +90,12 @@ def pipeline(*stages: "Stage | Pipeline", seed: int | None = None) -> Pipeline:
             raise PipelineError(msg)
     check_grammar(flat)
     spliced = [stage.seed for stage in stages if isinstance(stage, Pipeline)]
-    return Pipeline(tuple(flat), checked_seed("pipeline", seed) if seed is not None else (spliced or [0])[0])
+    return Pipeline(
+        tuple(flat), integer("pipeline: seed", seed, PipelineError) if seed is not None else (spliced or [0])[0]
+    )
 
 
+@public
 def replace(p: Pipeline, /, *stages: Stage, seed: int | None = None) -> Pipeline:
     """`p` with each of these stages in place of the one of its kind, and with `seed` where that is given.
 
@@ -114,6 +120,7 @@ def replace(p: Pipeline, /, *stages: Stage, seed: int | None = None) -> Pipeline
     return pipeline(*new, seed=p.seed if seed is None else seed)
 
 
+@public
 def without(p: Pipeline, /, *names: str) -> Pipeline:
     """`p` without the stages that these names name: kinds, such as `"shuffle"`, or names of functions.
 
@@ -132,6 +139,7 @@ def without(p: Pipeline, /, *names: str) -> Pipeline:
     return pipeline(*(stage for stage in p.stages if not _names(stage) & set(names)), seed=p.seed)
 
 
+@public
 def describe(p: Pipeline, /) -> dict[str, Any]:
     """The pipeline as plain JSON values, for logs and hyperparameters.
 
@@ -142,6 +150,7 @@ def describe(p: Pipeline, /) -> dict[str, Any]:
     return {"seed": p.seed, "stages": [described(stage) for stage in p.stages]}
 
 
+@public
 def fingerprint(p: Pipeline, /) -> str:
     """The fingerprint of a pipeline, 64 hexadecimal digits: equal for pipelines that make equal batches of equal code.
 

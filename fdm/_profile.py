@@ -15,6 +15,7 @@ from ._errors import noted, stage_note
 from ._loaded import kind_of
 from ._plan import Rows
 from ._pool import cores
+from ._public import public
 from ._readahead import ahead
 from ._transfer import has_streams, move
 
@@ -30,6 +31,7 @@ class StageTime:
     is_on_device: bool
 
 
+@public
 @attrs.frozen(repr=False)
 class Profile:
     """Where the time of a split's batches goes, stage by stage, measured one after the other.

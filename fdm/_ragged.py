@@ -12,12 +12,14 @@ from torch import Tensor
 
 from ._arrays import plain_tensor, refuse_odd, row_numbers, tensor_of
 from ._errors import DataError
+from ._public import public
 
 
 Kind = Literal["tensor", "bytes", "str"]
 Row = Tensor | bytes | str
 
 
+@public
 @attrs.frozen(eq=False, repr=False)
 class Ragged:
     """Rows of different length: token sequences, encoded images, strings.
@@ -25,6 +27,7 @@ class Ragged:
     `values` holds all rows one after the other, shape (sum of lengths, ...); `offsets` (rows + 1 integers) says where
     each begins; `kind` is what a row was put in as: a tensor, bytes or a string (UTF-8).
 
+    >>> import torch
     >>> words = Ragged.of(["a", "functional", "pipeline"])
     >>> len(words), words[1], words[[2, 0]].tolist()
     (3, 'functional', ['pipeline', 'a'])

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from ._errors import DataError
 from ._exchange import Group, agree, attempted, ranks_of, same, told
+from ._public import public
 
 
+@public
 def total(value: Any, *, group: Group = None) -> Any:
     """The exact sum of every rank's `value`: a number, a tensor, or a nested dict of them. Collective.
 
@@ -23,6 +25,7 @@ def total(value: Any, *, group: Group = None) -> Any:
     their shape and come back on the CPU. The ranks are those of the `torch.distributed` group, by default all; without
     an initialised group, this process alone.
 
+    >>> import torch
     >>> total({"correct": 17, "loss": torch.tensor([0.5, 0.25])})
     {'correct': 17, 'loss': tensor([0.5000, 0.2500], dtype=torch.float64)}
 
@@ -32,6 +35,7 @@ def total(value: Any, *, group: Group = None) -> Any:
     return _totals("fdm.total", {"value": value}, group)["value"]
 
 
+@public
 def mean(total: Any, count: Any, *, group: Group = None) -> Any:
     """The sum of every rank's `total` divided by the sum of every rank's `count`. Collective.
 

@@ -9,7 +9,7 @@ import attrs
 
 from . import _construct
 from ._ambient import ambient
-from ._construct import checked_seed
+from ._checks import integer
 from ._describe import summary
 from ._errors import PipelineError, did_you_mean, listed
 from ._function import Function
@@ -53,7 +53,7 @@ def _with_setting(p: Pipeline, setting: str) -> Pipeline:
             fitting = [f"{label}.{name}" for stage in p.stages for label in _labels(stage) if name in _settable(stage)]
             msg = f"--set {setting}: only seed stands alone{did_you_mean(name, ['seed'])}; say {_choice(fitting)}"
             raise UsageError(msg)
-        return pipeline(*p.stages, seed=checked_seed("pipeline", value))
+        return pipeline(*p.stages, seed=integer("pipeline: seed", value, PipelineError))
     number = _place(p, where, name, setting)
     stages = list(p.stages)
     stages[number] = _made_anew(stages[number], name, value)

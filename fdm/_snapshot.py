@@ -9,8 +9,10 @@ import attrs
 
 from ._canonical import Value, digest
 from ._errors import SnapshotError
+from ._public import public
 
 
+@public
 @attrs.frozen(eq=False)
 class Snapshot(Value):
     """Epoch `epoch` of split `split`, with its first `examples` examples already seen, over all ranks together.

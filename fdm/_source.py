@@ -12,10 +12,12 @@ from torch import Tensor
 from ._arrays import row_numbers, select
 from ._errors import DataError, UnknownNameError, did_you_mean, listed, noted
 from ._order import Order, is_natural, written_out
+from ._public import public
 from ._ragged import Ragged
 from ._table import Column, Table
 
 
+@public
 @runtime_checkable
 class Source(Protocol):
     """What examples come from: a `Table`, a list, any map-style torch dataset, a Hugging Face dataset."""

@@ -1,6 +1,5 @@
 """Tables: immutable columns of tensors with one row per example."""
 
-import operator
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from types import MappingProxyType
 from typing import Any, TypeAlias, overload
@@ -11,9 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._arrays import plain_tensor, row_numbers, select, selector, tensor_of, windowed
+from ._checks import integer
 from ._errors import DataError, UnknownNameError, did_you_mean, listed
 from ._html import page, table
 from ._mapped import private_map
+from ._public import public
 from ._ragged import Ragged, mapped
 
 
@@ -21,6 +22,7 @@ Column: TypeAlias = Tensor | Ragged
 Rows: TypeAlias = list[int] | tuple[int, ...] | range | NDArray[Any] | Tensor | slice
 
 
+@public
 class Table:
     """An immutable columnar dataset: a mapping from column name to tensor, with one row per example.
 
@@ -28,6 +30,7 @@ class Table:
     that are laid out as torch cannot have them), so a file that numpy maps, `np.load(path, mmap_mode="r")`, stays mapped;
     what is read (`table[i]`, `table[indices]`) is a copy, so a function that works in place harms no one.
 
+    >>> import torch
     >>> table = Table({"image": torch.zeros(10, 8, 8), "label": torch.arange(10)})
     >>> table
     Table(10 rows: image float32 8x8, label int64)
@@ -112,6 +115,7 @@ class Table:
         length, as next-token targets want: `table.windows("tokens", n + 1, stride=n)`. Values at the end that fill no
         window are left out. Of a `Ragged` of tensors, windows run over the joined values, one row after the other.
 
+        >>> import torch
         >>> table = Table({"tokens": torch.arange(10)})
         >>> table.windows("tokens", 4, stride=3)["tokens"]
         tensor([[0, 1, 2, 3],
@@ -123,8 +127,9 @@ class Table:
         The table has this one column, of shape (rows, length, ...). Raises `UnknownNameError` for a column that is not
         there, `DataError` for one of bytes or strings, or a length or stride that is no integer of at least 1.
         """
-        length = min(_checked_size("length", length), 2**40)  # no column is that long, and torch knows no longer rows
-        stride = length if stride is None else _checked_size("stride", stride)
+        # No column is longer than the limit, and torch knows no longer rows.
+        length = min(integer("windows: length", length, DataError, least=1), 2**40)
+        stride = length if stride is None else integer("windows: stride", stride, DataError, least=1)
         made = {column: windowed(_values(column, self._column(column)), length, stride)}
         base = Table({column: self._columns[column]}) if self._origin is None else self
         return with_origin(Table(made), (Table.windows, (base, column, length, stride)), is_mapped=self._is_mapped)
@@ -230,17 +235,6 @@ def _checked_column(name: str, column: Any) -> Column:
         msg = f"column {name!r} is a single number; a column has one row per example"
         raise DataError(msg)
     return plain_tensor(column, f"column {name!r}")
-
-
-def _checked_size(name: str, size: Any) -> int:
-    try:
-        checked = operator.index(size)
-    except TypeError:
-        checked = 0
-    if isinstance(size, bool) or checked < 1:
-        msg = f"windows: {name} is an integer of at least 1, not {size!r}"
-        raise DataError(msg)
-    return checked
 
 
 def _values(name: str, column: Column) -> Tensor:

@@ -16,7 +16,9 @@ ROOT = Path(__file__).parent.parent
 FLOORS = (
     # words
     (
+        "_public",
         "_errors",
+        "_checks",
         "_html",
         "_permutation",
         "_key",
