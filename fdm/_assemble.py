@@ -8,7 +8,7 @@ import attrs
 from torch import Tensor
 
 from ._ambient import Ambient
-from ._batch_rows import Told, check_collated, check_keyed, ids_returned, rows_told, with_own_ids
+from ._batch_rows import Told, check_collated, check_keyed, check_returned, ids_returned, rows_told, with_own_ids
 from ._collate import collate
 from ._errors import DataError, StageNote, note, noted, stage_note
 from ._function import Function
@@ -299,7 +299,9 @@ def _where_read(source: Any, place: Place, ids: Tensor) -> StageNote:
 def with_ids(made: Any, name: str, ids: Tensor, number: int, collate: Function | None) -> Any:
     """The batch with the example ids as an entry more, or with those that its `collate` function returned."""
     returned = ids_returned(made, name, ids) if collate is not None else None
-    if returned is not None:
+    if collate is not None and returned is not None:
+        with noted(stage_note(number, "batch")):
+            check_returned(made, name, returned, len(ids), f"stage {number} (batch): {collate.name}")
         return {**made, name: returned}
     if not isinstance(made, dict) or name in made:
         found = f"has an entry {name!r} already" if isinstance(made, dict) else f"is a {type(made).__name__}"

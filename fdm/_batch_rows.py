@@ -92,6 +92,20 @@ def check_collated(made: Any, name: str, count: int, by: str) -> None:
         raise DataError(msg)
 
 
+def check_returned(made: Any, name: str, ids: Tensor, count: int, by: str) -> None:
+    """Raise `DataError` where a collate function returned ids of some rows, and fewer rows than that or more.
+
+    More rows than examples, with the ids of all examples, are one sequence put together from those of the examples.
+    """
+    found = _counts_beside(made, name)
+    if found and len(ids) not in found and (len(ids) < count or max(found) < count):
+        msg = (
+            f"{by} returned {_told(found)}, and {len(ids)} ids beside them under {name!r}, which are of others; return "
+            f"the ids of the examples that the rows are of, in their order"
+        )
+        raise DataError(msg)
+
+
 def check_keyed(item: Any, rows: Rows, name: str | None) -> None:
     """Raise `DataError` where a batch has no row for each key that an augment is given, and no ids that tell why."""
     if _ids_in(item, name) is not None:

@@ -29,7 +29,7 @@ import torch
 
 from ._errors import PipelineError
 from ._nested import field_names
-from ._public import public_module
+from ._public import is_module_of_fdm, public_module
 from ._table import Table
 
 
@@ -179,9 +179,9 @@ def _state(value: Any) -> Mapping[str, Any] | None:
     names = field_names(value)
     if names is None:
         return None
-    beside = (
-        set() if isinstance(value, Value) else getattr(value, "__dict__", {}).keys() - names - _computed(type(value))
-    )
+    if is_module_of_fdm(type(value).__module__):
+        return {name: getattr(value, name) for name in names}
+    beside = getattr(value, "__dict__", {}).keys() - names - _computed(type(value))
     return {name: getattr(value, name) for name in [*names, *sorted(beside)]}
 
 

@@ -29,7 +29,7 @@ from ._pipeline import Pipeline
 from ._plan import order_entries, order_of_epoch, steps_of, streams
 from ._profile import Profile
 from ._public import public
-from ._repeats import Repeats
+from ._repeats import Reading, Repeats
 from ._snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
 from ._speed import Making, Speed
 from ._splits import Examples, weights_of
@@ -93,9 +93,11 @@ class Data:
         For those who bring their own DataLoader: the stages before `batch` apply, those from `batch` on do not.
         """
         self._gate.check()
-        examples, passes = self._examples(split), Repeats(split) if epoch is None and self._changes(split) else None
+        examples, repeats = self._examples(split), self._passes_of(split) if epoch is None else None
         epoch = integer("epoch", 0 if epoch is None else epoch, DataError, least=0)
-        return ExampleDataset(self._parts.assembly(split).at(epoch), self._order(examples, epoch), self._gate, passes)
+        order = self._order(examples, epoch)
+        reading = None if repeats is None else Reading(repeats, order.size)
+        return ExampleDataset(self._parts.assembly(split).at(epoch), order, self._gate, reading)
 
     def loader(self, split: str, epoch: int | None = None, start: Snapshot | None = None) -> Loader:
         """The batches of `epoch` (default 0) of a split, from the place that the snapshot `start` names.

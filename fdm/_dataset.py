@@ -15,7 +15,7 @@ from ._assemble import Assembly, example_maker
 from ._gate import Gate
 from ._order import Order
 from ._plan import Rows
-from ._repeats import Repeats
+from ._repeats import Reading
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -25,7 +25,7 @@ class ExampleDataset(Dataset[Any]):
     _assembly: Assembly
     _order: Order
     _gate: Gate
-    _passes: Repeats | None = None
+    _reading: Reading | None = None
 
     def __len__(self) -> int:
         return self._order.size
@@ -43,8 +43,8 @@ class ExampleDataset(Dataset[Any]):
 
     def _examples(self, positions: Tensor) -> list[Any]:
         self._gate.check()
-        if self._passes is not None:
-            self._passes.count(len(positions), len(self))
+        if self._reading is not None:
+            self._reading.count(len(positions))
         ids = self._order.at(positions.numpy())
         return example_maker(self._assembly)(Rows(torch.from_numpy(np.ascontiguousarray(ids)), positions))
 

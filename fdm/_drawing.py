@@ -1,7 +1,7 @@
 """Drawing: whether the examples of a source change with the global random state, found out by reading some twice."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,24 +15,25 @@ from ._loaded import is_drawn, is_undisturbed, kind_of, own
 def warn_of_drawing(sources: Mapping[str, Any], load: str) -> None:
     """Warn of sources of the stage `load` whose examples are not the same when they are read again.
 
-    Looks at the first and the last example, under several random states, as long as that costs next to nothing. An
-    error is not told here: it comes again where the example is wanted.
+    Looks at the first and the last example, under several random states, or where they are read under those of a stream
+    under that of one, as long as that costs next to nothing. An error is not told here: it comes again where the example
+    is wanted.
     """
     for name, source in sources.items():
-        if not is_drawn(source) and not is_undisturbed(source) and len(source):
+        if len(source) and (is_drawn(source) or not is_undisturbed(source)):
             told = None
             with suppress(Exception):
-                told = _change(own(source), len(source))
+                told = _change(own(source), len(source), [0] * _STATES if is_drawn(source) else range(_STATES))
             if told is not None:
                 warn(f"{load}: in the source {name!r}, a {kind_of(source)}, {told}")
 
 
-def _change(source: Any, size: int) -> str | None:
-    """Which example changes, how, and what to do; None where none does."""
+def _change(source: Any, size: int, seeds: Sequence[int]) -> str | None:
+    """Which example changes between the random states of these seeds, how, and what to do; None where none does."""
     until = time.perf_counter() + _BUDGET
     for index in sorted({0, size - 1}):
-        first = _read(source, index, 0)
-        for seed in range(1, _STATES):
+        first = _read(source, index, seeds[0])
+        for seed in seeds[1:]:
             if time.perf_counter() > until:
                 return None
             how = difference(first, _read(source, index, seed))

@@ -17,7 +17,7 @@ class Repeats:
 
     split: str
     _begun: set[int] = attrs.field(factory=set, init=False)
-    _read: int = attrs.field(default=0, init=False)
+    _is_read: bool = attrs.field(default=False, init=False)
     _is_told: bool = attrs.field(default=False, init=False)
 
     def watched(self, batches: Iterator[Any], first: int) -> Generator[Any, None, None]:
@@ -27,7 +27,7 @@ class Repeats:
             if batch is not _END:
                 yield batch
             if first in self._begun:
-                self._tell(f"data.loader({self.split!r})")
+                self.tell(f"data.loader({self.split!r})")
             self._begun.add(first)
             yield from batches
         finally:
@@ -35,13 +35,14 @@ class Repeats:
             if close is not None:
                 close()
 
-    def count(self, examples: int, size: int) -> None:
-        """Note that some examples of a dataset of this size were read one by one."""
-        self._read += examples
-        if self._read > size:
-            self._tell(f"data.dataset({self.split!r})")
+    def read_whole(self) -> None:
+        """Note that all examples of a dataset were read, or more than all."""
+        if self._is_read:
+            self.tell(f"data.dataset({self.split!r})")
+        self._is_read = True
 
-    def _tell(self, made_by: str) -> None:
+    def tell(self, made_by: str) -> None:
+        """Warn, once, that what `made_by` gives is the epoch that was there before."""
         if not self._is_told:
             self._is_told = True
             call = made_by.removesuffix(")")
@@ -50,6 +51,21 @@ class Repeats:
                 f"one say which: `for train in data.epochs({self.split!r}, 10):`, or {call}, epoch=epoch); where the same "
                 f"is meant, {call}, epoch=0)"
             )
+
+
+@attrs.define(eq=False)
+class Reading:
+    """How many examples of a dataset of `size` were read, one by one."""
+
+    repeats: Repeats
+    size: int
+    _read: int = attrs.field(default=0, init=False)
+
+    def count(self, examples: int) -> None:
+        """Note that some more were read; who reads more than all of them goes over the epoch again."""
+        before, self._read = self._read, self._read + examples
+        for _ in range((before < self.size <= self._read) + (before <= self.size < self._read)):
+            self.repeats.read_whole()
 
 
 _END: Any = object()

@@ -1,7 +1,7 @@
 """Values that groups, classes, keys and weights are: which of them are equal, and in which order they stand."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import isnan
 from typing import Any
 
@@ -49,7 +49,7 @@ def single_values(values: Any, size: int, what: str) -> NDArray[Any] | list[Any]
             msg = f"{what} has shape {array.shape} and dtype {array.dtype}; {needed}"
             raise DataError(msg)
         return single_values(array.tolist(), size, what) if array.dtype.kind in "OT" else array
-    if not isinstance(values, Iterable) or isinstance(values, str | bytes):
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping | set | frozenset):
         msg = f"{what} is {values!r:.60}; {needed}"
         raise DataError(msg)
     column = [_plain(value, what) for value in (values.tolist() if isinstance(values, Ragged) else values)]

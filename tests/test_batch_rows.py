@@ -154,7 +154,21 @@ def heavy(source):
     return [1.0 + 20 * (index == 1) for index in range(len(source))]
 
 
+def with_all_ids(examples):
+    """Leaves the first row out, and its id in."""
+    return {
+        "x": torch.stack([each["x"] for each in examples])[1:],
+        "id": torch.stack([each["id"] for each in examples]),
+    }
+
+
+def with_few_ids(examples):
+    return {name: value[:2] if name == "id" else value for name, value in with_all_ids(examples).items()}
+
+
 FAULTS = {
+    "all ids": ((fdm.batch(4, collate=with_all_ids, ids="id"),), r"stage 1 \(batch\).*returned 3 rows, and 4 ids"),
+    "few ids": ((fdm.batch(4, collate=with_few_ids, ids="id"),), r"stage 1 \(batch\).*returned 3 rows, and 2 ids"),
     "collate": (
         (fdm.batch(4, collate=keeping, ids="id"),),
         r"stage 1 \(batch\): .*keeping returned 2 rows for 4 examples",
@@ -184,7 +198,9 @@ def test_rows_that_would_have_ids_or_keys_of_others_are_an_error_that_says_how_m
     stages, message = FAULTS[kind]
     with pytest.raises(fdm.DataError, match=message) as caught:
         batches(*stages)
-    assert kind == "collate" or any("in stage" in note and "example" in note for note in caught.value.__notes__)
+    assert kind in ("collate", "all ids", "few ids") or any(
+        "in stage" in note and "example" in note for note in caught.value.__notes__
+    )
 
 
 def graphs(examples):

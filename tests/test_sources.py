@@ -373,6 +373,15 @@ def test_a_source_that_draws_is_told_when_it_is_opened(how):
     assert remedy in told[0]
 
 
+def test_an_ambient_source_that_draws_from_elsewhere_is_told_when_it_is_opened():
+    for how in DRAWS:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fdm.open(fdm.pipeline(fdm.load(drawing, how=how).ambient(), fdm.batch(4))).close()
+        assert (how == "generator") == bool(caught), how
+        assert all("cannot be seeded from outside" in str(each.message) for each in caught)
+
+
 @pytest.mark.parametrize("how", ["torch", "numpy", "random", "coin"])
 def test_an_ambient_source_is_read_alike_by_all(how):
     def same(one, other):

@@ -172,6 +172,21 @@ def test_stratify_keeps_each_class_within_one_example_and_the_sizes_exact(classe
         assert all(abs(count - share) < 1 for count, share in zip(found, shares, strict=True))
 
 
+def by_number(source):
+    return {index: index % 3 for index in range(len(source))}
+
+
+def as_set(source):
+    return set(range(len(source)))
+
+
+@pytest.mark.parametrize("by", [by_number, as_set])
+@pytest.mark.parametrize("argument", ["groups", "stratify", "key"])
+def test_what_has_no_value_for_each_example_in_order_is_refused(argument, by):
+    with pytest.raises(fdm.DataError, match="one number or string for each of the 12 examples"):
+        made(table(label=list(range(12))), fdm.split({"a": 0.5, "b": None}, **{argument: by}))
+
+
 def by_label(source):
     return [example["label"] for example in source]
 
