@@ -1,27 +1,12 @@
 """fdm: functional, immutable data pipelines for PyTorch."""
 
 from . import store
-from ._ambient import ambient
-from ._combine import Combined, CombinedSnapshot, combine
-from ._construct import (
-    alias,
-    augment,
-    batch,
-    clean,
-    fetch,
-    fold,
-    load,
-    measure,
-    sample,
-    shuffle,
-    split,
-    take,
-    transfer,
-    transform,
-)
-from ._context import RankContext
+from ._arrays.ragged import Ragged
+from ._arrays.table import Table
+from ._collectives.gather import gather
+from ._collectives.gather_to import gather_to
+from ._collectives.reduce import mean, total
 from ._data import Data
-from ._download import File, download
 from ._errors import (
     ContextError,
     DataError,
@@ -39,19 +24,34 @@ from ._errors import (
     WorkerError,
 )
 from ._executor import Executor, open
-from ._function import fact, tracked
-from ._gather import gather
-from ._gather_to import gather_to
-from ._key import Key
-from ._loader import Loader
+from ._loaders.combine import Combined, CombinedSnapshot, combine
+from ._loaders.loader import Loader
+from ._loaders.profile import Profile
 from ._picture import draw, draw_svg
 from ._pipeline import Pipeline, describe, fingerprint, pipeline, replace, without
-from ._profile import Profile
-from ._ragged import Ragged
-from ._reduce import mean, total
-from ._snapshot import Snapshot
-from ._source import Source
-from ._table import Table
+from ._plans.snapshot import Snapshot
+from ._plans.source import Source
+from ._prepare.download import File, download
+from ._random.ambient import ambient
+from ._random.key import Key
+from ._ranks.context import RankContext
+from ._stages.constructors import (
+    alias,
+    augment,
+    batch,
+    clean,
+    fetch,
+    fold,
+    load,
+    measure,
+    sample,
+    shuffle,
+    split,
+    take,
+    transfer,
+    transform,
+)
+from ._stages.function import fact, tracked
 
 
 __all__ = [

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ._arrays.table import Table
 from ._opened import Parts
-from ._order import written_out
-from ._splits import Examples
-from ._stage import Fold, Split, Stage
-from ._table import Table
+from ._plans.order import written_out
+from ._plans.splits import Examples
+from ._stages.stage import Fold, Split, Stage
 
 
 def class_balance(parts: Parts) -> dict[str, dict[str, int]]:

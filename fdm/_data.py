@@ -11,30 +11,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._assemble import Assembly
 from ._balance import class_balance
+from ._batches.operations import Assembly
 from ._checks import integer
-from ._context import RankContext
-from ._dataset import ExampleDataset
 from ._errors import DataError, SnapshotError, UnknownNameError, did_you_mean, listed, noted, stage_note
-from ._gate import Gate
-from ._holds import applying
 from ._html import bars, hidden, page
-from ._loaded import close_all, is_drawn, opened_here
-from ._loader import Loader
-from ._measured import Facts
+from ._loaders.dataset import ExampleDataset
+from ._loaders.gate import Gate
+from ._loaders.loader import Loader
+from ._loaders.options import Making, Speed
+from ._loaders.profile import Profile
+from ._loaders.repeats import Reading, Repeats
+from ._loaders.threads import Inline
 from ._opened import Parts, with_facts
-from ._order import Order, written_out
 from ._pipeline import Pipeline
-from ._plan import order_entries, order_of_epoch, steps_of, streams
-from ._profile import Profile
+from ._plans.order import Order, written_out
+from ._plans.plan import order_entries, order_of_epoch, steps_of, streams
+from ._plans.snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
+from ._plans.splits import Examples, weights_of
 from ._public import public
-from ._repeats import Reading, Repeats
-from ._snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
-from ._speed import Making, Speed
-from ._splits import Examples, weights_of
-from ._stage import Batch, Sample, Shuffle
-from ._threads import Inline
+from ._ranks.context import RankContext
+from ._sources.loaded import close_all, is_drawn, opened_here
+from ._stages.limits import applying
+from ._stages.stage import Batch, Sample, Shuffle
+from .store._measured import Facts
 
 
 @public

@@ -9,24 +9,24 @@ from typing import Any
 
 import attrs
 
-from ._agree import agreement
 from ._checks import integer
-from ._content import content
-from ._context import RankContext
+from ._collectives.agreement import agreement
+from ._collectives.content import content
 from ._data import Data, parts_of
-from ._drawing import warn_of_drawing
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
-from ._kept import Kept, kept_facts, kept_sources
-from ._loaded import close_all, closed_on_failure
+from ._loaders.options import Speed
 from ._pipeline import Pipeline
-from ._pool import PoolOption
-from ._prepare import Means, Prepared, prepare_kept, prepared
-from ._progress import is_shown, waiting
+from ._plans.splits import Examples
+from ._prepare.pool import PoolOption
+from ._prepare.prepare import Means, Prepared, prepare_kept, prepared
+from ._prepare.progress import is_shown, waiting
 from ._public import public
-from ._speed import Speed
-from ._splits import Examples
-from ._stage import Clean, Fetch, Load, Measure
-from ._store import Patience, store_folder
+from ._ranks.context import RankContext
+from ._sources.drawing import warn_of_drawing
+from ._sources.loaded import close_all, closed_on_failure
+from ._stages.stage import Clean, Fetch, Load, Measure
+from .store._artifacts import Kept, kept_facts, kept_sources
+from .store._publish import Patience, store_folder
 
 
 def _given_store(store: str | Path | None) -> Path | None:

@@ -5,16 +5,16 @@ from typing import Any
 
 import attrs
 
-from ._assemble import Applied, Assembly, Place
-from ._context import RankContext
-from ._crossing import OnDevice
+from ._batches.operations import Applied, Assembly, Place
 from ._errors import noted, stage_note
-from ._holds import applying
+from ._loaders.device import OnDevice
+from ._loaders.options import Speed
 from ._pipeline import Pipeline
-from ._plan import batch_of, streams
-from ._speed import Speed
-from ._splits import Examples
-from ._stage import Augment, Batch, Clean, Fetch, Load, Sample, Transfer, Transform
+from ._plans.plan import batch_of, streams
+from ._plans.splits import Examples
+from ._ranks.context import RankContext
+from ._stages.limits import applying
+from ._stages.stage import Augment, Batch, Clean, Fetch, Load, Sample, Transfer, Transform
 
 
 @attrs.frozen(eq=False)

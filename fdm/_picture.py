@@ -1,10 +1,10 @@
 """Pictures of pipelines: as mermaid text, and as SVG."""
 
 from ._errors import PipelineError
-from ._mermaid import flowchart
+from ._pictures.mermaid import flowchart
+from ._pictures.svg import picture
 from ._pipeline import Pipeline
 from ._public import public
-from ._svg import picture
 
 
 @public

@@ -5,17 +5,17 @@ from typing import Any
 
 import attrs
 
-from ._canonical import Value, digest
 from ._checks import integer
-from ._describe import described, summary
-from ._digest import stage_digest
 from ._errors import PipelineError, did_you_mean, listed
-from ._function import Function
-from ._grammar import check_grammar
+from ._fingerprint.canonical import Value, digest
 from ._html import hidden, page, table
+from ._pictures.svg import picture
 from ._public import public
-from ._stage import Stage
-from ._svg import picture
+from ._stages.describe import described, summary
+from ._stages.digest import stage_digest
+from ._stages.function import Function
+from ._stages.grammar import check_grammar
+from ._stages.stage import Stage
 
 
 @public

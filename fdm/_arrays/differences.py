@@ -1,0 +1,187 @@
+"""Differences: where two items of any structure differ, and copies of items that share nothing with them."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .ragged import Ragged
+from .tree import field_names, map_leaves
+
+
+def difference(one: Any, other: Any) -> str | None:
+    """Where two items differ first, and how; None where they are equal. A NaN is equal to a NaN.
+
+    >>> difference({"x": torch.tensor([1, 2])}, {"x": torch.tensor([1, 3])})
+    'x[1] is 2, then 3'
+    >>> difference({"x": 1, "y": [float("nan")]}, {"x": 1, "y": [float("nan")]})
+    """
+    if one is other:
+        return None
+    ones, others = dict(leaves(one)), dict(leaves(other))
+    if ones.keys() != others.keys():
+        odd = next(at for at in [*ones, *others] if (at in ones) != (at in others))
+        return f"{odd or 'it'} is there only {'at first' if odd in ones else 'the second time'}"
+    for at, leaf in ones.items():
+        how = _leaf_difference(leaf, others[at])
+        if how is not None:
+            return f"{at}{how}" if at or how.startswith("[") else f"it{how}"
+    return None
+
+
+def leaves(item: Any, at: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a nested item with their places.
+
+    >>> [place for place, _ in leaves({"image": 1, "boxes": [{"x": 2}, {"x": 3}]})]
+    ['image', 'boxes[0].x', 'boxes[1].x']
+    """
+    named: Mapping[Any, Any] | None = None
+    if isinstance(item, Mapping):
+        named = item
+    elif isinstance(item, tuple) and hasattr(item, "_fields"):
+        fields: Any = item
+        named = fields._asdict()
+    elif not isinstance(item, Ragged | type) and (names := field_names(item)) is not None:
+        named = {name: getattr(item, name) for name in names}
+    if named is not None:
+        yield from (found for name, child in named.items() for found in leaves(child, f"{at}.{name}".lstrip(".")))
+    elif isinstance(item, list | tuple):
+        yield from (found for place, child in enumerate(item) for found in leaves(child, f"{at}[{place}]"))
+    else:
+        yield at, item
+
+
+def copied(item: Any) -> Any:
+    """A copy that shares nothing with the item that could be changed in place, as far as its leaves can be copied.
+
+    A tensor that is a view of a larger one is copied alone, which `copy.deepcopy` does not do.
+    """
+    return map_leaves(_copied_leaf, item)
+
+
+def nonfinite(item: Any) -> str | None:
+    """Where an item has its first floating number that is infinite or none, and which; None where all are finite.
+
+    >>> nonfinite({"x": torch.tensor([0.0, float("inf")])})
+    'x[1] is inf'
+    """
+    for at, leaf in leaves(item):
+        values = leaf.values if isinstance(leaf, Ragged) else leaf
+        if isinstance(values, np.ndarray | np.generic) and values.dtype.kind == "f":
+            values = torch.from_numpy(np.asarray(values, dtype=np.float64))
+        if isinstance(values, float):
+            values = torch.tensor(values, dtype=torch.float64)
+        if isinstance(values, Tensor) and values.is_floating_point() and not values.is_sparse:
+            bad = ~values.isfinite()
+            if bad.any():
+                where = bad.nonzero()[0].tolist()
+                return f"{at or 'it'}{where or ''} is {values[tuple(where)].item()}"
+    return None
+
+
+def structure(item: Any, *, batched: bool, exact: bool) -> tuple[tuple[str, str], ...]:
+    """The leaves of an item with their types; of a batch without the first size, and sizes only where `exact`.
+
+    >>> structure({"x": torch.zeros(4, 2)}, batched=True, exact=True)
+    (('x', 'float32 of ? x 2'),)
+    """
+    found = {}
+    for at, leaf in leaves(item):
+        if isinstance(leaf, Ragged):
+            found[at] = f"ragged {leaf.kind}, {_plain(leaf.values.dtype)}"
+        elif isinstance(leaf, Tensor | np.ndarray):
+            shape = ["?" if batched and place == 0 else str(size) for place, size in enumerate(leaf.shape)]
+            shown = " x ".join(shape) if exact else f"{leaf.ndim} dimensions"
+            found[at] = f"{_plain(leaf.dtype)} of {shown}" if shape else _plain(leaf.dtype)
+        else:
+            found[at.partition("[")[0]] = type(leaf).__name__
+    return tuple(found.items())
+
+
+def _plain(dtype: Any) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _leaf_difference(one: Any, other: Any) -> str | None:
+    if one is other:
+        return None
+    if type(one) is not type(other):
+        return f" is a {type(one).__name__}, then a {type(other).__name__}"
+    if isinstance(one, Ragged):
+        if one.kind != other.kind or not torch.equal(one.offsets, other.offsets):
+            return " has rows of other lengths"
+        how = _leaf_difference(one.values, other.values)
+        return how and f".values{how}"
+    if isinstance(one, Tensor):
+        if one.dtype != other.dtype or one.shape != other.shape or one.device != other.device:
+            return f" is {_shape(one)}, then {_shape(other)}"
+        return _first_unlike(_array(one), _array(other))
+    if isinstance(one, np.ndarray):
+        if one.dtype != other.dtype or one.shape != other.shape:
+            return f" is {_shape(one)}, then {_shape(other)}"
+        return _first_unlike(one, other)
+    return None if _is_same(one, other) else f" is {_short(one)}, then {_short(other)}"
+
+
+def _first_unlike(one: Any, other: Any) -> str | None:
+    if one.dtype.hasobject:
+        unlike = np.asarray([not _is_same(*pair) for pair in zip(one.flat, other.flat, strict=True)], dtype=bool)
+        unlike = unlike.reshape(one.shape)
+    else:
+        with np.errstate(invalid="ignore"):
+            unlike = one != other
+        if one.dtype.kind in "fc":
+            unlike &= ~(np.isnan(one) & np.isnan(other))
+    if not np.any(unlike):
+        return None
+    where = tuple(np.argwhere(unlike)[0].tolist())
+    return f"{list(where) or ''} is {_short(one[where].item())}, then {_short(other[where].item())}"
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    with suppress(Exception):  # whatever a user's __eq__ raises, or returns in place of a truth
+        if one == other or (one != one and other != other):  # noqa: PLR0124 - true of NaN alone
+            return True
+    equals: Any = type(one).__eq__
+    if equals is not object.__eq__ or type(one) is not type(other):
+        return False
+    try:  # equal by identity alone, which says nothing of copies
+        return difference(getattr(one, "__dict__", None), getattr(other, "__dict__", None)) is None
+    except RecursionError:  # objects that know each other
+        return True
+
+
+def _array(tensor: Tensor) -> Any:
+    plain = tensor.detach().cpu()
+    plain = plain.to_dense() if plain.is_sparse else plain.resolve_conj().resolve_neg()
+    exact = plain.dtype in _OF_NUMPY
+    return (plain if exact else plain.to(torch.float64)).numpy()
+
+
+def _copied_leaf(leaf: Any) -> Any:
+    if isinstance(leaf, Tensor):
+        return leaf.detach().clone()
+    if isinstance(leaf, np.ndarray):
+        return leaf.copy() if not leaf.dtype.hasobject else copy.deepcopy(leaf)
+    with suppress(Exception):  # whatever a user's __deepcopy__ raises: open files, locks
+        return copy.deepcopy(leaf)
+    return leaf
+
+
+def _shape(array: Any) -> str:
+    return f"{_plain(array.dtype)} of shape {tuple(array.shape)}"
+
+
+def _short(value: Any) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else " ".join(repr(value).split())
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+_OF_NUMPY = {
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128),
+}

@@ -1,0 +1,190 @@
+"""Ragged columns: rows of different length, kept as one run of values and the offsets between them."""
+
+from collections.abc import Iterator, Sequence
+from math import isnan
+from typing import Any, Literal, Self, overload
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._errors import DataError
+from .._public import public
+from .indexing import plain_tensor, refuse_odd, row_numbers, tensor_of
+
+
+Kind = Literal["tensor", "bytes", "str"]
+Row = Tensor | bytes | str
+
+
+@public
+@attrs.frozen(eq=False, repr=False)
+class Ragged:
+    """Rows of different length: token sequences, encoded images, strings.
+
+    `values` holds all rows one after the other, shape (sum of lengths, ...); `offsets` (rows + 1 integers) says where
+    each begins; `kind` is what a row was put in as: a tensor, bytes or a string (UTF-8).
+
+    >>> import torch
+    >>> words = Ragged.of(["a", "functional", "pipeline"])
+    >>> len(words), words[1], words[[2, 0]].tolist()
+    (3, 'functional', ['pipeline', 'a'])
+    >>> Ragged.of([torch.tensor([1, 2, 3]), torch.tensor([4])]).padded(fill=0)
+    tensor([[1, 2, 3],
+            [4, 0, 0]])
+
+    Raises `DataError` if the offsets, on the host, do not fit the values.
+    """
+
+    values: Tensor
+    offsets: Tensor
+    kind: Kind = attrs.field(default="tensor", validator=attrs.validators.in_(("tensor", "bytes", "str")))
+
+    def __attrs_post_init__(self) -> None:
+        offsets = self.offsets
+        if offsets.dtype != torch.int64 or offsets.ndim != 1 or len(offsets) == 0 or self.values.ndim == 0:
+            msg = "Ragged needs values of one dimension or more and int64 offsets, one more than there are rows"
+            raise DataError(msg)
+        if not offsets.is_cpu:  # a look would wait for the device; what is there was checked on the host
+            return
+        refuse_odd(self.values, "what a Ragged has as values")
+        if int(offsets[0]) != 0 or int(offsets[-1]) != len(self.values) or bool((offsets.diff() < 0).any()):
+            msg = f"Ragged offsets rise from 0 to the number of values, {len(self.values)}; these do not: {offsets}"
+            raise DataError(msg)
+
+    @classmethod
+    def of(cls, rows: Sequence[Row | NDArray[Any]]) -> Self:
+        """The ragged column of these rows: all tensors (or arrays), all bytes, or all strings.
+
+        Tensor rows have one dtype and agree in all dimensions but the first. Raises `DataError` for anything else.
+        """
+        rows = list(rows)
+        kind = _kind(rows)
+        tensors = [_encoded(row) for row in rows]
+        if len({(row.dtype, row.shape[1:]) for row in tensors}) > 1:
+            found = sorted({f"{row.dtype} {tuple(row.shape)}" for row in tensors})
+            msg = f"the rows of a Ragged differ in more than their length: {', '.join(found[:3])}"
+            raise DataError(msg)
+        values = torch.cat(tensors) if tensors else torch.empty(0, dtype=torch.uint8, device="cpu")
+        return cls(values, _offsets([len(row) for row in tensors]), kind)
+
+    @property
+    def lengths(self) -> Tensor:
+        """The length of each row (bytes for strings), an int64 tensor."""
+        return self.offsets.diff()
+
+    def padded(self, fill: float = 0) -> Tensor:
+        """The rows as one tensor (rows, longest, ...), filled up with `fill` at their ends."""
+        kept = torch.tensor(fill, device="cpu").to(self.values.dtype).item()
+        if kept != fill and not (isnan(fill) and self.values.is_floating_point()):
+            msg = f"padded: {fill!r} is no value of dtype {self.values.dtype}"
+            raise DataError(msg)
+        shape = (len(self), int(self.lengths.max()) if len(self) else 0, *self.values.shape[1:])
+        out = self.values.new_full(shape, fill)
+        out[self.mask()] = self.values
+        return out
+
+    def mask(self) -> Tensor:
+        """A bool tensor (rows, longest), True where `padded` has a value."""
+        lengths = self.lengths
+        longest = int(lengths.max()) if len(self) else 0
+        return torch.arange(longest, device=lengths.device) < lengths[:, None]
+
+    def tolist(self) -> list[Any]:
+        """The rows as they were put in."""
+        return self._rows(self.offsets[:-1], self.offsets[1:])
+
+    def rows(self, numbers: Tensor) -> list[Any]:
+        """The rows of these numbers (int64, in range), as they were put in, each read once."""
+        return self._rows(self.offsets[numbers], self.offsets[numbers + 1])
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """The same rows elsewhere, or of another dtype: as `torch.Tensor.to`, which the offsets follow in device."""
+        values = self.values.to(*args, **kwargs)
+        non_blocking = bool(kwargs.get("non_blocking", False))
+        return attrs.evolve(self, values=values, offsets=self.offsets.to(values.device, non_blocking=non_blocking))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[row] for row in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: Sequence[int] | NDArray[Any] | Tensor | slice) -> Self: ...
+    def __getitem__(self, index: Any) -> Any:
+        rows = row_numbers(index, len(self), "Ragged")
+        return self._gather(rows) if rows.ndim else self._row(int(rows))
+
+    def _row(self, row: int) -> Row:
+        return _decoded(self.values[int(self.offsets[row]) : int(self.offsets[row + 1])], self.kind)
+
+    def _rows(self, starts: Tensor, ends: Tensor) -> list[Any]:
+        bounds = zip(starts.tolist(), ends.tolist(), strict=True)
+        return [_decoded(self.values[start:end], self.kind) for start, end in bounds]
+
+    def _gather(self, rows: Tensor) -> Self:
+        starts, ends = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
+        pieces = [self.values[start:end] for start, end in zip(starts, ends, strict=True)]
+        values = torch.cat(pieces) if pieces else self.values[:0].clone()
+        lengths = [end - start for start, end in zip(starts, ends, strict=True)]
+        return attrs.evolve(self, values=values, offsets=_offsets(lengths).to(self.offsets.device))
+
+    def __repr__(self) -> str:
+        shape = "".join(f" x {size}" for size in self.values.shape[1:])
+        dtype = f" {self.values.dtype}{shape}" if self.kind == "tensor" else ""
+        return f"Ragged({len(self)} rows of {self.kind}{dtype}, {len(self.values)} values)"
+
+
+def mapped(values: Tensor, offsets: Tensor, kind: Kind) -> Ragged:
+    """A ragged column whose offsets are known to be right, and are not read now, since they may be on disk."""
+    column = Ragged.__new__(Ragged)
+    for name, value in (("values", values), ("offsets", offsets), ("kind", kind)):
+        object.__setattr__(column, name, value)
+    return column
+
+
+def _offsets(lengths: Sequence[int]) -> Tensor:
+    return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64))
+
+
+def _kind(rows: Sequence[object]) -> Kind:
+    kinds: set[Kind] = set()
+    for row in rows:
+        match row:
+            case str():
+                kinds.add("str")
+            case bytes():
+                kinds.add("bytes")
+            case Tensor() | np.ndarray() if row.ndim:
+                kinds.add("tensor")
+            case _:
+                msg = f"a row of a Ragged is a tensor of one dimension or more, bytes or a string, not {row!r:.60}"
+                raise DataError(msg)
+    if len(kinds) > 1:
+        msg = f"the rows of a Ragged are of one kind; these are {' and '.join(sorted(kinds))}"
+        raise DataError(msg)
+    return kinds.pop() if kinds else "tensor"
+
+
+def _encoded(row: Any) -> Tensor:
+    if isinstance(row, str | bytes):
+        raw = row.encode() if isinstance(row, str) else row
+        return (
+            torch.frombuffer(bytearray(raw), dtype=torch.uint8)
+            if raw
+            else torch.empty(0, dtype=torch.uint8, device="cpu")
+        )
+    what = "a row of a Ragged"
+    return tensor_of(row, what) if isinstance(row, np.ndarray) else plain_tensor(row, what)
+
+
+def _decoded(values: Tensor, kind: Kind) -> Row:
+    if kind == "tensor":
+        return values.clone()
+    raw = values.cpu().numpy().tobytes()
+    return raw.decode() if kind == "str" else raw

@@ -1,0 +1,113 @@
+"""Collating: the batch of a list of examples."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data._utils.collate import collate as torch_collate
+from torch.utils.data._utils.collate import (
+    collate_float_fn,
+    collate_int_fn,
+    collate_numpy_array_fn,
+    collate_numpy_scalar_fn,
+    collate_tensor_fn,
+    default_collate_fn_map,
+)
+
+from .._arrays.indexing import refuse_masked, refuse_odd, tensor_of
+from .._arrays.ragged import Ragged
+from .._errors import DataError
+
+
+def collate(found: Sequence[Any], ragged: Mapping[str, Ragged]) -> Any:
+    """A batch of examples as torch collates them, but for rows of `ragged` columns, which become `Ragged`.
+
+    Raises `DataError`, which names the entry, for values that would lose something: masked, sparse, dates.
+    """
+    first = found[0]
+    names = {name for name, column in ragged.items() if isinstance(first, dict) and _is_row(first.get(name), column)}
+    if not names:
+        return _collated(found)
+    rows = {name: Ragged.of([example[name] for example in found]) for name in names}
+    rest = [{name: value for name, value in example.items() if name not in names} for example in found]
+    others = _collated(rest) if rest[0] else {}
+    return {name: rows[name] if name in rows else others[name] for name in first}
+
+
+def _collated(found: Sequence[Any]) -> Any:
+    """As `torch.utils.data.default_collate`, with memory of this process also in a worker, whose stages may go on."""
+    kinds: dict[Any, Any] = {kind: _OWN.get(call, call) for kind, call in default_collate_fn_map.items()}
+    kinds.setdefault(np.datetime64, _arrays)
+    try:
+        return torch_collate(list(found), collate_fn_map=kinds)
+    except DataError as error:
+        msg = f"{_entry(found, kinds)}{error}"
+        raise DataError(msg) from error
+
+
+def _entry(found: Sequence[Any], kinds: Mapping[Any, Any]) -> str:
+    """Which of the entries of examples it is that cannot be collated, in words."""
+    first, place = found[0], ""
+    named = first if isinstance(first, Mapping) else dict(enumerate(first)) if isinstance(first, list | tuple) else {}
+    for name in named:
+        values = [example[name] for example in found]
+        try:
+            torch_collate(values, collate_fn_map=dict(kinds))
+        except DataError:
+            place = f"entry {name!r} of the examples: "
+            break
+    return place
+
+
+def _tensors(batch: Sequence[Tensor], *, collate_fn_map: Any = None) -> Tensor:  # noqa: ARG001 - torch gives it
+    refuse_odd(batch[0], "a value")
+    for tensor in batch:
+        if tensor.layout is not torch.strided:  # all else that is unlike the first, torch refuses
+            refuse_odd(tensor, "a value")
+    return torch.stack(list(batch))
+
+
+def _arrays(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
+    plain = [tensor_of(np.asanyarray(array), "a value") for array in batch]
+    return torch_collate(plain, collate_fn_map=collate_fn_map)
+
+
+def _floats(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
+    return collate_float_fn(_unmasked(batch), collate_fn_map=collate_fn_map)
+
+
+def _integers(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
+    return collate_int_fn(_unmasked(batch), collate_fn_map=collate_fn_map)
+
+
+def _scalars(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
+    dtypes = {getattr(value, "dtype", None) for value in _unmasked(batch)}
+    if len(dtypes) > 1:
+        return collate_numpy_scalar_fn(batch, collate_fn_map=collate_fn_map)
+    return tensor_of(np.array(batch), "a value")
+
+
+def _unmasked(batch: Sequence[Any]) -> Sequence[Any]:
+    for value in batch:
+        if value is np.ma.masked:
+            refuse_masked(value, "a value")
+    return batch
+
+
+# Whatever else a user has put into torch's map for a type stays in force.
+_OWN = {
+    collate_tensor_fn: _tensors,
+    collate_numpy_array_fn: _arrays,
+    collate_numpy_scalar_fn: _scalars,
+    collate_float_fn: _floats,
+    collate_int_fn: _integers,
+}
+
+
+def _is_row(value: Any, column: Ragged) -> bool:
+    """Whether a value can still be a row of a column: one that a stage has decoded, from bytes to pixels say, cannot."""
+    if column.kind == "tensor":
+        return isinstance(value, Tensor) and value.ndim == column.values.ndim
+    return isinstance(value, bytes if column.kind == "bytes" else str)

@@ -1,0 +1,116 @@
+"""Exchange: values between the ranks of a process group, and what went wrong on one told to all."""
+
+import errno
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+import attrs
+from torch import distributed
+
+from .._errors import ContextError, DataError, FdmError, PreparationError, StoreError, noted, text_of
+
+
+Group: TypeAlias = Any  # a torch.distributed.ProcessGroup, a name that builds without torch.distributed do not have
+T = TypeVar("T")
+
+
+@attrs.frozen
+class Ranks:
+    """The ranks that exchange values in `function`: the global numbers of all, in order, and which of them this is."""
+
+    function: str
+    group: Group
+    numbers: tuple[int, ...] = (0,)
+    at: int = 0
+
+    def every(self, value: T) -> list[T]:
+        """The values of all ranks, in order. Collective: all ranks call it, or all wait until the group gives up."""
+        if self.group is None:
+            return [value]
+        found: list[Any] = [None] * len(self.numbers)
+        note = (
+            f"in {self.function} on {self.name(self.at)}, which waits for every rank of its group; one may have ended"
+        )
+        with noted(note):
+            distributed.all_gather_object(found, value, group=self.group)
+        return found
+
+    def name(self, at: int) -> str:
+        """What messages call a rank."""
+        return f"rank {self.numbers[at]}"
+
+
+def ranks_of(function: str, group: Group) -> Ranks:
+    """The ranks of a group, by default of all processes; without an initialised `torch.distributed`, this one alone.
+
+    Raises `ContextError` on a process that is not in the group.
+    """
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return Ranks(function, None)
+    group = distributed.group.WORLD if group is None else group
+    at = distributed.get_rank(group)
+    if at < 0:
+        msg = f"{function}: this process is not in the group; call it on the ranks of the group only"
+        raise ContextError(msg)
+    return Ranks(function, group, tuple(distributed.get_process_group_ranks(group)), at)
+
+
+def attempted(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    """What `work` returns, or the error that it raises, which `agree` then tells to all ranks."""
+    try:
+        return work(), None
+    except Exception as error:  # noqa: BLE001 - told to every rank, and raised there
+        return None, error
+
+
+Verdict: TypeAlias = tuple[str, str] | None  # the name of an error's type, and its words; None where all is well
+
+
+def told(error: Exception | None) -> Verdict:
+    """An error in words that can travel; None for none."""
+    if error is None:
+        return None
+    kind = next((name for name, kind in _KINDS.items() if isinstance(error, kind)), "")
+    said = (error.strerror or "") if isinstance(error, StoreError) else text_of(error)
+    words = said if isinstance(error, FdmError) else f"{type(error).__name__}: {text_of(error)}"
+    return kind, "; ".join([words, *getattr(error, "__notes__", ())])
+
+
+def agree(ranks: Ranks, verdicts: Iterable[Verdict], error: Exception | None) -> None:
+    """Raise on every rank if `told` says that one failed: there its own error, elsewhere one that has its words.
+
+    That is a `DataError` or `StoreError` where all failures are such, else a `PreparationError`; and where data does not
+    fit, the same everywhere.
+    """
+    failed = {ranks.name(at): verdict for at, verdict in enumerate(verdicts) if verdict is not None}
+    if not failed:
+        return
+    if error is not None and (len(ranks.numbers) == 1 or not isinstance(error, DataError)):
+        error.add_note(f"in {ranks.function}, on {ranks.name(ranks.at)} of {len(ranks.numbers)}")
+        raise error
+    words = [f"{name}: {words}" for name, (_, words) in failed.items()]
+    more = f"; and {len(words) - _SHOWN} ranks more" if len(words) > _SHOWN else ""
+    msg = f"{ranks.function} failed on {'; on '.join(words[:_SHOWN])}{more}"
+    kinds = {kind for kind, _ in failed.values()}
+    if kinds == {"StoreError"}:
+        raise StoreError(errno.EIO, msg) from error
+    raise _KINDS.get("".join(kinds), PreparationError)(msg) from error
+
+
+def same(ranks: Ranks, described: Mapping[int, Mapping[str, str]], remedy: str) -> None:
+    """Raise `DataError` unless these ranks describe their values alike, entry by entry; all find the same difference."""
+    if not described:
+        return
+    (first, wanted), *others = described.items()
+    for at, found in others:
+        for entry in [*wanted, *found]:
+            if wanted.get(entry) != found.get(entry):
+                msg = (
+                    f"{ranks.function}: {entry} is {wanted.get(entry, 'not there')} on {ranks.name(first)} and "
+                    f"{found.get(entry, 'not there')} on {ranks.name(at)}; {remedy}"
+                )
+                raise DataError(msg)
+
+
+_KINDS: dict[str, type[Exception]] = {"DataError": DataError, "StoreError": StoreError}
+_SHOWN = 3  # failures that are told in full

@@ -1,0 +1,217 @@
+"""Merging: values with example ids, in pieces, as one in the order of the ids; pure."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, TypeAlias
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._arrays.indexing import refuse_masked, select
+from .._arrays.ragged import Ragged
+from .._arrays.tree import entries, field_names, with_entries
+from .._errors import DataError
+
+
+Leaf: TypeAlias = Tensor | NDArray[Any] | Ragged | list[Any]
+_LEAVES = Tensor, np.ndarray, Ragged, list
+
+
+@attrs.frozen(eq=False)
+class Piece:
+    """Checked values of some examples: their ids, the leaves by where they are, and the structure of these places."""
+
+    ids: NDArray[np.int64]
+    leaves: Mapping[str, Leaf]
+    structure: Any
+
+
+def pieces_of(values: Any, ids: Any) -> list[Piece]:
+    """What `gather` was given as checked pieces: one, or where `ids` is a list of ids of batches, one for each.
+
+    Raises `DataError` for what is no ids, a value that has no row per id, and another number of values than of ids.
+    """
+    if not _is_of_batches(values, ids):
+        return [_piece(values, ids, "values")]
+    if not isinstance(values, list | tuple) or len(values) != len(ids):
+        found = f"{len(values)} pieces" if isinstance(values, list | tuple) else f"a {type(values).__name__}"
+        msg = f"ids is a list of {len(ids)} pieces, so values is a list of as many, in the same order, not {found}"
+        raise DataError(msg)
+    return [
+        _piece(value, own, f"values[{number}]") for number, (value, own) in enumerate(zip(values, ids, strict=True))
+    ]
+
+
+def joined(pieces: Sequence[Piece]) -> Piece | None:
+    """The pieces one after the other; None for none, and of those without rows only the first, if all are.
+
+    Raises `DataError` if they differ in structure, dtype or shape of a row.
+    """
+    full = [piece for piece in pieces if len(piece.ids)] or pieces[:1]
+    if not full:
+        return None
+    wanted = described(full[0])
+    for piece in full[1:]:
+        found = described(piece)
+        for at in [*wanted, *found]:
+            if wanted.get(at) != found.get(at):
+                msg = (
+                    f"{at} is {wanted.get(at, 'not there')} in one batch and {found.get(at, 'not there')} in another; "
+                    f"the values of all batches have one structure, with one dtype and shape of a row"
+                )
+                raise DataError(msg)
+    leaves = {at: concatenated([piece.leaves[at] for piece in full]) for at in full[0].leaves}
+    return Piece(np.concatenate([piece.ids for piece in full]), leaves, full[0].structure)
+
+
+def described(piece: Piece) -> dict[str, str]:
+    """What has to agree between pieces: the kind of each leaf by its place."""
+    return {at: kind_of(leaf) for at, leaf in piece.leaves.items()}
+
+
+def kind_of(leaf: Leaf) -> str:
+    """What has to agree between leaves that are joined, in words: type, dtype and shape of a row."""
+    if isinstance(leaf, Tensor):
+        return f"a tensor of {leaf.dtype} with rows of shape {tuple(leaf.shape[1:])}"
+    if isinstance(leaf, Ragged):
+        rows = f" {leaf.values.dtype} {tuple(leaf.values.shape[1:])}" if leaf.kind == "tensor" else ""
+        return f"a Ragged of {leaf.kind}{rows}"
+    if isinstance(leaf, list):
+        return "a list"
+    dtype = {"U": "str", "S": "bytes"}.get(leaf.dtype.kind, leaf.dtype)
+    return f"an array of {dtype} with rows of shape {leaf.shape[1:]}"
+
+
+def twice(ids: Sequence[NDArray[np.int64]]) -> tuple[int, list[int]] | None:
+    """The smallest id that comes more than once, and the numbers of the arrays that have it; None if none does."""
+    ordered = np.sort(np.concatenate([*ids, np.empty(0, np.int64)]))
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(again):
+        return None
+    return int(again[0]), [number for number, own in enumerate(ids) for _ in range(int((own == again[0]).sum()))]
+
+
+def concatenated(leaves: Sequence[Leaf]) -> Leaf:
+    """Leaves of one kind, one after the other."""
+    first: Any = leaves[0]
+    rows: Any = leaves
+    if len(leaves) == 1:
+        return leaves[0]
+    if isinstance(first, Tensor):
+        return torch.cat(rows)
+    if isinstance(first, Ragged):
+        ends = np.cumsum([0, *(len(leaf.values) for leaf in rows)])
+        offsets = [leaf.offsets[:-1] + int(end) for leaf, end in zip(rows, ends[:-1], strict=True)]
+        last = torch.tensor([int(ends[-1])], device="cpu")
+        return attrs.evolve(
+            first, values=torch.cat([leaf.values for leaf in rows]), offsets=torch.cat([*offsets, last])
+        )
+    return list(chain(*rows)) if isinstance(first, list) else np.concatenate(rows)
+
+
+def picked(leaf: Leaf, order: NDArray[np.int64]) -> Leaf:
+    """The rows of a leaf, in this order."""
+    if isinstance(leaf, Tensor):
+        return select(leaf, torch.from_numpy(order))
+    if isinstance(leaf, Ragged):
+        return leaf[torch.from_numpy(order)]
+    return [leaf[row] for row in order.tolist()] if isinstance(leaf, list) else leaf[order]
+
+
+def rebuilt(structure: Any, leaves: Callable[[str], Any]) -> Any:
+    """A structure of places with the leaves in them."""
+    return leaves(structure) if isinstance(structure, str) else _changed(structure, lambda _, at: rebuilt(at, leaves))
+
+
+def checked_ids(ids: Any) -> NDArray[np.int64]:
+    """Example ids, a tensor, array or sequence of integers, as an array; `DataError` for anything else."""
+    refuse_masked(ids, "what is given as ids")
+    try:
+        found = np.asarray(ids.detach().cpu() if isinstance(ids, Tensor) else ids)
+    except ValueError:  # a list of unlike things
+        found = np.empty((1, 1))
+    if found.ndim == 1 and not len(found):
+        return np.empty(0, np.int64)
+    if found.ndim != 1 or found.dtype.kind not in "iu" or (found.dtype.kind == "u" and int(found.max()) >= 2**63):
+        msg = f"ids are integers in one dimension, one for each example, not {ids!r:.60}; fdm.batch(size, ids='id') adds them"
+        raise DataError(msg)
+    return found.astype(np.int64)
+
+
+def _is_of_batches(values: Any, ids: Any) -> bool:
+    if not isinstance(ids, list | tuple) or (not ids and (not isinstance(values, list | tuple) or values)):
+        return False
+    return all(
+        own.ndim if isinstance(own, Tensor | np.ndarray) else isinstance(own, list | tuple | range) for own in ids
+    )
+
+
+def _piece(values: Any, ids: Any, at: str) -> Piece:
+    own = checked_ids(ids)
+    structure = _places(values, "values")
+    leaves = {place: _settled(leaf) for place, leaf in _leaves(values, "values")}
+    if not leaves:
+        msg = f"{at} holds nothing that has rows"
+        raise DataError(msg)
+    for place, leaf in leaves.items():
+        if len(leaf) != len(own):
+            msg = f"{place.replace('values', at, 1)} has {len(leaf)} rows for {len(own)} ids; it needs one for each id"
+            raise DataError(msg)
+    return Piece(own, leaves, structure)
+
+
+def _places(tree: Any, at: str) -> Any:
+    if isinstance(tree, _LEAVES):
+        return at
+    if _children(tree) is None:
+        msg = (
+            f"{at} is a {type(tree).__name__}; values are tensors, arrays, Ragged or lists with a row for each id, in "
+            f"dicts, tuples or frozen records"
+        )
+        raise DataError(msg)
+    return _changed(tree, lambda name, child: _places(child, at + name))
+
+
+def _leaves(tree: Any, at: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, _LEAVES):
+        yield at, tree
+        return
+    for name, child in (_children(tree) or {}).values():
+        yield from _leaves(child, at + name)
+
+
+def _children(tree: Any) -> dict[Any, tuple[str, Any]] | None:
+    """The children of a container by key, each with how it is written behind the container; None for no container."""
+    if isinstance(tree, Mapping):
+        return {key: (f"[{key!r}]", child) for key, child in tree.items()}
+    if isinstance(tree, tuple) and not hasattr(tree, "_fields"):
+        return {number: (f"[{number}]", child) for number, child in enumerate(tree)}
+    if isinstance(tree, tuple) or (field_names(tree) is not None and not isinstance(tree, type)):
+        return {name: (f".{name}", child) for name, child in entries(tree).items()}
+    return None
+
+
+def _changed(tree: Any, change: Callable[[str, Any], Any]) -> Any:
+    changed = {key: change(name, child) for key, (name, child) in (_children(tree) or {}).items()}
+    is_plain = isinstance(tree, tuple) and not hasattr(tree, "_fields")
+    return tuple(changed.values()) if is_plain else with_entries(tree, changed)
+
+
+def _settled(leaf: Any) -> Leaf:
+    """A leaf on the host, apart from autograd and from memory that it is a small view of."""
+    if isinstance(leaf, Tensor) and leaf.ndim and leaf.layout == torch.strided:
+        return leaf.detach().cpu().resolve_conj().resolve_neg()
+    if isinstance(leaf, np.ndarray) and leaf.ndim:
+        refuse_masked(leaf, "a value")
+        return leaf
+    if isinstance(leaf, Ragged):
+        return leaf.to("cpu")
+    if isinstance(leaf, list):
+        return [item.detach().cpu().clone() if isinstance(item, Tensor) else item for item in leaf]
+    msg = (
+        f"a value is {leaf!r:.60}, which has no rows; values have one row for each id: tensors of one dimension or more"
+    )
+    raise DataError(msg)

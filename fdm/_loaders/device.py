@@ -1,0 +1,61 @@
+"""Crossings: batches from where they are made, over the device boundary, to where they are used."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+import torch
+
+from .._batches.operations import Applied
+from .._batches.transfer import arrived, has_streams, move, moved_ahead
+from .._errors import note, noted, stage_note
+from .._plans.plan import Rows
+from .._stages.stage import Transfer
+from .options import Speed
+from .threads import pulled_ahead
+
+
+@attrs.frozen(eq=False)
+class OnDevice:
+    """What happens to a batch in the main process: the transfer, with its stage number, and the stages after it."""
+
+    transfer: tuple[int, Transfer] | None
+    stages: tuple[Applied, ...]
+    device: str
+    speed: Speed
+
+
+def on_device(on_host: Iterator[tuple[Rows, Any]], crossing: OnDevice) -> Iterator[tuple[Rows, Any]]:
+    """The batches where the transfer brings them, with their rows; where there is no transfer, as they are."""
+    if crossing.transfer is None:
+        return on_host
+    number, transfer = crossing.transfer
+    where = stage_note(number, f"transfer to {crossing.device}")
+    if has_streams(crossing.device):
+        return _streamed(on_host, crossing, transfer.skip, where)
+    return _moved(on_host, crossing.device, transfer.skip, where)
+
+
+def _moved(
+    on_host: Iterator[tuple[Rows, Any]], device: str, skip: Sequence[str], where: str
+) -> Iterator[tuple[Rows, Any]]:
+    for rows, batch in on_host:
+        try:
+            moved = move(batch, device, skip)
+        except Exception as error:
+            note(error, where)
+            raise
+        yield rows, moved
+
+
+def _streamed(
+    on_host: Iterator[tuple[Rows, Any]], crossing: OnDevice, skip: Sequence[str], where: str
+) -> Iterator[tuple[Rows, Any]]:
+    """The same, copied on a stream of its own; where batches are made ahead, the next one while this one is used."""
+    # Which device "cuda" is depends on the thread that asks.
+    device = crossing.device if ":" in crossing.device else f"{crossing.device}:{torch.cuda.current_device()}"
+    sent = moved_ahead(on_host, device, skip, pin=crossing.speed.pins(device))
+    for rows, batch, there in pulled_ahead(sent) if crossing.speed.is_ahead else sent:
+        with noted(where):
+            moved = arrived(batch, there, device, skip)
+        yield rows, moved

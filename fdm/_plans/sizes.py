@@ -1,0 +1,65 @@
+"""Sizes: what a split's counts, fractions and rest come to for n examples, and who goes where."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._errors import DataError
+from .._stages.rounding import SLACK, as_written, largest_remainder, proportional
+from .._stages.stage import Sizes
+from .order import Ids
+
+
+def exact_sizes(into: Sizes, n: int) -> list[int]:
+    """The number of examples of each split of `n`; fractions round by largest remainder, so the sum is n.
+
+    >>> exact_sizes((("train", 0.8), ("val", 0.15), ("test", None)), 11)
+    [9, 2, 0]
+
+    Raises `DataError` for sizes that do not sum to `n`.
+    """
+    counts = sum(size for _, size in into if isinstance(size, int))
+    fractions = sum((as_written(size) for _, size in into if isinstance(size, float)), Fraction(0)) * n
+    rest = n - counts - fractions
+    missing = 0 if None in dict(into).values() else rest
+    # 1/3 three times is not quite 1: what is off by no more than rounding is spread over the fractions.
+    if fractions and 0 < max(missing, -rest) <= SLACK * n:
+        scale = (n - counts) / fractions
+        return largest_remainder([_share(size, n, scale) for _, size in into], n)
+    if rest < 0 or missing > 0:
+        found = ", ".join(f"{name}={size}" for name, size in into)
+        remedy = 'name one that takes the rest: "unused": None' if rest > 0 else "make them smaller"
+        msg = f"the sizes {found} come to {float(counts + fractions):g}, but there are {n} examples; {remedy}"
+        raise DataError(msg)
+    return largest_remainder([rest if size is None else _share(size, n) for _, size in into], n)
+
+
+def stratified(classes: Ids, sizes: Sequence[int], shuffled: Ids) -> Ids:
+    """The number of the split of each position, such that each class is cut in proportion, within one example.
+
+    `classes` has a class number for each position; members of a class are taken in the order of `shuffled`, a
+    permutation of the positions.
+    """
+    counts = np.bincount(classes)
+    cells = np.asarray(proportional(counts.tolist(), sizes), dtype=np.int64).reshape(-1)
+    by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
+    split_of = np.empty(len(classes), dtype=np.int64)
+    split_of[by_class] = np.repeat(np.tile(np.arange(len(sizes)), len(counts)), cells)
+    return split_of
+
+
+def hashed(uniform: NDArray[np.float64], into: Sizes) -> Ids:
+    """The number of the split of each position, by where `uniform` falls in the running sum of the fractions."""
+    fractions = [Fraction(0) if size is None else as_written(size) for _, size in into]
+    rest = 1 - sum(fractions)
+    shares = [rest if size is None else part for part, (_, size) in zip(fractions, into, strict=True)]
+    bounds = np.cumsum([float(share) for share in shares])[:-1]
+    return np.searchsorted(bounds, uniform, side="right").astype(np.int64)
+
+
+def _share(size: float | None, n: int, scale: Fraction = Fraction(1)) -> Fraction:
+    if size is None:
+        return Fraction(0)
+    return as_written(size) * n * scale if isinstance(size, float) else Fraction(size)

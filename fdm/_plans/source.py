@@ -1,0 +1,151 @@
+"""Sources: anything with a length and examples by index, and views of some of their examples."""
+
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
+from typing import Any, Protocol, runtime_checkable
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .._arrays.indexing import row_numbers, select
+from .._arrays.ragged import Ragged
+from .._arrays.table import Column, Table
+from .._errors import DataError, UnknownNameError, did_you_mean, listed, noted
+from .._public import public
+from .order import Order, is_natural, written_out
+
+
+@public
+@runtime_checkable
+class Source(Protocol):
+    """What examples come from: a `Table`, a list, any map-style torch dataset, a Hugging Face dataset."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: Any, /) -> Any: ...
+
+
+@attrs.frozen(eq=False, repr=False)
+class View:
+    """Some examples of a source, in some order, without a copy: what `measure` and split functions are given.
+
+    `view[i]` is an example. Where the source is a `Table`, a view is read as one: `view["label"]` is the column of
+    these rows, and `keys`, `items`, `in` and `view[indices]` are the table's.
+    """
+
+    source: Any
+    order: Order
+
+    def keys(self) -> KeysView[str]:
+        """The names of the columns of the table below."""
+        return self._table().keys()
+
+    def items(self) -> ItemsView[str, Column]:
+        """The columns of these rows, with their names."""
+        return {name: self._column(name) for name in self.keys()}.items()
+
+    def values(self) -> ValuesView[Column]:
+        """The columns of these rows."""
+        return {name: self._column(name) for name in self.keys()}.values()
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._table()
+
+    def __len__(self) -> int:
+        return self.order.size
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[position] for position in range(len(self)))
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, str):
+            return self._column(index)
+        positions = row_numbers(index, len(self), "view")
+        if positions.ndim:
+            return self._table().gather(self.ids(positions.numpy()))
+        number = int(self.ids(positions.numpy().reshape(1))[0])
+        with noted(f"reading example {number} from a {type(self.source).__name__}"):
+            return self.source[number]
+
+    def batches(self, size: int = 1024) -> Iterator[dict[str, Any]]:
+        """All rows in order, `size` at a time: for facts about splits that are larger than memory."""
+        return (self[start : start + size] for start in range(0, len(self), size))
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Any]:
+        """A list of examples."""
+        return examples(self.source, self.ids(np.asarray(indices, dtype=np.int64)))
+
+    def ids(self, positions: NDArray[np.int64]) -> Tensor:
+        """The example ids at `positions`, as an int64 tensor."""
+        return torch.from_numpy(np.ascontiguousarray(self.order.at(positions)))
+
+    def _column(self, name: str) -> Column:
+        column = self._table()[name]
+        ids = torch.from_numpy(written_out(self.order))
+        return column[ids] if isinstance(column, Ragged) else select(column, ids)
+
+    def _table(self) -> Table:
+        if not isinstance(self.source, Table):
+            msg = f"the examples come from a {type(self.source).__name__}, which has no columns; read them by position"
+            raise DataError(msg)
+        return self.source
+
+    def __repr__(self) -> str:
+        return f"<view of {len(self)} examples of {self.source!r:.100}>"
+
+
+def given(view: View) -> Any:
+    """What a user's function gets: the view, or the source itself where that is no table, and all of it is meant."""
+    # A table is always viewed: who gets it whole could change it in place.
+    whole = is_natural(view.order, len(view.source)) and not isinstance(view.source, Table)
+    return view.source if whole else view
+
+
+def examples(source: Any, ids: Tensor) -> list[Any]:
+    """The examples with these ids, by the source's `__getitems__` where it has one.
+
+    Raises `DataError` if that gives more or fewer: some would have the ids and keys of others.
+    """
+    if hasattr(source, "__getitems__"):
+        found = list(source.__getitems__(ids.tolist()))
+        if len(found) != len(ids):
+            msg = (
+                f"__getitems__ of {type(source).__name__} returned {len(found)} examples for {len(ids)} ids; it returns "
+                f"one for each, in their order; leave examples out in clean, or in a split"
+            )
+            raise DataError(msg)
+        return found
+    return [source[index] for index in ids.tolist()]
+
+
+def column_of(source: Any, name: str) -> Any:
+    """The column `name` of a source: of a table, of a dataset that has columns, or entry by entry of its examples."""
+    if isinstance(source, View):
+        if isinstance(source.source, Table):
+            return source[name]
+        whole = column_of(source.source, name)
+        return [whole[index] for index in written_out(source.order).tolist()]
+    if isinstance(source, Table):
+        return source[name]
+    if hasattr(source, "column_names"):
+        if name not in source.column_names:
+            raise _no_column(name, source.column_names)
+        return source[name]
+    column = []
+    for index in range(len(source)):
+        example = source[index]
+        if not isinstance(example, Mapping):
+            msg = (
+                f"column {name!r} of a {type(source).__name__}: its examples are {type(example).__name__}s, which have "
+                f"no named entries; give a function of the source instead"
+            )
+            raise DataError(msg)
+        if name not in example:
+            raise _no_column(name, example)
+        column.append(example[name])
+    return column
+
+
+def _no_column(name: str, there: Any) -> UnknownNameError:
+    return UnknownNameError(f"no column {name!r}{did_you_mean(name, there)}; there are {listed(there)}")

@@ -1,0 +1,260 @@
+"""Preparation: fetch, clean and measure run once per store; what they made is opened from it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from .._arrays.table import tables_of
+from .._errors import DataError, PipelineError, StageNote, listed, noted, stage_note
+from .._pipeline import Pipeline
+from .._plans.plan import check_names
+from .._plans.source import View, given
+from .._plans.splits import Examples, resolve_splits
+from .._processes.torch_state import settled
+from .._random.key import Key
+from .._ranks.context import RankContext
+from .._sources.loadable import Given, checked_sources
+from .._sources.loaded import closed_on_failure, loaded, opened_here
+from .._sources.turns import first_on_machine
+from .._stages.digest import address, stage_digest, tracked_content
+from .._stages.function import Function, Tracked
+from .._stages.stage import Alias, Clean, Fetch, Fold, Load, Measure, Split, Stage
+from ..store._artifacts import measures_at, place_of
+from ..store._facts import open_facts, plain_fact, save_facts
+from ..store._publish import Patience, Staging, manifest, publish
+from ..store._tables import open_tables, save_tables
+from .download import download, download_into
+from .inputs import named_by, seen, warn_of_others
+from .parts import joined, parts_of, run_parts
+from .pool import PoolOption, opened
+from .progress import bar
+
+
+@attrs.frozen
+class Means:
+    """What preparation works with: the store's folder (asked for only where something is kept), pool, bars, ranks."""
+
+    folder: Callable[[], Path]
+    pool: PoolOption
+    patience: Patience
+    shown: bool
+    context: RankContext
+    told: set[str] = attrs.field(factory=set)  # of which inputs it was warned, since several stages may share one
+
+
+@attrs.frozen(eq=False)
+class Prepared:
+    """What preparation makes of a pipeline, and data is opened from: sources, splits and facts, by name."""
+
+    sources: Mapping[str, Any]
+    splits: Mapping[str, Examples]
+    facts: Mapping[str, Any]
+
+
+def prepared(p: Pipeline, means: Means) -> Prepared:
+    """The sources, splits and facts of a pipeline, made where they are not in the store yet.
+
+    This is local: it waits for other processes only where they are at work on the same.
+    """
+    sources = prepare_sources(p, means)
+    with closed_on_failure(sources.values()), opened_here(sources) as here:
+        splits = resolve_splits(list(p.of_kind(Split, Fold, Alias)), here)
+        check_names(p, splits)
+        return Prepared(sources, splits, prepare_facts(p, here, splits, means))
+
+
+def prepare_sources(p: Pipeline, means: Means) -> Mapping[str, Any]:
+    """The sources of a pipeline by name: made if need be, and opened.
+
+    Raises `PipelineError` for a pipeline without a source, and `DataError` for functions that return what is no table
+    or source.
+    """
+    stages = list(p.of_kind(Fetch, Clean, Load))
+    if not any(isinstance(stage, Clean | Load) for _, stage in stages):
+        msg = "the pipeline has no source: begin with fdm.clean or fdm.load, or splice it behind one that does"
+        raise PipelineError(msg)
+    made = _result(p, len(stages) - 1, means)
+    return made if isinstance(made, Mapping) else {"all": made}
+
+
+def prepare_kept(p: Pipeline, means: Means) -> None:
+    """Make what fetch and clean keep, where it is not there yet, and nothing else."""
+    last = max((number for number, _ in p.of_kind(Fetch, Clean)), default=None)
+    if last is not None:
+        _result(p, last, means)
+
+
+def prepare_facts(
+    p: Pipeline, sources: Mapping[str, Any], splits: Mapping[str, Examples], means: Means
+) -> dict[str, Any]:
+    """The facts that the measure stages find: computed once per store, and read from it."""
+    facts: dict[str, Any] = {}
+    for number, stage, at in measures_at(p, splits):
+        examples = splits[stage.splits[0]]
+        where = _where(stage.function, number, stage.kind, means.context, stage.splits[0])
+        with noted(where):
+            function = stage.function.with_facts(facts)
+        view = given(View(sources[examples.source], examples.order))
+        stages = [
+            *(each for _, each in p.of_kind(Fetch, Clean, Load)),
+            *(p.stages[by] for by in examples.lineage),
+            stage,
+        ]
+        found = open_facts(_published(stages, at, _measurer(function, view, where), means))
+        twice = facts.keys() & found.keys()
+        if twice:
+            msg = f"stage {number}, measure {function.name}: {listed(twice)} was measured before; a fact has one name"
+            raise DataError(msg)
+        facts.update(found)
+    return facts
+
+
+def _result(p: Pipeline, number: int, means: Means) -> Any:
+    """What the stage of this number hands on: a folder, a table or source, or a mapping of them."""
+    stage = p.stages[number]
+    assert isinstance(stage, Fetch | Clean | Load), "sources come first, so these are the first stages"
+
+    def upstream() -> tuple[Any, ...]:
+        return (_result(p, number - 1, means),) if number else ()
+
+    if isinstance(stage, Load):
+        where = _where(stage.function, number, stage.kind, means.context)
+        call = partial(_loaded_sources, stage.function, upstream(), where)
+        if isinstance(stage.function.call, Given):
+            return call()
+        key = Key(p.seed, "load", stage.function.qualified_name)
+        with first_on_machine(stage_digest(stage), means.context, means.patience.seconds):
+            return loaded(call, key, is_shared=stage.is_shared, is_ambient=stage.is_ambient)
+    stages = p.stages[: number + 1]
+    at = address(stages)
+    if isinstance(stage, Fetch):
+        return _published(stages, at, lambda staging: _fetch(stage.function, number, staging, means), means) / _FILES
+
+    def make(staging: Staging) -> None:
+        maker = _clean if stage.parts is None else _clean_parts
+        maker(stage, number, upstream(), staging, means)
+
+    tables = open_tables(_published(stages, at, make, means))
+    return tables.get("", tables)
+
+
+def _published(stages: Sequence[Stage], at: str, make: Callable[[Staging], None], means: Means) -> Path:
+    """The folder of what the last of `stages` keeps; the ones before it have decided what it was made from."""
+    stage, store = stages[-1], means.folder()
+    assert isinstance(stage, Fetch | Clean | Measure), "nothing else is kept"
+    folder = place_of(stage, at, store)
+    about: dict[str, Any] = {
+        "stage": stage.kind,
+        "function": stage.function.qualified_name,
+        "address": at,
+        "digest": stage_digest(stage),
+    }
+    named = named_by([each for each in stages if each is stage or not isinstance(each, Fetch | Clean)])
+    # What an earlier stage keeps was made from what its own manifest says, which may be no more what is there now.
+    before_it = [
+        place_of(each, address(stages[: number + 1]), store)
+        for number, each in enumerate(stages[:-1])
+        if isinstance(each, Fetch | Clean) and named_by([each])
+    ]
+
+    def make_and_remember(staging: Staging) -> None:
+        before, content = seen(named, store), tracked_content(stages)
+        make(staging)
+        if tracked_content(stages) != content:
+            msg = f"{stage.function.name}: a tracked file changed while it ran; prepare again when nothing writes to it"
+            raise DataError(msg)
+        # What has changed meanwhile the function has written to, such as a log: it is no input.
+        about["inputs"] = [
+            *(one for each in before_it[-1:] for one in _remembered(each)),
+            *(one for one in seen(before, store) if one in before),
+        ]
+
+    publish(folder, make_and_remember, about, means.patience)
+    if (named or before_it) and "inputs" not in about and means.context.local_rank == 0:
+        warn_of_others(_remembered(folder), store, means.told)
+    return folder
+
+
+def _remembered(folder: Path) -> list[dict[str, Any]]:
+    """What an artifact was made from, as far as parameters named it."""
+    inputs: list[dict[str, Any]] = manifest(folder).get("inputs", [])
+    return inputs
+
+
+def _fetch(function: Function, number: int, staging: Staging, means: Means) -> None:
+    into = staging.into / _FILES
+    into.mkdir()
+    where = _where(function, number, "fetch", means.context)
+    if function.call is download:
+        # fdm's own fetch function goes on with what an earlier attempt left of a file, and shows how far it is.
+        with noted(where):
+            download_into(into, **dict(function.params), kept=staging.kept, progress=means.shown)
+    else:
+        _called(function, (into,), where)
+    if not any(path.is_file() for path in into.rglob("*")):
+        msg = f"{function.name} wrote nothing below the folder it was given; stage {number}, fetch, needs files there"
+        raise DataError(msg)
+
+
+def _clean(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Staging, means: Means) -> None:
+    where = _where(stage.function, number, stage.kind, means.context)
+    made = _called(stage.function, upstream, where)
+    with noted(where):
+        # One table without a name is kept as such, so that the next clean gets what this one returned.
+        tables = tables_of(made, stage.function.name)
+        if not any(map(len, tables.values())):
+            msg = f"{stage.function.name} returned an empty table: it has columns but no rows"
+            raise DataError(msg)
+        save_tables({name: [table] for name, table in tables.items()}, staging.into)
+
+
+def _clean_parts(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Staging, means: Means) -> None:
+    assert stage.parts is not None
+    names = _called(stage.parts, upstream, _where(stage.parts, number, "each", means.context))
+    with noted(_where(stage.function, number, stage.kind, means.context)):
+        parts = parts_of(names, stage.function.with_tracked(Tracked.absolute), upstream, staging.kept)
+        with bar(len(parts), stage.function.name, "part", shown=means.shown) as progress, opened(means.pool) as pool:
+
+            def tell(done: int) -> None:
+                progress.update(done - progress.n)
+                staging.note(f"{done} of {len(parts)} parts")
+
+            run_parts(parts, pool, tell, staging.is_superseded)
+        joined(parts, staging.into)
+
+
+def _measurer(function: Function, view: Any, where: StageNote) -> Callable[[Staging], None]:
+    def make(staging: Staging) -> None:
+        made = _called(function, (view,), where)
+        with noted(where):
+            if not isinstance(made, Mapping) or not all(isinstance(name, str) for name in made):
+                msg = f"{function.name} returns a mapping from names to JSON values and tensors, not {made!r:.60}"
+                raise DataError(msg)
+            save_facts({name: plain_fact(name, value) for name, value in made.items()}, staging.into)
+
+    return make
+
+
+def _loaded_sources(function: Function, before: tuple[Any, ...], where: StageNote) -> Mapping[str, Any]:
+    made = _called(function, before, where)
+    with noted(where):
+        return checked_sources(function, made)
+
+
+def _called(function: Function, before: tuple[Any, ...], where: StageNote) -> Any:
+    """What the user's function returns; a first clean or load that wants an upstream is told that there is none."""
+    with noted(where):
+        function.check_call(*(["upstream"] * len(before)))
+        return settled(function.bound())(*before)
+
+
+def _where(function: Function, number: int, kind: str, context: RankContext, split: str = "") -> StageNote:
+    rank = f"rank {context.rank} of {context.world_size}" if context.world_size > 1 else ""
+    place = ", ".join(filter(None, [f"split {split!r}" if split else "", rank]))
+    return stage_note(number, f"{kind} {function!r}, defined at {function.location}", place)
+
+
+_FILES = "files"

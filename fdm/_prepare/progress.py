@@ -1,0 +1,37 @@
+"""Progress: bars for long work, shown where someone is looking."""
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+from .._ranks.context import RankContext
+
+
+_LOG = logging.getLogger("fdm")
+
+
+def is_shown(progress: bool | None, context: RankContext) -> bool:
+    """Whether bars are shown: as asked, or by default on a terminal, by the machine's first rank."""
+    if progress is not None:
+        return progress
+    return context.local_rank == 0 and sys.stderr.isatty()
+
+
+def bar(total: int | None, what: str, unit: str, *, shown: bool) -> "tqdm[Any]":
+    """A progress bar with rate and time left; without `total` it counts. Bytes are scaled."""
+    scaled = unit == "B"
+    return tqdm(total=total, desc=what, unit=unit, unit_scale=scaled, unit_divisor=1024, disable=not shown)
+
+
+def waiting(*, shown: bool) -> Callable[[str], None]:
+    """A function that tells what this process waits for: in the log, and on the terminal where bars are shown."""
+
+    def tell(message: str) -> None:
+        _LOG.info(message)
+        if shown:
+            tqdm.write(f"fdm: {message}", file=sys.stderr)
+
+    return tell

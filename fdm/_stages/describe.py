@@ -1,0 +1,88 @@
+"""Descriptions of stages: a line for people, plain JSON values for logs."""
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any
+
+import attrs
+import numpy as np
+from torch import Tensor
+
+from .._arrays.tree import field_names
+from .._fingerprint.canonical import canonical, digest, qualified_name
+from .function import Fact, Function, Tracked, shown
+from .stage import Stage
+
+
+def summary(stage: Stage) -> tuple[str, str]:
+    """What a line of `str(p)` says of a stage: its parameters, and the splits it is limited to."""
+    on = getattr(stage, "splits", ())
+    parts = [
+        _text(field.name, getattr(stage, field.name)) for field in attrs.fields(type(stage)) if field.name != "splits"
+    ]
+    return ", ".join(part for part in parts if part), f"on {', '.join(on)}" if on else ""
+
+
+def _text(name: str, value: Any) -> str:
+    match name, value:
+        case "function", Function():
+            return repr(value)
+        case "into", tuple():
+            return ", ".join(f"{split}={'rest' if size is None else size}" for split, size in value)
+        case "names", tuple():
+            return ", ".join(f"{new}={old}" for new, old in value)
+        case "size" | "amount" | "into", Function() | int() | float():
+            return str(value)
+        case _, None | False | ():
+            return ""
+        case ("shuffle", True) | ("across", "rank"):
+            return ""
+        case "parts", Function():
+            return f"each {value!r}"
+        case "pinned", _:
+            return f"version={value}"
+        case "is_shared" | "is_ambient", _:
+            return name.removeprefix("is_")
+        case _:
+            return f"{name}={value}"
+
+
+def described(stage: Stage) -> dict[str, Any]:
+    """A stage as plain JSON values: its kind, function, parameters and fields."""
+    fields = {field.name: getattr(stage, field.name) for field in attrs.fields(type(stage))}
+    usual = {field.name: field.default for field in attrs.fields(type(stage))}
+    given = {name: value for name, value in fields.items() if value is not None and value not in ((), usual[name])}
+    plain = {name: _plain(value) for name, value in given.items()}
+    for name in ("into", "names"):  # pairs, which are mappings by what they mean
+        if isinstance(fields.get(name), tuple):
+            plain[name] = dict(fields[name])
+    return {"stage": stage.kind, **plain.pop("function", {}), **plain}
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; what JSON has no form for as the text that shows it."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if isfinite(value) else repr(value)
+        case Function():
+            params = {name: _plain(param) for name, param in value.params}
+            name = repr(attrs.evolve(value, params=())).removesuffix("()")
+            return {"function": name} | ({"params": params} if params else {})
+        case Fact():
+            return {"fact": value.name}
+        case Tracked():
+            return {"tracked": value.path}
+        case Tensor() | np.ndarray() if value.ndim:
+            return {"shape": list(value.shape), "dtype": str(value.dtype), "sha256": digest(canonical(value))}
+        case _ if (names := field_names(value)) is not None:
+            return {"type": qualified_name(type(value))} | {name: _plain(getattr(value, name)) for name in names}
+        case Mapping() if not all(isinstance(key, str) for key in value):
+            return [[_plain(key), _plain(item)] for key, item in value.items()]
+        case Mapping():
+            return {key: _plain(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(item) for item in value]
+        case _:
+            return shown(value)

@@ -1,0 +1,326 @@
+"""Named functions with keyword parameters: what a stage holds, compared by value."""
+
+import builtins
+import copy
+import inspect
+import sys
+import types
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path, PurePath
+from typing import Any
+
+import attrs
+import numpy as np
+import torch
+
+from .._arrays.tree import leaves, map_leaves
+from .._errors import ParameterError, PipelineError, UnknownNameError, did_you_mean, listed
+from .._fingerprint.canonical import (
+    Value,
+    canonical,
+    is_frozen_instance,
+    is_named,
+    module_of,
+    namespace_of,
+    qualified_name,
+)
+from .._public import public
+
+
+@attrs.frozen(eq=False)
+class Fact(Value):
+    """A parameter that stands for a measured fact until the pipeline is opened."""
+
+    name: str
+
+
+@public
+def fact(name: str) -> Any:
+    """A parameter of a later stage that stands for the fact `name` which a `measure` stage finds.
+
+    Typed as `Any`, since it takes the place of a parameter of whatever type the fact has. A fact that nothing measured
+    is refused when the pipeline is opened, with the list of those that were.
+
+    >>> fact("mean")
+    Fact(name='mean')
+    """
+    if not isinstance(name, str) or not name:
+        msg = f"fact takes the name of a fact, a string, not {name!r}"
+        raise PipelineError(msg)
+    return Fact(name)
+
+
+@attrs.frozen(eq=False, repr=False)
+class Tracked(Value):
+    """A parameter that stands for a file or folder, which is fingerprinted by its content."""
+
+    path: str
+
+    def absolute(self) -> Path:
+        """Where it is: a relative path is resolved by the working directory."""
+        return Path(self.path).expanduser().absolute()
+
+    def __repr__(self) -> str:
+        return f"tracked({self.path!r})"
+
+
+@public
+def tracked(path: str | PurePath) -> Any:
+    """A parameter that is fingerprinted by content: of a file, or of all files below a folder. The function gets a `Path`.
+
+    Nothing is read until the pipeline is fingerprinted, prepared or opened; it has to be there then (`DataError`). The
+    path itself does not count: the same content elsewhere is the same data, under the names that files have in a folder.
+    Pipelines are compared by the path, which needs no file. Digests are remembered by size and time in each process.
+
+    >>> tracked("numbers.txt")
+    tracked('numbers.txt')
+    """
+    if isinstance(path, Tracked):
+        return path
+    if not isinstance(path, str | PurePath) or not str(path) or "\x00" in str(path):
+        msg = f"tracked takes the path of a file or folder, a string or Path, not {path!r:.60}"
+        raise PipelineError(msg)
+    return Tracked(str(path))
+
+
+@attrs.frozen(eq=False, repr=False)
+class Function(Value):
+    """A function that can be imported by its name, with keyword parameters.
+
+    `call` is a module-level function or class, an instance of a frozen attrs class or dataclass with `__call__`, or a
+    `torch.nn.Module` without parameters. Equality, hash and fingerprint are those of the name (for instances: class and
+    fields) and of the parameters by value.
+    """
+
+    call: Callable[..., Any]
+    params: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The last part of the function's name: what `replace` and `without` look for."""
+        return str(_named(self.call).__qualname__).rpartition(".")[2]
+
+    @property
+    def qualified_name(self) -> str:
+        """`module.qualname` of the function, or of the class of a callable instance."""
+        return qualified_name(_named(self.call))
+
+    @property
+    def location(self) -> str:
+        """`file:line` where the function is defined, or its module where that is unknown."""
+        code = getattr(inspect.unwrap(_named(self.call)), "__code__", None)
+        if code is None:
+            return str(getattr(_named(self.call), "__module__", "?"))
+        return f"{code.co_filename}:{code.co_firstlineno}"
+
+    @property
+    def facts(self) -> list[str]:
+        """The names of the facts among the parameters."""
+        params = [value for _, value in self.params]
+        return [leaf.name for leaf in leaves(params, _is_fact) if isinstance(leaf, Fact)]
+
+    def with_facts(self, facts: Mapping[str, Any]) -> "Function":
+        """The same function with measured values in place of facts; `UnknownNameError` for one that is not there."""
+        missing = [name for name in self.facts if name not in facts]
+        if missing:
+            hint = did_you_mean(missing[0], facts)
+            msg = f"{self.name} wants the fact {missing[0]!r}, which nothing measured{hint}; measured: {listed(facts)}"
+            raise UnknownNameError(msg)
+
+        def known(leaf: Any) -> Any:
+            return facts[leaf.name] if isinstance(leaf, Fact) else leaf
+
+        return attrs.evolve(
+            self, params=tuple((name, map_leaves(known, value, _is_fact)) for name, value in self.params)
+        )
+
+    @property
+    def tracked(self) -> list[Tracked]:
+        """The tracked paths among the parameters, and among the fields of a callable instance."""
+        values = [self.call, *(value for _, value in self.params)]
+        return [leaf for leaf in leaves(values, _is_whole) if isinstance(leaf, Tracked)]
+
+    def with_tracked(self, change: Callable[[Tracked], Any]) -> "Function":
+        """The same function with something else in place of its tracked paths."""
+
+        def changed(leaf: Any) -> Any:
+            return change(leaf) if isinstance(leaf, Tracked) else leaf
+
+        params = tuple((name, map_leaves(changed, value, _is_whole)) for name, value in self.params)
+        return attrs.evolve(self, call=map_leaves(changed, self.call, _is_whole), params=params)
+
+    def bound(self) -> Callable[..., Any]:
+        """The bare callable with its parameters filled in; without parameters it is the user's own.
+
+        Parameters that could be changed in place are copies, so whoever does it changes no pipeline; tracked paths are
+        absolute paths.
+        """
+        if self.tracked:
+            return self.with_tracked(Tracked.absolute).bound()
+        if not self.params:
+            return self.call
+        call, params = self.call, {name: map_leaves(_copied, value, _is_value) for name, value in self.params}
+        return partial(call, **params)
+
+    def can_call(self, *given: str) -> bool:
+        """Whether the function can be called with these positional arguments and its parameters."""
+        try:
+            self.check_call(*given)
+        except ParameterError:
+            return False
+        return True
+
+    def check_call(self, *given: str) -> None:
+        """Raise `ParameterError` unless the function can be called with these positional arguments and its parameters.
+
+        `given` names what the stage passes, for the message.
+        """
+        signature = _signature(self.call)
+        if signature is None:
+            return
+        try:
+            signature.bind(*given, **dict(self.params))
+        except TypeError as error:
+            passed = ", ".join([*given, *(f"{name}=..." for name, _ in self.params)])
+            msg = f"{self.name}{signature} cannot be called as {self.name}({passed}): {error} (at {self.location})"
+            raise ParameterError(msg) from None
+
+    def __repr__(self) -> str:
+        params = ", ".join(f"{name}={shown(value)}" for name, value in self.params)
+        if is_named(self.call):
+            return f"{self.qualified_name}({params})"
+        return f"{self.call!r}" + (f"({params})" if params else "")
+
+
+def function(call: Callable[..., Any], params: Mapping[str, Any], stage: str) -> Function:
+    """The checked `Function` of a stage: importable, with parameters that it takes and that have a value form.
+
+    Raises `PipelineError` for lambdas, closures, partials and instances that can change, and `ParameterError` for a
+    misspelt parameter, with the nearest right one.
+    """
+    _check_importable(call, stage)
+    _check_names(call, params, stage)
+    for value in params.values():
+        for leaf in leaves(value, _is_opaque):
+            if is_named(leaf) or isinstance(leaf, types.MethodType | types.BuiltinMethodType | types.MethodWrapperType):
+                _check_importable(leaf, stage)
+    frozen = tuple(sorted((name, map_leaves(_copied, value, _is_value)) for name, value in params.items()))
+    for name, value in frozen:
+        try:
+            canonical(value)
+        except PipelineError as error:
+            msg = (
+                f"{stage}({_label(call)}): the parameter {name!r} cannot be compared by value: {error}; pass numbers, "
+                f"strings, tensors, containers of them, or an instance of a frozen attrs class or dataclass"
+            )
+            raise PipelineError(msg) from None
+    made = Function(_copied(call), frozen)
+    canonical(made)
+    return made
+
+
+def _check_importable(call: Any, stage: str) -> None:
+    if not callable(call):
+        msg = f"{stage} takes a function, not {call!r:.60}"
+        raise PipelineError(msg)
+    if isinstance(call, torch.nn.Module) or (not is_named(call) and is_frozen_instance(call)):
+        _check_importable(type(call), stage)
+        return
+    if not is_named(call):
+        name = qualified_name(type(call))
+        msg = (
+            f"{stage} takes a function with an importable name, not a {name}: its value cannot be compared or sent to "
+            f"a worker; write a function at the top of a module and pass parameters by keyword, or make "
+            f"{type(call).__name__} a frozen attrs class or dataclass"
+        )
+        raise PipelineError(msg)
+    if _resolved(call) is not call and _resolved(call) != call:
+        kind = "a lambda" if "<lambda>" in call.__qualname__ else f"{call.__qualname__!r}"
+        msg = (
+            f"{stage} takes a function with an importable name, not {kind} in {module_of(call)}: it cannot be found "
+            f"again by name, so it can be neither compared nor sent to a worker; define it with def at the top of a "
+            f"module, and pass what it needs as keyword parameters: fdm.{stage}(fn, name=value)"
+        )
+        raise PipelineError(msg)
+
+
+def _resolved(call: Any) -> Any:
+    """What the function's own name leads to from the top of its module, or None."""
+    head, *rest = call.__qualname__.split(".")
+    for namespace in (namespace_of(call), vars(sys.modules.get(module_of(call), builtins))):
+        found = namespace.get(head)
+        for name in rest:
+            found = getattr(found, name, None)
+        if found is not None:
+            return found
+    return getattr(sys.modules.get(module_of(call)), call.__name__, None)
+
+
+def _check_names(call: Callable[..., Any], params: Mapping[str, Any], stage: str) -> None:
+    signature = _signature(call)
+    if signature is None:
+        return
+    taken = signature.parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+        return
+    by_name = {p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    for name in params:
+        if name not in by_name:
+            msg = (
+                f"{stage}({_label(call)}): the function has no parameter {name!r}{did_you_mean(name, by_name)}; "
+                f"its signature is {_label(call)}{signature}"
+            )
+            raise ParameterError(msg)
+
+
+def _signature(call: Callable[..., Any]) -> inspect.Signature | None:
+    target = call.forward if isinstance(call, torch.nn.Module) else call
+    try:
+        return inspect.signature(target)
+    except (TypeError, ValueError):  # some functions written in C do not tell
+        return None
+
+
+def _named(call: Any) -> Any:
+    return call if is_named(call) else type(call)
+
+
+def _label(call: Any) -> str:
+    return str(_named(call).__name__)
+
+
+def _is_fact(value: object) -> bool:
+    return isinstance(value, Fact)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Tracked | Fact | torch.nn.Module)
+
+
+def _is_opaque(value: object) -> bool:
+    return _is_value(value) or is_named(value)
+
+
+def _is_value(value: object) -> bool:
+    return isinstance(value, torch.nn.Module) or is_frozen_instance(value)
+
+
+def _copied(leaf: Any) -> Any:
+    """A private copy of what could be changed in place behind the pipeline's back."""
+    if isinstance(leaf, torch.Tensor):
+        return leaf.detach().clone()
+    if isinstance(leaf, np.ndarray | bytearray) or _is_value(leaf):
+        return copy.deepcopy(leaf)
+    return leaf
+
+
+def shown(value: Any) -> str:
+    match value:
+        case Fact():
+            return f"fact({value.name!r})"
+        case torch.Tensor() if value.numel() > 8:
+            return f"<tensor {'x'.join(map(str, value.shape))}>"
+        case _:
+            text = " ".join(repr(value).split())
+            return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,60 @@
+"""Access: files that this user may not use, with whose they are and what to do about it."""
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from .._errors import StoreError
+
+
+def check_readable(path: Path) -> None:
+    """Raise `StoreError` if this user may not read a file or list a folder which is there."""
+    blocked = _blocked(path)
+    if blocked is not None:
+        msg = f"{blocked} cannot be read{whose(blocked)}; {_REMEDY}"
+        raise StoreError(errno.EACCES, msg)
+
+
+def remedy_of(path: Path) -> str:
+    """What to do about a file that cannot be read: it is another user's, or damaged."""
+    blocked = _blocked(path)
+    return "fdm.store.verify tells what is damaged" if blocked is None else f"{blocked}{whose(blocked)}: {_REMEDY}"
+
+
+def whose(path: Path) -> str:
+    """Whose a file is, and what its mode allows, as a part of a message; nothing where that cannot be asked."""
+    with suppress(OSError):
+        found = path.stat()
+        return (
+            f" (it belongs to {_name(found.st_uid)}, mode {stat.filemode(found.st_mode)}, and this is {_name(_me())})"
+        )
+    return ""
+
+
+def _blocked(path: Path) -> Path | None:
+    """The first folder on the way to a path that may not be entered, or the path itself if it may not be read."""
+    for folder in reversed(path.parents):
+        if not os.access(folder, os.X_OK):
+            return folder if folder.exists() else None
+    needed = os.R_OK | (os.X_OK if path.is_dir() else 0)
+    return path if path.exists() and not os.access(path, needed) else None
+
+
+def _me() -> int:
+    return int(getattr(os, "geteuid", lambda: 0)())
+
+
+def _name(number: int) -> str:
+    with suppress(ImportError, KeyError):
+        import pwd  # noqa: PLC0415 - not there on Windows
+
+        return f"user {pwd.getpwuid(number).pw_name}"
+    return f"user {number}"
+
+
+_REMEDY = (
+    "let that user run chmod -R a+rX on the store, and prepare with umask 022 (for a group alone: g+rX, umask 027), "
+    "or give another folder: store=... or $FDM_STORE"
+)
