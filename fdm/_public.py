@@ -1,5 +1,6 @@
 """What is fdm's own, and by which names users know it: those that they import, not those of the modules below."""
 
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,14 +21,14 @@ def public(thing: ThingT) -> ThingT:
 
 
 def public_module(module: str) -> str:
-    """The part of a module's path that users know; modules of others are known by their whole path.
+    """The part of a module's path that users know, above what is private; modules of others are known by their whole path.
 
-    >>> public_module("fdm.testing._laws"), public_module("torch._ops")
-    ('fdm.testing', 'torch._ops')
+    >>> public_module("fdm.testing._laws"), public_module("fdm._arrays.table"), public_module("torch._ops")
+    ('fdm.testing', 'fdm', 'torch._ops')
     """
     if not is_module_of_fdm(module):
         return module
-    return ".".join(part for part in module.split(".") if not part.startswith("_"))
+    return ".".join(takewhile(lambda part: not part.startswith("_"), module.split(".")))
 
 
 def is_module_of_fdm(module: str) -> bool:

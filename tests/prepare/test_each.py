@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import fdm
-from fdm._prepare.prepare import parts as _parts
+from fdm._prepare import parts as _parts
 
 
 def names(n):
