@@ -8,21 +8,22 @@ import torch
 from torch import Tensor
 
 from ._arrays.table import Table
-from ._opened import Parts
+from ._pipeline import Pipeline
 from ._plans.order import written_out
 from ._plans.splits import Examples
+from ._prepare.prepare import Prepared
 from ._stages.stage import Fold, Split, Stage
 
 
-def class_balance(parts: Parts) -> dict[str, dict[str, int]]:
+def class_balance(p: Pipeline, prepared: Prepared) -> dict[str, dict[str, int]]:
     """The number of examples of each class, for the splits that are stratified by a column or have a column `label`.
 
     Only integers in a table's column count as classes, up to 64 of them, in splits of up to a million examples: all
     else would take long to count or to read. What is left out is not in the result.
     """
     found: dict[str, dict[str, int]] = {}
-    for name, examples in parts.splits.items():
-        column = _column(examples, parts.sources[examples.source], parts.pipeline.stages)
+    for name, examples in prepared.splits.items():
+        column = _column(examples, prepared.sources[examples.source], p.stages)
         if column is not None:
             counts = _counts(column, examples)
             found |= {name: counts} if 0 < len(counts) <= _CLASSES else {}

@@ -12,9 +12,9 @@ import attrs
 from ._checks import integer
 from ._collectives.agreement import agreement
 from ._collectives.content import content
-from ._data import Data, parts_of
+from ._data import Data, prepared_of
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
-from ._loaders.options import Speed
+from ._loaders.options import LoaderOptions
 from ._pipeline import Pipeline
 from ._plans.splits import Examples
 from ._prepare.pool import PoolOption
@@ -137,8 +137,8 @@ class Executor:
     def _data(self, p: Pipeline, made: Prepared) -> Data:
         if self.context.local_rank == 0:
             _warn_of_drawing(p, made.sources)
-        speed = Speed(self.workers, self.threads, self.prefetch, self.pin_memory, self.start_method)
-        return Data(p, self.context, sources=made.sources, splits=made.splits, facts=made.facts, speed=speed)
+        options = LoaderOptions(self.workers, self.threads, self.prefetch, self.pin_memory, self.start_method)
+        return Data(p, self.context, made, options)
 
     def _kept(self, p: Pipeline, splits: Mapping[str, Examples]) -> list[Kept]:
         if next(p.of_kind(Fetch, Clean, Measure), None) is None:
@@ -167,10 +167,10 @@ def open_alone(executor: Executor, p: Pipeline, /) -> Data:
 
 def agree(executor: Executor, data: Data, /) -> None:
     """Compare opened data with what the other ranks have opened, as `executor.open` does: all ranks make this call."""
-    parts = parts_of(data)
+    made = prepared_of(data)
     with agreement(executor.context, executor.wait) as compare:
-        kept = executor._kept(data.pipeline, parts.splits)  # noqa: SLF001 - the other half of `open`
-        compare(lambda: content(data.pipeline, parts.sources, parts.splits, kept))
+        kept = executor._kept(data.pipeline, made.splits)  # noqa: SLF001 - the other half of `open`
+        compare(lambda: content(data.pipeline, made.sources, made.splits, kept))
 
 
 def _check_pipeline(p: object) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from .._data import Data, balance_of, parts_of
+from .._data import Data, balance_of, branches_of, prepared_of
 from .._errors import did_you_mean, listed
 from .._executor import Executor
 from .._pipeline import Pipeline, describe, fingerprint, pipeline
@@ -41,7 +41,7 @@ def shown(p: Pipeline, *, store: str | None, world_size: int, split: str | None)
         return {**found, "kept": [*_told(kept), *unknown], "missing": _missing(kept)}
     with ExitStack() as stack:
         bare = stack.enter_context(executor.open(_up_to_splits(p)))
-        splits = parts_of(bare).splits
+        splits = prepared_of(bare).splits
         check_names(p, splits)
         kept += kept_facts(p, splits, folder)
         found |= {"kept": _told(kept), "world_size": world_size, "splits": dict(bare.splits)}
@@ -77,7 +77,7 @@ def prepared(p: Pipeline, *, store: str | None) -> dict[str, Any]:
         executor.prepare(p)
     else:
         with executor.open(p) as data:
-            kept += kept_facts(p, parts_of(data).splits, folder)
+            kept += kept_facts(p, prepared_of(data).splits, folder)
     return {"store": str(folder), "kept": [{**each, "made": _is_new(each, before)} for each in _told(kept)]}
 
 
@@ -169,7 +169,7 @@ def _of_data(data: Data, split: str | None) -> dict[str, Any]:
 
 def _plan(data: Data, split: str) -> dict[str, Any] | None:
     """The plan of a split; None where no batch stage holds for it."""
-    if parts_of(data).assembly(split).batch is None:
+    if branches_of(data)[split].batch is None:
         return None
     return data.loader(split).plan()
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from .._errors import DataError, SnapshotError, did_you_mean, listed, noted
 from .._fingerprint.canonical import Value
+from .._plans.plan import within
 from .._plans.snapshot import Snapshot
 from .._public import public
-from .loader import Loader, within
+from .loader import Loader
 
 
 @public

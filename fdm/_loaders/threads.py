@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import attrs
 import torch
 
-from .._batches.operations import Assembly, batch_maker
+from .._batches.operations import batch_maker, draws
+from .._plans.branch import Branch
 from .._plans.plan import Rows
 
 
@@ -21,9 +22,9 @@ T = TypeVar("T")
 class Inline:
     """Batches are made one at a time, when they are asked for."""
 
-    def batches(self, assembly: Assembly, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
+    def batches(self, branch: Branch, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
         """The host batches of these rows, with their rows."""
-        make = batch_maker(assembly)
+        make = batch_maker(branch)
         return ((these, make(these)) for these in rows)
 
     def close(self) -> None:
@@ -46,12 +47,12 @@ class Threads:
             self._pools[process] = _started(ThreadPoolExecutor(self.count, thread_name_prefix="fdm"), self.count)
         return self._pools[process]
 
-    def batches(self, assembly: Assembly, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
+    def batches(self, branch: Branch, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
         """The host batches of these rows, with their rows, in order."""
-        if assembly.is_ambient:  # a thread would disturb what the loop draws from the same global state
-            yield from Inline().batches(assembly, rows)
+        if draws(branch):  # a thread would disturb what the loop draws from the same global state
+            yield from Inline().batches(branch, rows)
             return
-        make, pool = batch_maker(assembly), self.pool
+        make, pool = batch_maker(branch), self.pool
         pending: deque[tuple[Rows, Future[Any]]] = deque()
         try:
             for these in rows:

@@ -11,7 +11,7 @@ from .._checks import integer
 from .._data import Data
 from .._errors import DataError, LawError, ParameterError, UnknownNameError, did_you_mean, listed, stage_of
 from .._executor import Executor, check_options
-from .._loaders.options import Speed
+from .._loaders.options import LoaderOptions
 from .._pipeline import Pipeline
 from .._processes.torch_state import settled, single
 from .._stages.function import Function
@@ -126,7 +126,7 @@ def examine(
 
 
 def _report(trial: Trial, executor: Executor, without: Sequence[str]) -> Report:
-    examination = Examination(trial, executor, {name: _first_rows(trial, name) for name in trial.parts.sources})
+    examination = Examination(trial, executor, {name: _first_rows(trial, name) for name in trial.prepared.sources})
     return Report(tuple(_verdict(examination, name, law) for name, law in LAWS.items() if name not in without))
 
 
@@ -183,14 +183,16 @@ def _walked(law: str, *kinds: type, otherwise: str = "") -> Law:
 
 
 def _by_threads(examination: Examination) -> Broken | Skipped | None:
-    speed = Speed(threads=examination.executor.threads or 2)
-    return unchanged_by(examination.trial, examination.walk, speed)
+    options = LoaderOptions(threads=examination.executor.threads or 2)
+    return unchanged_by(examination.trial, examination.walk, options)
 
 
 def _by_workers(examination: Examination) -> Broken | Skipped | None:
     executor = examination.executor
-    speed = Speed(executor.workers or 1, executor.threads, executor.prefetch, start_method=executor.start_method)
-    return unchanged_by(examination.trial, examination.walk, speed)
+    options = LoaderOptions(
+        executor.workers or 1, executor.threads, executor.prefetch, start_method=executor.start_method
+    )
+    return unchanged_by(examination.trial, examination.walk, options)
 
 
 def _check_arguments(steps: Any, without: Any, options: Any) -> None:
