@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._balance import class_balance
+from ._batches.draws import Draws
 from ._checks import integer
 from ._errors import DataError, SnapshotError, UnknownNameError, did_you_mean, listed, noted, stage_note
 from ._html import bars, hidden, page
@@ -58,7 +59,9 @@ class Data:
             name: branch_of(pipeline, examples.names, prepared.sources[examples.source], prepared.facts, context)
             for name, examples in prepared.splits.items()
         }
-        self._maker: Maker = options.maker(partial(_before_transfer, self._branches), context.device)
+        self._maker: Maker = options.maker(
+            partial(_before_transfer, self._branches), context.device, Draws(context.local_rank == 0)
+        )
         self._weights: dict[tuple[int, str], NDArray[Any]] = {}
         self._order_names: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._gate = Gate()

@@ -1,5 +1,6 @@
 """Pipelines: frozen sequences of stages in the order of the grammar, and the functions that edit them."""
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -86,6 +87,9 @@ def pipeline(*stages: "Stage | Pipeline", seed: int | None = None) -> Pipeline:
         else:
             remedy = "; leave out the brackets" if isinstance(stage, list | tuple) else ""
             remedy = "; wrap it in a stage: fdm.load(fn), fdm.transform(fn)" if callable(stage) else remedy
+            if inspect.isfunction(stage) and stage.__module__.partition(".")[0] == "fdm":
+                needed = any(each.default is each.empty for each in inspect.signature(stage).parameters.values())
+                remedy = f"; call it: fdm.{stage.__name__}({'...' if needed else ''})"
             msg = f"pipeline takes stages such as fdm.batch(32), and pipelines, not {stage!r:.60}{remedy}"
             raise PipelineError(msg)
     check_grammar(flat)

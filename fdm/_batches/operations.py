@@ -1,6 +1,6 @@
 """Operations: what is done for a batch, one after the other, from example ids to what the loop gets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -18,8 +18,9 @@ from .._random.ambient import Ambient
 from .._random.key import Key
 from .._sources.loaded import Loaded, is_drawn, kind_of, own
 from .._stages.function import Function
-from .._stages.stage import Augment, Batch
+from .._stages.stage import Batch
 from .collate import collate
+from .draws import Draws, is_ambient, to_watch, watched, watched_first
 from .readahead import ahead
 from .rows import Told, check_collated, check_keyed, check_returned, ids_returned, rows_told, with_own_ids
 
@@ -27,10 +28,9 @@ from .rows import Told, check_collated, check_keyed, check_returned, ids_returne
 Read: TypeAlias = Callable[[Rows], list[Any]]
 
 
-def draws(branch: Branch) -> bool:
-    """Whether a stage or the source draws from the global random state, which the threads of a process share."""
-    stages = [applied.stage for applied in branch.on_examples]
-    return is_drawn(branch.source) or any(isinstance(stage, Augment) and stage.ambient for stage in stages)
+def is_drawing(branch: Branch) -> bool:
+    """Whether a stage or the source draws from the global random state by intent, which the threads of a process share."""
+    return is_drawn(branch.source) or any(map(is_ambient, branch.on_examples))
 
 
 @attrs.frozen(eq=False)
@@ -85,8 +85,8 @@ def in_turn(operations: Sequence[Operation]) -> Callable[[Any, Rows], tuple[Any,
     return run
 
 
-def batch_maker(branch: Branch, make_examples: Read | None = None) -> Callable[[Rows], Any]:
-    """A function from rows to the batch on the host.
+def batch_maker(branch: Branch, draws: Draws, make_examples: Read | None = None) -> Callable[[Rows], Any]:
+    """A function from rows to the batch on the host, of which the first of opened data is watched for `draws`.
 
     Examples are made by `make_examples`, by default one after the other through all stages, so that what they are in
     between is not held for the whole batch. Where nothing works on single examples, a batch is one gather per column, on
@@ -101,10 +101,32 @@ def batch_maker(branch: Branch, make_examples: Read | None = None) -> Callable[[
     if branch.on_host or not branch.is_whole:
         finish = single(finish)
 
-    def make(rows: Rows) -> Any:
+    def gather(rows: Rows) -> Any:
+        return begin(None, rows)[0]
+
+    def gather_and_finish(rows: Rows) -> Any:
         return finish(*begin(None, rows))[0]
 
-    return settled(make if rest else lambda rows: begin(None, rows)[0])
+    make = settled(gather_and_finish if rest else gather)
+    texts = to_watch(branch)
+    if not draws.are_open(texts):
+        return make
+    every = single(in_turn(watching(on_host(branch), texts, draws)))
+
+    def make_watched(rows: Rows) -> Any:
+        return every(None, rows)[0]
+
+    return watched_first(draws, texts, settled(make_watched), make)
+
+
+def watching(operations: Sequence[Operation], texts: Mapping[int, str], draws: Draws) -> list[Operation]:
+    """The operations, those of the stages in `texts` watched for draws from the global random state."""
+    return [
+        attrs.evolve(each, call=watched(each.call, each.number, texts[each.number], draws))
+        if each.number in texts and each.number is not None
+        else each
+        for each in operations
+    ]
 
 
 @attrs.frozen(eq=False)
@@ -170,7 +192,7 @@ def applier(applied: Applied, branch: Branch, device: str = "cpu") -> Applier:
     """A stage ready to be called in the branch's epoch, with keys that draw on `device`."""
     stage = applied.stage
     call: Callable[..., Any] = stage.function.bound()
-    if isinstance(stage, Augment) and stage.ambient:
+    if is_ambient(applied):
         call = Ambient(call)
     key = None if applied.key is None else applied.key.fold(branch.where.epoch)
     ids = branch.batch[1].ids if branch.batch is not None else None

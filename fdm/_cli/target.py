@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .._errors import FdmError, did_you_mean
+from .._errors import FdmError, add_note, did_you_mean
 from .._fingerprint.canonical import importable_name
 from .._pipeline import Pipeline
 
@@ -110,7 +110,7 @@ def _imported(what: str) -> Iterator[None]:
         msg = f'{what} ends itself when it is imported; put what runs it below if __name__ == "__main__":'
         raise ImportError(msg) from error
     except Exception as error:
-        error.add_note(f"while {what} was imported")
+        add_note(error, f"while {what} was imported")
         raise
 
 
@@ -139,7 +139,7 @@ def _made(value: Any, place: str, name: str) -> Pipeline:
     try:
         made = value()
     except Exception as error:
-        error.add_note(f"in {name}(), which makes the pipeline")
+        add_note(error, f"in {name}(), which makes the pipeline")
         raise
     if not isinstance(made, Pipeline):
         msg = f"{place}:{name}() returned a {type(made).__name__}, and no pipeline: fdm.pipeline(...) makes one"

@@ -8,7 +8,8 @@ from typing import Any, overload
 import attrs
 from torch import Tensor
 
-from .._batches.operations import after_transfer, in_turn
+from .._batches.draws import to_watch, to_watch_on_device, told_after_first, watched_first
+from .._batches.operations import after_transfer, in_turn, watching
 from .._batches.rows import rows_told
 from .._checks import integer
 from .._errors import DataError
@@ -71,7 +72,9 @@ class Loader:
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return self._slice(index)
-        return next(iter(attrs.evolve(self, plan=self._plan.alone(index), maker=Inline(), passes=None)))
+        return next(
+            iter(attrs.evolve(self, plan=self._plan.alone(index), maker=Inline(self._maker.draws), passes=None))
+        )
 
     def again(self, epoch: int | None = None, start: Snapshot | None = None) -> "Loader":
         """A loader of the same split of the same data for another epoch, or from another start; as `data.loader`."""
@@ -107,16 +110,33 @@ class Loader:
     def on_host(self) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
         """The batches before the transfer, each with what does the stages after it: for trainers that move batches."""
         self._gate.check()
-        finish = in_turn(after_transfer(self._branch, self._crossing.device))
+        finish = self._after_transfer()
         for rows, batch in self._batches():
             yield batch, partial(_finished, rows=rows, finish=finish)
             self._gate.check()
 
     def _batches(self) -> Iterator[tuple[Rows, Any]]:
         """The batches before the transfer with their rows: where a batch has ids, as they tell, since here they are near."""
-        batches = self._maker.batches(self._branch, self._rows())
+        batches, draws = self._maker.batches(self._branch, self._rows()), self._maker.draws
+        if draws.are_open(to_watch(self._branch)):
+            batches = told_after_first(batches, draws)
         ids = self._branch.batching[1].ids
         return batches if ids is None else ((rows_told(rows, batch, ids), batch) for rows, batch in batches)
+
+    def _after_transfer(self) -> Callable[[Any, Rows], tuple[Any, Rows]]:
+        """What is done for a batch on the device; in the first one of opened data, draws are watched and told of."""
+        operations, draws = after_transfer(self._branch, self._crossing.device), self._maker.draws
+        finish, texts = in_turn(operations), to_watch_on_device(self._branch)
+        if not draws.are_open(texts):
+            return finish
+        every = in_turn(watching(operations, texts, draws))
+
+        def finish_and_tell(batch: Any, rows: Rows) -> tuple[Any, Rows]:
+            result = every(batch, rows)
+            draws.tell()
+            return result
+
+        return watched_first(draws, texts, finish_and_tell, finish)
 
     def profile(self, steps: int = 20) -> Profile:
         """How long each stage takes for a batch, over the first `steps` steps; as `data.profile(split)`."""
@@ -134,7 +154,7 @@ class Loader:
         return attrs.evolve(self, plan=self._plan.part(first, last))
 
     def _finished(self, crossed: Iterator[tuple[Rows, Any]]) -> Iterator[Any]:
-        finish = in_turn(after_transfer(self._branch, self._crossing.device))
+        finish = self._after_transfer()
         try:
             for rows, batch in crossed:
                 yield finish(batch, rows)[0]

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import attrs
 
+from .._batches.draws import Draws
 from .._batches.transfer import has_streams
 from .._plans.branch import Branch
 from .threads import Inline, Threads
@@ -24,14 +25,14 @@ class LoaderOptions:
     pin_memory: bool | None = None
     start_method: str | None = None
 
-    def maker(self, branches: Callable[[], Mapping[str, Branch]], device: str) -> Maker:
+    def maker(self, branches: Callable[[], Mapping[str, Branch]], device: str, draws: Draws) -> Maker:
         """Who makes the batches; one of those that are ahead may be on its way to the device."""
         if self.workers:
-            return Workers(self.workers, self.threads, self.prefetch, self.start_method, branches)
+            return Workers(self.workers, self.threads, self.prefetch, self.start_method, branches, draws)
         if self.threads:
             ahead = max(self.prefetch, self.threads - 1)
-            return Threads(self.threads, max(1, ahead - has_streams(device)))
-        return Inline()
+            return Threads(self.threads, max(1, ahead - has_streams(device)), draws)
+        return Inline(draws)
 
     def pins(self, device: str) -> bool:
         """Whether batches are put into pinned memory on their way to a device: by default, where that can be."""

@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 import torch
 
-from .._batches.operations import EACH, Operation, after_transfer, batch_maker, draws, on_host
+from .._batches.draws import Draws
+from .._batches.operations import EACH, Operation, after_transfer, batch_maker, is_drawing, on_host
 from .._batches.transfer import has_streams, move
 from .._errors import noted, stage_note
 from .._plans.branch import Branch
@@ -83,7 +84,7 @@ def profiled(branch: Branch, crossing: Crossing, rows: Sequence[Rows], batches: 
         StageTime(operation.name, each, each / whole, 1 / each, operation.is_on_device)
         for operation, each in seconds.items()
     )
-    gain = None if draws(branch) else _gain_of_threads(branch, rows)
+    gain = None if is_drawing(branch) else _gain_of_threads(branch, rows)
     advice = _advice(stages, gain, crossing.options.workers, crossing.options.threads)
     return Profile(branch.where.split, len(rows), stages, _per_second(batches), gain, advice)
 
@@ -131,7 +132,7 @@ def _seconds_of(operations: Sequence[Operation], rows: Sequence[Rows]) -> dict[O
 
 def _gain_of_threads(branch: Branch, rows: Sequence[Rows]) -> float:
     """How many times as many batches two threads make as one, in the better of two tries each."""
-    make, work = batch_maker(branch), [*rows, *rows][: max(2, len(rows))]
+    make, work = batch_maker(branch, Draws()), [*rows, *rows][: max(2, len(rows))]
     with ThreadPoolExecutor(2) as pool:
         alone = min(_seconds(lambda: list(map(make, work))) for _ in range(2))
         return alone / min(_seconds(lambda: list(pool.map(make, work))) for _ in range(2))

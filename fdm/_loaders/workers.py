@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data._utils import signal_handling
 
-from .._batches.operations import Read, batch_maker, draws, example_maker
-from .._errors import DataError, WorkerError, text_of
+from .._batches.draws import Draws, to_watch
+from .._batches.operations import Read, batch_maker, example_maker, is_drawing
+from .._errors import DataError, WorkerError, add_note, text_of
 from .._plans.branch import Branch
 from .._plans.plan import Rows
 from .._processes.memory import trim
+from .._processes.numerics import Numerics, flushes, flushing, numerics, set_numerics
 from .._processes.start import check_may_start, default_method, end_with_parent, start_method, starting, warn_of_fork
 from .._processes.torch_state import fresh, settled
 from .._sources.loaded import kind_of
@@ -31,8 +33,8 @@ from .sending import pickled
 from .worker_failure import WorkerFailure
 
 
-Item: TypeAlias = tuple[str, int, torch.dtype, NDArray[Any], NDArray[Any]]
-"""What a worker is sent: split, epoch, default dtype, example ids and positions; as arrays, which travel without files."""
+Item: TypeAlias = tuple[str, int, Numerics, NDArray[Any], NDArray[Any]]
+"""What a worker is sent: split, epoch, torch's settings, example ids and positions; as arrays, which travel without files."""
 
 
 @attrs.frozen(eq=False)
@@ -48,6 +50,7 @@ class Workers:
     prefetch: int
     start_method: str | None
     branches: Callable[[], Mapping[str, Branch]]
+    draws: Draws = attrs.field(factory=Draws)
     _of_process: "dict[int, list[_Crew]]" = attrs.field(factory=dict, init=False)
     _idle: "dict[int, list[_Crew]]" = attrs.field(factory=dict, init=False)
 
@@ -78,12 +81,12 @@ class Workers:
 
     def _started(self, crews: "list[_Crew]") -> "_Crew":
         check_may_start("worker processes (workers=)", "use threads= in their place")
-        feed, maker = _Feed(), _Maker(self.branches(), self.threads)
+        feed, maker = _Feed(), _Maker(self.branches(), self.threads, self.draws)
         method = start_method(self.start_method)
         # Where the way was fdm's choice, what cannot go it is forked as if there were no threads.
         is_instead = self.start_method is None and method == "forkserver" and default_method() == "fork"
         forked = partial(self._loader, maker, feed, "fork") if is_instead else None
-        crew = _Crew(self._loader(maker, feed, method), feed, forked)
+        crew = _Crew(self._loader(maker, feed, method), feed, self.draws, forked)
         crews.append(crew)
         return crew
 
@@ -108,6 +111,7 @@ class _Crew:
 
     loader: "DataLoader[Any]"
     feed: "_Feed"
+    draws: Draws
     forked: "Callable[[], DataLoader[Any]] | None" = None
     is_waiting: bool = attrs.field(default=False, init=False)
 
@@ -117,8 +121,8 @@ class _Crew:
         def items() -> Iterator[Item]:
             for these in rows:
                 sent.append(these)
-                where, dtype = branch.where, torch.get_default_dtype()
-                yield where.split, where.epoch, dtype, these.ids.numpy(), these.positions.numpy()
+                where = branch.where
+                yield where.split, where.epoch, numerics(), these.ids.numpy(), these.positions.numpy()
 
         self.feed.items = items()
         try:
@@ -142,6 +146,9 @@ class _Crew:
         except Exception as error:  # noqa: BLE001 - of torch's own: those of the user's functions come as a WorkerFailure
             self._tell(error, branch)
         self.is_waiting = False
+        if isinstance(batch, _Seen):
+            self.draws.hear(batch.watched, batch.found)
+            return batch.batch
         if isinstance(batch, WorkerFailure):
             batch.reraise()
         return batch
@@ -175,7 +182,7 @@ class _Crew:
         """Raise the error of a worker that died; where none did, what torch said, and where."""
         dead = _dead(getattr(getattr(self.loader, "_iterator", None), "_workers", []))
         if not dead:
-            error.add_note(f"while worker processes made batches for {branch.where}")
+            add_note(error, f"while worker processes made batches for {branch.where}")
             raise error
         msg = f"a worker process died while batches were made for {branch.where}: {'; '.join(map(_end_of, dead))}"
         msg = f"{msg}. {_remedy(dead[0].exitcode)}"
@@ -215,34 +222,55 @@ class _Maker(Dataset[Any]):
 
     branches: Mapping[str, Branch]
     threads: int
+    draws: Draws = attrs.field(factory=Draws)
     _last: tuple[tuple[str, int], Callable[[Rows], Any]] | None = attrs.field(default=None, init=False)
 
     def __getitem__(self, item: Item) -> Any:
-        split, epoch, dtype, ids, positions = item
+        split, epoch, settings, ids, positions = item
         trim()
         try:
-            torch.set_default_dtype(dtype)
+            set_numerics(settings)
             if self._last is None or self._last[0] != (split, epoch):
-                self._last = (split, epoch), self._made(self.branches[split].at(epoch))
+                self._last = (split, epoch), self._told(self.branches[split].at(epoch))
             return _Sent.of(self._last[1](Rows(torch.from_numpy(ids), torch.from_numpy(positions))))
         except Exception as error:  # noqa: BLE001 - torch would rebuild it from its text, without type and notes
             return WorkerFailure.of(error)
 
+    def _told(self, branch: Branch) -> Callable[[Rows], Any]:
+        """What makes batches; the first that is watched comes with what was seen."""
+        is_first = [True] if self.draws.are_open(to_watch(branch)) else []
+        make, draws = self._made(branch), self.draws
+
+        def make_and_tell(rows: Rows) -> Any:
+            return _Seen(make(rows), draws.watched, draws.found) if is_first and is_first.pop() else make(rows)
+
+        return make_and_tell if is_first else make
+
     def _made(self, branch: Branch) -> Callable[[Rows], Any]:
-        if not self.threads or branch.is_whole or draws(branch):
-            return batch_maker(branch)
-        return batch_maker(branch, self._on_threads(example_maker(branch)))
+        if not self.threads or branch.is_whole or is_drawing(branch):
+            return batch_maker(branch, self.draws)
+        return batch_maker(branch, self.draws, self._on_threads(example_maker(branch)))
 
     def _on_threads(self, make: Read) -> Read:
         def parts(rows: Rows) -> list[Any]:
+            flush = flushes()
             pieces = map(Rows, rows.ids.tensor_split(self.threads), rows.positions.tensor_split(self.threads))
-            return list(chain.from_iterable(self._pool.map(make, pieces)))
+            return list(chain.from_iterable(self._pool.map(lambda piece: flushing(flush, make, piece), pieces)))
 
         return parts
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.threads)
+
+
+@attrs.frozen(eq=False)
+class _Seen:
+    """A batch with what was seen of the stages while it was made."""
+
+    batch: Any
+    watched: set[int]
+    found: dict[int, str]
 
 
 @attrs.frozen(eq=False)

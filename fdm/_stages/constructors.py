@@ -351,6 +351,11 @@ def _checked_amount(stage: str, name: str, amount: object) -> Amount:
             msg = f"{stage}: {name}={amount} is a float, so a fraction, and fractions lie in 0 to 1; a count is an int"
             raise PipelineError(msg)
         return float(amount)
+    if isinstance(amount, str):
+        msg = (
+            f"{stage}: {name}={amount!r} is a string; a size is a count (int), a fraction (float) or None, for the rest"
+        )
+        raise PipelineError(msg)
     return integer(f"{stage}: {name}", amount, PipelineError, least=0)
 
 

@@ -222,13 +222,22 @@ def function(call: Callable[..., Any], params: Mapping[str, Any], stage: str) ->
 
 def _check_importable(call: Any, stage: str) -> None:
     if not callable(call):
-        msg = f"{stage} takes a function, not {call!r:.60}"
+        is_source = stage == "load" and hasattr(type(call), "__getitem__") and hasattr(type(call), "__len__")
+        kind = type(call).__name__
+        remedy = (
+            f"; pass what makes it: fdm.load({kind}, name=value), or a function that returns it" if is_source else ""
+        )
+        msg = f"{stage} takes a function, not {call!r:.60}{remedy}"
         raise PipelineError(msg)
     if isinstance(call, torch.nn.Module) or (not is_named(call) and is_frozen_instance(call)):
         _check_importable(type(call), stage)
         return
     if not is_named(call):
-        name = qualified_name(type(call))
+        name = qualified_name(type(call)).removeprefix("builtins.")
+        told = _remedy_of(call, stage)
+        if told is not None:
+            msg = f"{stage} takes a function with an importable name, not {told}, with the function at the top of a module"
+            raise PipelineError(msg)
         msg = (
             f"{stage} takes a function with an importable name, not a {name}: its value cannot be compared or sent to "
             f"a worker; write a function at the top of a module and pass parameters by keyword, or make "
@@ -243,6 +252,21 @@ def _check_importable(call: Any, stage: str) -> None:
             f"module, and pass what it needs as keyword parameters: fdm.{stage}(fn, name=value)"
         )
         raise PipelineError(msg)
+
+
+def _remedy_of(call: Any, stage: str) -> str | None:
+    """What a callable is that people often write in the place of a function, and what to write instead."""
+    if isinstance(call, types.MethodType):
+        owner = type(call.__self__).__name__
+        return (
+            f"{call.__name__!r}, a bound method of {owner}, whose value cannot be compared: make {owner} a frozen "
+            f"dataclass with __call__, and write fdm.{stage}({owner}(...))"
+        )
+    if isinstance(call, partial):
+        fields = ", ".join(f"{name}=..." for name in call.keywords) or "name=value"
+        named = getattr(call.func, "__name__", "fn")
+        return f"a functools.partial, whose value cannot be compared: write fdm.{stage}({named}, {fields})"
+    return None
 
 
 def _resolved(call: Any) -> Any:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .._arrays.differences import difference
+from .._batches.draws import Draws
 from .._errors import DataError, noted, stage_note, stage_of
 from .._loaders.loader import Loader, plan_of
 from .._loaders.options import LoaderOptions
@@ -259,7 +260,7 @@ def _one_by_one(branch: Branch, rows: list[Rows]) -> list[Any]:
 
 
 def _made_by(options: LoaderOptions, branch: Branch, rows: list[Rows]) -> list[Any]:
-    maker = options.maker(lambda: {branch.where.split: branch}, "cpu")
+    maker = options.maker(lambda: {branch.where.split: branch}, "cpu", Draws())
     try:
         return [made for _, made in maker.batches(branch, iter(rows))]
     finally:
