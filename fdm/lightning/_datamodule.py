@@ -1,7 +1,7 @@
 """The shell: a LightningDataModule whose every answer comes from a frozen pipeline."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -18,18 +18,21 @@ from .._stages.constructors import batch
 from .._stages.stage import Batch, Measure, Transfer
 from ._cursor import Loading, from_plain, place, to_plain
 from ._feed import TRAIN_MODE, Feed, Train
-from ._hooks import guard, has, hide, is_hidden
+from ._hooks import GUARDED, guarded, has, hide, is_hidden
 from ._passes import Passes
 from ._roles import PREDICT, TEST, TRAIN, VAL, Role, batch_of_role, roles_in, roles_of
 from ._trainer import (
+    asks_for,
     context_of,
     flat_description,
+    has_asked_for,
     indices_for_writers,
     is_fitting,
     is_running,
+    place_beside,
     saved_states,
 )
-from ._underway import Underway
+from ._underway import Handed, Path, Underway, at, changed_at
 
 
 class Shell:
@@ -175,6 +178,8 @@ class Shell:
             lambda: begin(self._train, self.trainer),
             lambda loader: went_on(self.trainer, loader),
             self._tracked(),
+            lambda: asks_for(self.trainer),
+            lambda: has_asked_for(self.trainer),
         )
 
     def val_dataloader(self) -> Any:
@@ -194,15 +199,14 @@ class Shell:
         number, transfer = next(self._pipeline.of_kind(Transfer), (0, None))
         if transfer is None:
             return self._lightnings("transfer_batch_to_device")(batch, device, dataloader_idx)
-        handed = self._underway.known(batch, is_asked_for=is_running(self.trainer))
+        found = self._known(batch)
         with noted(stage_note(number, f"transfer to {device}")):
-            if handed is None:
-                return move(batch, device, [name for name in transfer.skip if name in entries(batch)])
-            if handed.is_of_parts:
-                moved: Any = {name: move(part, device, transfer.skip) for name, part in batch.items()}
-            else:
-                moved = move(batch, device, transfer.skip)
-        handed.becomes(moved)
+            moves = dict.fromkeys(found, lambda part: move(part, device, transfer.skip))
+            moved = changed_at(batch, moves, lambda part: _moved_from_elsewhere(part, device, transfer.skip))
+        for path, handed in found.items():
+            handed.becomes(at(moved, path))
+            if not has("on_after_batch_transfer", self._pipeline, self.roles):
+                self._underway.done(handed)
         return moved
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -213,10 +217,11 @@ class Shell:
         """
         if not has("on_after_batch_transfer", self._pipeline, self.roles):
             return self._lightnings("on_after_batch_transfer")(batch, dataloader_idx)
-        handed = self._underway.known(batch, is_asked_for=is_running(self.trainer))
-        if handed is not None:
+        found = self._known(batch)
+        for handed in found.values():
             self._underway.done(handed)
-            return handed.finish(batch)
+        if found:
+            return changed_at(batch, {path: handed.finish for path, handed in found.items()}, lambda part: part)
         if self.trainer is None:
             msg = "a batch came to on_after_batch_transfer that is from none of this datamodule's loaders"
             raise DataError(msg)
@@ -234,11 +239,11 @@ class Shell:
 
     def state_dict(self) -> dict[str, Any]:
         """The cursor and the pipeline's fingerprint, as plain JSON values; nothing before there was a train batch."""
-        at = place(self._passes.cursor)
-        if at is None:
+        here = place(self._passes.cursor)
+        if here is None:
             return {}
         self._fingerprint = self._fingerprint or fingerprint(self._pipeline)
-        return {"version": _VERSION, "fingerprint": self._fingerprint, **to_plain(at)}
+        return {"version": _VERSION, "fingerprint": self._fingerprint, **to_plain(here)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take the cursor from a checkpoint, to fit on from there. Only `fit` asks for it, so others do not check it.
@@ -279,10 +284,25 @@ class Shell:
         sampler = None if seen is None else indices_for_writers(type(self), seen)
         steps = len(self.data.loader(split))
         begin = partial(self._begin_evaluation, split)
-        return Feed((split,), steps, begin, underway=self._tracked(), seen=seen, batch_sampler=sampler)
+        return Feed(
+            (split,),
+            steps,
+            begin,
+            underway=self._tracked(),
+            asks=lambda: asks_for(self.trainer),
+            has_asked=lambda: has_asked_for(self.trainer),
+            seen=seen,
+            batch_sampler=sampler,
+        )
 
     def _begin_evaluation(self, split: str) -> Callable[[], Loading]:
         return partial(self.data.loader, split, epoch=0)
+
+    def _known(self, batch: Any) -> dict[Path, Handed]:
+        """The batches of this datamodule's loaders that are in one that came to a hook, and where."""
+        if not is_running(self.trainer):
+            return self._underway.by_hand(batch)
+        return self._underway.under(batch, has_asked_for(self.trainer), partial(place_beside, self.trainer))
 
     def _tracked(self) -> Underway | None:
         return None if next(self._pipeline.of_kind(Transfer), None) is None else self._underway
@@ -292,13 +312,10 @@ class Shell:
         if data is not None:
             data.close()
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        guard(cls)
-
     def __getattribute__(self, name: str) -> Any:
         try:
-            return super().__getattribute__(name)
+            found = super().__getattribute__(name)
+            return guarded(self, Shell, name, found) if name in GUARDED else found
         except AttributeError as error:
             # Errors of properties have passed through the user's functions, and mean something else.
             if name.startswith("_") or error.name != name or error.obj is not self:
@@ -349,6 +366,10 @@ def shell_class(base: type) -> type:
 def _save_hyperparameters(datamodule: Any, values: Mapping[str, Any]) -> None:
     # A frame of its own: Lightning looks for the caller's arguments there, and these are to be saved as they are.
     datamodule.save_hyperparameters(dict(values))
+
+
+def _moved_from_elsewhere(batch: Any, device: Any, skip: Sequence[str]) -> Any:
+    return move(batch, device, [name for name in skip if name in entries(batch)])
 
 
 def _shown(names: tuple[str, ...], sizes: Mapping[str, int]) -> str:
