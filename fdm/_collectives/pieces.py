@@ -1,6 +1,6 @@
-"""Merging: values with example ids, in pieces, as one in the order of the ids; pure."""
+"""Pieces: values with example ids, joined and brought into the order of the ids; pure."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._arrays.differences import unlike
 from .._arrays.indexing import refuse_masked, select
 from .._arrays.ragged import Ragged
-from .._arrays.tree import entries, field_names, with_entries
+from .._arrays.tree import map_leaves, places
 from .._errors import DataError
 
 
@@ -55,14 +56,13 @@ def joined(pieces: Sequence[Piece]) -> Piece | None:
         return None
     wanted = described(full[0])
     for piece in full[1:]:
-        found = described(piece)
-        for at in [*wanted, *found]:
-            if wanted.get(at) != found.get(at):
-                msg = (
-                    f"{at} is {wanted.get(at, 'not there')} in one batch and {found.get(at, 'not there')} in another; "
-                    f"the values of all batches have one structure, with one dtype and shape of a row"
-                )
-                raise DataError(msg)
+        if (differing := unlike(wanted, described(piece))) is not None:
+            place, one, other = differing
+            msg = (
+                f"{place} is {one} in one batch and {other} in another; the values of all batches have one structure, "
+                f"with one dtype and shape of a row"
+            )
+            raise DataError(msg)
     leaves = {at: concatenated([piece.leaves[at] for piece in full]) for at in full[0].leaves}
     return Piece(np.concatenate([piece.ids for piece in full]), leaves, full[0].structure)
 
@@ -123,7 +123,7 @@ def picked(leaf: Leaf, order: NDArray[np.int64]) -> Leaf:
 
 def rebuilt(structure: Any, leaves: Callable[[str], Any]) -> Any:
     """A structure of places with the leaves in them."""
-    return leaves(structure) if isinstance(structure, str) else _changed(structure, lambda _, at: rebuilt(at, leaves))
+    return map_leaves(leaves, structure)
 
 
 def checked_ids(ids: Any) -> NDArray[np.int64]:
@@ -151,8 +151,7 @@ def _is_of_batches(values: Any, ids: Any) -> bool:
 
 def _piece(values: Any, ids: Any, at: str) -> Piece:
     own = checked_ids(ids)
-    structure = _places(values, "values")
-    leaves = {place: _settled(leaf) for place, leaf in _leaves(values, "values")}
+    leaves = {place: _settled(leaf, place) for place, leaf in places(values, _is_leaf, "values")}
     if not leaves:
         msg = f"{at} holds nothing that has rows"
         raise DataError(msg)
@@ -160,48 +159,22 @@ def _piece(values: Any, ids: Any, at: str) -> Piece:
         if len(leaf) != len(own):
             msg = f"{place.replace('values', at, 1)} has {len(leaf)} rows for {len(own)} ids; it needs one for each id"
             raise DataError(msg)
-    return Piece(own, leaves, structure)
+    in_order = iter(leaves)
+    return Piece(own, leaves, map_leaves(lambda _: next(in_order), values, _is_leaf))
 
 
-def _places(tree: Any, at: str) -> Any:
-    if isinstance(tree, _LEAVES):
-        return at
-    if _children(tree) is None:
+def _is_leaf(value: Any) -> bool:
+    return isinstance(value, (*_LEAVES, set, frozenset))  # a set has no order of its own
+
+
+def _settled(leaf: Any, place: str) -> Leaf:
+    """A leaf on the host, apart from autograd and from memory that it is a small view of."""
+    if not isinstance(leaf, _LEAVES):
         msg = (
-            f"{at} is a {type(tree).__name__}; values are tensors, arrays, Ragged or lists with a row for each id, in "
+            f"{place} is a {type(leaf).__name__}; values are tensors, arrays, Ragged or lists with a row for each id, in "
             f"dicts, tuples or frozen records"
         )
         raise DataError(msg)
-    return _changed(tree, lambda name, child: _places(child, at + name))
-
-
-def _leaves(tree: Any, at: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(tree, _LEAVES):
-        yield at, tree
-        return
-    for name, child in (_children(tree) or {}).values():
-        yield from _leaves(child, at + name)
-
-
-def _children(tree: Any) -> dict[Any, tuple[str, Any]] | None:
-    """The children of a container by key, each with how it is written behind the container; None for no container."""
-    if isinstance(tree, Mapping):
-        return {key: (f"[{key!r}]", child) for key, child in tree.items()}
-    if isinstance(tree, tuple) and not hasattr(tree, "_fields"):
-        return {number: (f"[{number}]", child) for number, child in enumerate(tree)}
-    if isinstance(tree, tuple) or (field_names(tree) is not None and not isinstance(tree, type)):
-        return {name: (f".{name}", child) for name, child in entries(tree).items()}
-    return None
-
-
-def _changed(tree: Any, change: Callable[[str, Any], Any]) -> Any:
-    changed = {key: change(name, child) for key, (name, child) in (_children(tree) or {}).items()}
-    is_plain = isinstance(tree, tuple) and not hasattr(tree, "_fields")
-    return tuple(changed.values()) if is_plain else with_entries(tree, changed)
-
-
-def _settled(leaf: Any) -> Leaf:
-    """A leaf on the host, apart from autograd and from memory that it is a small view of."""
     if isinstance(leaf, Tensor) and leaf.ndim and leaf.layout == torch.strided:
         return leaf.detach().cpu().resolve_conj().resolve_neg()
     if isinstance(leaf, np.ndarray) and leaf.ndim:

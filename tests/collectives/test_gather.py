@@ -6,9 +6,11 @@ import os
 import random
 import subprocess
 import sys
+from collections import OrderedDict
 from fractions import Fraction
 from itertools import chain, pairwise
 from pathlib import Path
+from types import MappingProxyType
 
 import attrs
 import gatherers as tasks
@@ -291,6 +293,13 @@ def test_totals_are_exact_and_the_same_bits_on_every_rank(pool):
         assert torch.int64 == value["f"]["i"].dtype
         wanted = [math.fsum(column) for column in zip(*(own.ravel() for own in floats), strict=True)]
         assert (wanted, (2, 3)) == (value["f"]["t"].ravel().tolist(), tuple(value["f"]["t"].shape))
+
+
+def test_entries_are_summed_by_name_in_whatever_order_and_kind_of_dict_they_come():
+    one, other = {"a": 1, "b": {"c": 10, "d": 100}}, OrderedDict(b={"d": 200, "c": 20}, a=2)
+    totals = [ended.value for ended in ranks(2).run((fdm.total, one), (fdm.total, other))]
+    assert [{"a": 3, "b": {"c": 30, "d": 300}}] * 2 == totals
+    assert {"a": 1.0, "b": {"c": 5.0}} == fdm.mean(OrderedDict(a=2, b=MappingProxyType({"c": 10})), 2)
 
 
 def test_a_mean_is_of_all_examples_and_not_of_the_means(pool):
