@@ -1,7 +1,8 @@
 """Differences: where two items of any structure differ, and copies of items that share nothing with them."""
 
 import copy
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .ragged import Ragged
-from .tree import field_names, map_leaves
+from .tree import map_leaves, places
 
 
 def difference(one: Any, other: Any) -> str | None:
@@ -22,7 +23,7 @@ def difference(one: Any, other: Any) -> str | None:
     """
     if one is other:
         return None
-    ones, others = dict(leaves(one)), dict(leaves(other))
+    ones, others = dict(places(one, _is_compared)), dict(places(other, _is_compared))
     if ones.keys() != others.keys():
         odd = next(at for at in [*ones, *others] if (at in ones) != (at in others))
         return f"{odd or 'it'} is there only {'at first' if odd in ones else 'the second time'}"
@@ -33,26 +34,16 @@ def difference(one: Any, other: Any) -> str | None:
     return None
 
 
-def leaves(item: Any, at: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a nested item with their places.
+def unlike(one: Mapping[str, str], other: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """The first entry that two descriptions have otherwise, and what each of them has there; None where there is none.
 
-    >>> [place for place, _ in leaves({"image": 1, "boxes": [{"x": 2}, {"x": 3}]})]
-    ['image', 'boxes[0].x', 'boxes[1].x']
+    >>> unlike({"x": "int64"}, {"x": "int64", "y": "str"})
+    ('y', 'not there', 'str')
     """
-    named: Mapping[Any, Any] | None = None
-    if isinstance(item, Mapping):
-        named = item
-    elif isinstance(item, tuple) and hasattr(item, "_fields"):
-        fields: Any = item
-        named = fields._asdict()
-    elif not isinstance(item, Ragged | type) and (names := field_names(item)) is not None:
-        named = {name: getattr(item, name) for name in names}
-    if named is not None:
-        yield from (found for name, child in named.items() for found in leaves(child, f"{at}.{name}".lstrip(".")))
-    elif isinstance(item, list | tuple):
-        yield from (found for place, child in enumerate(item) for found in leaves(child, f"{at}[{place}]"))
-    else:
-        yield at, item
+    for entry in [*one, *other]:
+        if one.get(entry) != other.get(entry):
+            return entry, one.get(entry, "not there"), other.get(entry, "not there")
+    return None
 
 
 def copied(item: Any) -> Any:
@@ -69,7 +60,7 @@ def nonfinite(item: Any) -> str | None:
     >>> nonfinite({"x": torch.tensor([0.0, float("inf")])})
     'x[1] is inf'
     """
-    for at, leaf in leaves(item):
+    for at, leaf in places(item, _is_compared):
         values = leaf.values if isinstance(leaf, Ragged) else leaf
         if isinstance(values, np.ndarray | np.generic) and values.dtype.kind == "f":
             values = torch.from_numpy(np.asarray(values, dtype=np.float64))
@@ -90,7 +81,7 @@ def structure(item: Any, *, batched: bool, exact: bool) -> tuple[tuple[str, str]
     (('x', 'float32 of ? x 2'),)
     """
     found = {}
-    for at, leaf in leaves(item):
+    for at, leaf in places(item, _is_compared):
         if isinstance(leaf, Ragged):
             found[at] = f"ragged {leaf.kind}, {_plain(leaf.values.dtype)}"
         elif isinstance(leaf, Tensor | np.ndarray):
@@ -98,8 +89,13 @@ def structure(item: Any, *, batched: bool, exact: bool) -> tuple[tuple[str, str]
             shown = " x ".join(shape) if exact else f"{leaf.ndim} dimensions"
             found[at] = f"{_plain(leaf.dtype)} of {shown}" if shape else _plain(leaf.dtype)
         else:
-            found[at.partition("[")[0]] = type(leaf).__name__
+            found[re.split(r"\[\d+]", at)[0]] = type(leaf).__name__  # lists may be of any length
     return tuple(found.items())
+
+
+def _is_compared(item: Any) -> bool:
+    """Whether an item is compared as one: a set has no places, and what is empty holds nothing else to compare."""
+    return isinstance(item, Ragged | set | frozenset) or (isinstance(item, Mapping | list | tuple) and not item)
 
 
 def _plain(dtype: Any) -> str:

@@ -22,27 +22,13 @@ def map_leaves(change: Callable[[Any], Any], tree: T, is_leaf: Callable[[Any], b
     >>> map_leaves(str, {"a": [1, (2, 3)]})
     {'a': ['1', ('2', '3')]}
     """
-    mapped: T = change(tree) if is_leaf(tree) else _map_children(change, tree, is_leaf)
+    children = _children(tree, is_leaf)
+    mapped: T
+    if children is None:
+        mapped = change(tree)
+    else:
+        mapped = _with_children(tree, {key: map_leaves(change, child, is_leaf) for key, child in children})
     return mapped
-
-
-def _map_children(change: Callable[[Any], Any], tree: Any, is_leaf: Callable[[Any], bool]) -> Any:
-    def recur(child: Any) -> Any:
-        return map_leaves(change, child, is_leaf)
-
-    if isinstance(tree, type):
-        return change(tree)
-    if isinstance(tree, Mapping):
-        return _mapping(tree, {key: recur(value) for key, value in tree.items()})
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        named: Any = tree
-        return named._replace(**{name: recur(getattr(tree, name)) for name in named._fields})
-    if isinstance(tree, list | tuple | set | frozenset):
-        return _sequence(tree, [recur(child) for child in tree])  # a map would end at a StopIteration
-    names = field_names(tree)
-    if names is None:
-        return change(tree)
-    return _with_fields(tree, {name: recur(getattr(tree, name)) for name in names})
 
 
 def leaves(tree: Any, is_leaf: Callable[[Any], bool] = lambda _: False) -> Iterator[Any]:
@@ -51,19 +37,50 @@ def leaves(tree: Any, is_leaf: Callable[[Any], bool] = lambda _: False) -> Itera
     >>> list(leaves({"a": [1, (2, 3)]}))
     [1, 2, 3]
     """
-    children: Iterable[Any] | None = None
-    if not is_leaf(tree) and not isinstance(tree, type):
-        if isinstance(tree, Mapping):
-            children = tree.values()
-        elif isinstance(tree, list | tuple | set | frozenset):
-            children = tree
-        elif (names := field_names(tree)) is not None:
-            children = (getattr(tree, name) for name in names)
+    children = _children(tree, is_leaf)
     if children is None:
         yield tree
         return
-    for child in children:
+    for _, child in children:
         yield from leaves(child, is_leaf)
+
+
+def places(tree: Any, is_leaf: Callable[[Any], bool] = lambda _: False, at: str = "") -> Iterator[tuple[str, Any]]:
+    """The same leaves with their places: what Python evaluates to get there from `at`, or from an entry of the tree.
+
+    >>> [place for place, _ in places({"image": 1, "boxes": [{"x": 2}, 3]}, at="batch")]
+    ["batch['image']", "batch['boxes'][0]['x']", "batch['boxes'][1]"]
+    >>> [place for place, _ in places({"image": 1, "boxes": [{"x": 2}, 3]})]
+    ['image', "boxes[0]['x']", 'boxes[1]']
+    """
+    children = _children(tree, is_leaf)
+    if children is None:
+        yield at, tree
+        return
+    for key, child in children:
+        yield from places(child, is_leaf, _place(tree, key, at))
+
+
+def _children(tree: Any, is_leaf: Callable[[Any], bool]) -> Iterable[tuple[Any, Any]] | None:
+    """The children of a container with the key, number or field of each; None for a leaf."""
+    if isinstance(tree, type) or is_leaf(tree):
+        return None
+    if isinstance(tree, Mapping):
+        return tree.items()
+    if isinstance(tree, list | tuple | set | frozenset) and not _is_named(tree):
+        return enumerate(tree)
+    names = tree._fields if _is_named(tree) else field_names(tree)
+    return None if names is None else [(name, getattr(tree, name)) for name in names]
+
+
+def _is_named(tree: Any) -> bool:
+    return isinstance(tree, tuple) and hasattr(tree, "_fields")
+
+
+def _place(tree: Any, key: Any, at: str) -> str:
+    if not at and isinstance(key, str) and key:
+        return key
+    return f"{at}[{key!r}]" if isinstance(tree, Mapping) or isinstance(key, int) else f"{at}.{key}"
 
 
 def field_names(tree: Any) -> list[str] | None:
@@ -91,16 +108,18 @@ def with_entries(tree: T, changed: Mapping[str, Any]) -> T:
     >>> with_entries({"a": 1, "b": 2}, {"b": 3})
     {'a': 1, 'b': 3}
     """
-    made: T = _with_entries(tree, changed)
-    return made
+    copy_of: T = _with_children(tree, {**tree, **changed} if isinstance(tree, Mapping) else dict(changed))
+    return copy_of
 
 
-def _with_entries(tree: Any, changed: Mapping[str, Any]) -> Any:
+def _with_children(tree: Any, changed: dict[Any, Any]) -> Any:
     if isinstance(tree, Mapping):
-        return _mapping(tree, {**tree, **changed})
-    if hasattr(tree, "_fields"):
+        return _mapping(tree, changed)
+    if _is_named(tree):
         return tree._replace(**changed)
-    return _with_fields(tree, dict(changed))
+    if isinstance(tree, list | tuple | set | frozenset):
+        return _sequence(tree, list(changed.values()))
+    return _with_fields(tree, changed)
 
 
 def _mapping(tree: Mapping[Any, Any], changed: dict[Any, Any]) -> Any:

@@ -8,22 +8,16 @@ import numpy as np
 from torch import Tensor
 
 from .._arrays.ragged import Ragged
-from .._arrays.tree import entries
+from .._arrays.tree import entries, places
 
 
-def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(batch: Any) -> Iterator[tuple[str, Any]]:
     """The tensors and other leaves of a batch with where they are in it; a list of plain values is one leaf.
 
     >>> [name for name, _ in leaves({"x": [[1], {"y": 2}], "z": ["a", "b"]})]
-    ['x.0', 'x.1.y', 'z']
+    ['x[0]', "x[1]['y']", 'z']
     """
-    named = {} if isinstance(tree, Ragged | Tensor) else entries(tree)
-    if isinstance(tree, list | tuple) and not named and not all(map(_is_plain, tree)):
-        named = dict(enumerate(tree))  # type: ignore[arg-type] # numbers are names as well, where they are printed
-    if not named:
-        yield path or "batch", tree
-    for name, child in named.items():
-        yield from leaves(child, f"{path}.{name}" if path else str(name))
+    return places(batch, _is_leaf, at="" if entries(batch) and not _is_leaf(batch) else "batch")
 
 
 def structure(batch: Any) -> list[dict[str, Any]]:
@@ -55,6 +49,12 @@ def _described(leaf: Any) -> dict[str, Any]:
 def dtype_of(tensor: Tensor) -> str:
     """The name of a dtype without its module."""
     return str(tensor.dtype).removeprefix("torch.")
+
+
+def _is_leaf(value: Any) -> bool:
+    if isinstance(value, list | tuple) and not entries(value):
+        return all(map(_is_plain, value))
+    return isinstance(value, Ragged | Tensor | set | frozenset) or (isinstance(value, Mapping) and not value)
 
 
 def _is_plain(value: Any) -> bool:

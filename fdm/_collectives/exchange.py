@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, TypeVar
 import attrs
 from torch import distributed
 
+from .._arrays.differences import unlike
 from .._errors import (
     ContextError,
     DataError,
@@ -112,14 +113,13 @@ def same(ranks: Ranks, described: Mapping[int, Mapping[str, str]], remedy: str) 
     if not described:
         return
     (first, wanted), *others = described.items()
-    for at, found in others:
-        for entry in [*wanted, *found]:
-            if wanted.get(entry) != found.get(entry):
-                msg = (
-                    f"{ranks.function}: {entry} is {wanted.get(entry, 'not there')} on {ranks.name(first)} and "
-                    f"{found.get(entry, 'not there')} on {ranks.name(at)}; {remedy}"
-                )
-                raise DataError(msg)
+    for at, description in others:
+        if (differing := unlike(wanted, description)) is not None:
+            entry, there, here = differing
+            msg = (
+                f"{ranks.function}: {entry} is {there} on {ranks.name(first)} and {here} on {ranks.name(at)}; {remedy}"
+            )
+            raise DataError(msg)
 
 
 _KINDS: dict[str, type[Exception]] = {"DataError": DataError, "StoreError": StoreError}

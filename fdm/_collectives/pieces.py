@@ -1,6 +1,6 @@
-"""Merging: values with example ids, in pieces, as one in the order of the ids; pure."""
+"""Pieces: values with example ids, joined and brought into the order of the ids; pure."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeAlias
 
@@ -10,9 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._arrays.differences import unlike
 from .._arrays.indexing import refuse_masked, select
 from .._arrays.ragged import Ragged
-from .._arrays.tree import entries, field_names, with_entries
+from .._arrays.table import Column, Table
+from .._arrays.tree import map_leaves, places
 from .._errors import DataError
 
 
@@ -55,14 +57,13 @@ def joined(pieces: Sequence[Piece]) -> Piece | None:
         return None
     wanted = described(full[0])
     for piece in full[1:]:
-        found = described(piece)
-        for at in [*wanted, *found]:
-            if wanted.get(at) != found.get(at):
-                msg = (
-                    f"{at} is {wanted.get(at, 'not there')} in one batch and {found.get(at, 'not there')} in another; "
-                    f"the values of all batches have one structure, with one dtype and shape of a row"
-                )
-                raise DataError(msg)
+        if (differing := unlike(wanted, described(piece))) is not None:
+            place, one, other = differing
+            msg = (
+                f"{place} is {one} in one batch and {other} in another; the values of all batches have one structure, "
+                f"with one dtype and shape of a row"
+            )
+            raise DataError(msg)
     leaves = {at: concatenated([piece.leaves[at] for piece in full]) for at in full[0].leaves}
     return Piece(np.concatenate([piece.ids for piece in full]), leaves, full[0].structure)
 
@@ -85,13 +86,25 @@ def kind_of(leaf: Leaf) -> str:
     return f"an array of {dtype} with rows of shape {leaf.shape[1:]}"
 
 
-def twice(ids: Sequence[NDArray[np.int64]]) -> tuple[int, list[int]] | None:
-    """The smallest id that comes more than once, and the numbers of the arrays that have it; None if none does."""
-    ordered = np.sort(np.concatenate([*ids, np.empty(0, np.int64)]))
-    again = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(again):
-        return None
-    return int(again[0]), [number for number, own in enumerate(ids) for _ in range(int((own == again[0]).sum()))]
+def order_of(function: str, ids: Sequence[NDArray[np.int64]], names: Sequence[str]) -> NDArray[np.int64]:
+    """The order of all rows by their ids, which are those of the givers of these names, one after the other.
+
+    Raises `DataError`, which names the givers, for an id that comes twice.
+    """
+    every = np.concatenate([*ids, np.empty(0, np.int64)])
+    order = np.argsort(every, kind="stable")
+    ordered = every[order]
+    again = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if len(again):
+        number = int(ordered[again[0]])
+        givers = [name for name, own in zip(names, ids, strict=True) for _ in range(int((own == number).sum()))]
+        msg = (
+            f"{function}: id {number} comes {len(givers)} times (from {', '.join(givers)}), but each example has one "
+            f"result; an fdm loader gives every example to one rank once, unless the split has a sample stage, which "
+            f"draws with replacement; a torch DistributedSampler pads with repeats: drop those, or let fdm make the batches"
+        )
+        raise DataError(msg)
+    return order
 
 
 def concatenated(leaves: Sequence[Leaf]) -> Leaf:
@@ -123,7 +136,43 @@ def picked(leaf: Leaf, order: NDArray[np.int64]) -> Leaf:
 
 def rebuilt(structure: Any, leaves: Callable[[str], Any]) -> Any:
     """A structure of places with the leaves in them."""
-    return leaves(structure) if isinstance(structure, str) else _changed(structure, lambda _, at: rebuilt(at, leaves))
+    return map_leaves(leaves, structure)
+
+
+def table_of(piece: Any) -> Table:
+    """A piece `(values, ids)` as a table, whose columns have memory of their own: the next piece may use that again.
+
+    Raises `DataError` for anything else, and for a column that has no row per id.
+    """
+    if not isinstance(piece, tuple | list) or len(piece) != 2:
+        msg = f"a piece is a pair (values, ids), not {piece!r:.60}"
+        raise DataError(msg)
+    values, ids = piece[0], checked_ids(piece[1])
+    named = values if isinstance(values, Mapping) else {"value": values}
+    if "id" in named:
+        msg = "values have a column 'id', which is the name that the ids get; leave it out, or give it another name"
+        raise DataError(msg)
+    columns = {name: _column(name, column) for name, column in named.items()}
+    for name, column in columns.items():
+        if len(column) != len(ids):
+            msg = f"column {name!r} has {len(column)} rows for {len(ids)} ids; it needs one for each id"
+            raise DataError(msg)
+    return Table({"id": torch.from_numpy(ids.copy()), **columns})
+
+
+def _column(name: Any, column: Any) -> Column:
+    if isinstance(column, list | tuple):
+        column = Ragged.of(column)
+    if isinstance(column, np.ndarray):
+        column = Table({name: column})[name]
+    if isinstance(column, Ragged):
+        column = column.to("cpu")
+        return Ragged(column.values.detach().clone(), column.offsets.clone(), column.kind)
+    if not isinstance(column, Tensor) or not column.ndim:
+        msg = f"column {name!r} is {column!r:.60}; a column is a tensor, array, Ragged or list with a row for each id"
+        raise DataError(msg)
+    plain: Tensor = column.detach().cpu().resolve_conj().resolve_neg()
+    return plain.clone(memory_format=torch.contiguous_format)
 
 
 def checked_ids(ids: Any) -> NDArray[np.int64]:
@@ -151,8 +200,7 @@ def _is_of_batches(values: Any, ids: Any) -> bool:
 
 def _piece(values: Any, ids: Any, at: str) -> Piece:
     own = checked_ids(ids)
-    structure = _places(values, "values")
-    leaves = {place: _settled(leaf) for place, leaf in _leaves(values, "values")}
+    leaves = {place: _settled(leaf, place) for place, leaf in places(values, _is_leaf, "values")}
     if not leaves:
         msg = f"{at} holds nothing that has rows"
         raise DataError(msg)
@@ -160,48 +208,22 @@ def _piece(values: Any, ids: Any, at: str) -> Piece:
         if len(leaf) != len(own):
             msg = f"{place.replace('values', at, 1)} has {len(leaf)} rows for {len(own)} ids; it needs one for each id"
             raise DataError(msg)
-    return Piece(own, leaves, structure)
+    in_order = iter(leaves)
+    return Piece(own, leaves, map_leaves(lambda _: next(in_order), values, _is_leaf))
 
 
-def _places(tree: Any, at: str) -> Any:
-    if isinstance(tree, _LEAVES):
-        return at
-    if _children(tree) is None:
+def _is_leaf(value: Any) -> bool:
+    return isinstance(value, (*_LEAVES, set, frozenset))  # a set has no order of its own
+
+
+def _settled(leaf: Any, place: str) -> Leaf:
+    """A leaf on the host, apart from autograd and from memory that it is a small view of."""
+    if not isinstance(leaf, _LEAVES):
         msg = (
-            f"{at} is a {type(tree).__name__}; values are tensors, arrays, Ragged or lists with a row for each id, in "
+            f"{place} is a {type(leaf).__name__}; values are tensors, arrays, Ragged or lists with a row for each id, in "
             f"dicts, tuples or frozen records"
         )
         raise DataError(msg)
-    return _changed(tree, lambda name, child: _places(child, at + name))
-
-
-def _leaves(tree: Any, at: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(tree, _LEAVES):
-        yield at, tree
-        return
-    for name, child in (_children(tree) or {}).values():
-        yield from _leaves(child, at + name)
-
-
-def _children(tree: Any) -> dict[Any, tuple[str, Any]] | None:
-    """The children of a container by key, each with how it is written behind the container; None for no container."""
-    if isinstance(tree, Mapping):
-        return {key: (f"[{key!r}]", child) for key, child in tree.items()}
-    if isinstance(tree, tuple) and not hasattr(tree, "_fields"):
-        return {number: (f"[{number}]", child) for number, child in enumerate(tree)}
-    if isinstance(tree, tuple) or (field_names(tree) is not None and not isinstance(tree, type)):
-        return {name: (f".{name}", child) for name, child in entries(tree).items()}
-    return None
-
-
-def _changed(tree: Any, change: Callable[[str, Any], Any]) -> Any:
-    changed = {key: change(name, child) for key, (name, child) in (_children(tree) or {}).items()}
-    is_plain = isinstance(tree, tuple) and not hasattr(tree, "_fields")
-    return tuple(changed.values()) if is_plain else with_entries(tree, changed)
-
-
-def _settled(leaf: Any) -> Leaf:
-    """A leaf on the host, apart from autograd and from memory that it is a small view of."""
     if isinstance(leaf, Tensor) and leaf.ndim and leaf.layout == torch.strided:
         return leaf.detach().cpu().resolve_conj().resolve_neg()
     if isinstance(leaf, np.ndarray) and leaf.ndim:

@@ -1,7 +1,7 @@
 """Reductions: exact sums and means over all ranks, which do not depend on their number or order."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._arrays.tree import map_leaves, places
 from .._errors import DataError
 from .._public import public
 from .exchange import Group, agree, attempted, ranks_of, same, told
@@ -104,41 +105,32 @@ class _Leaf:
 
 def _totals(function: str, value: Mapping[str, Any], group: Group) -> Any:
     ranks = ranks_of(function, group)
-    leaves, error = attempted(lambda: dict(_leaves(value)))
-    gathered = ranks.every((told(error), leaves or {}))
+    own, error = attempted(lambda: {place: _leaf(leaf, place) for place, leaf in places(value, _is_leaf)})
+    gathered = ranks.every((told(error), own or {}))
     agree(ranks, [verdict for verdict, _ in gathered], error)
-    kinds = [{path: leaf.kind for path, leaf in found.items()} for _, found in gathered]
+    kinds = [{place: leaf.kind for place, leaf in leaves.items()} for _, leaves in gathered]
     same(ranks, dict(enumerate(kinds)), "begin the sum with the same on every rank, such as torch.zeros(()) or 0")
-    paths = list(gathered[0][1])
-    return _rebuilt(value, {path: _summed(function, path, [found[path] for _, found in gathered]) for path in paths})
+    sums = {place: _summed(function, place, [leaves[place] for _, leaves in gathered]) for place in gathered[0][1]}
+    in_order = iter(own or {})  # that of this rank's dicts, which may be another than that of others
+    return map_leaves(lambda _: sums[next(in_order)], value, _is_leaf)
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, _Leaf]]:
-    if isinstance(value, Mapping):
-        for key, child in value.items():
-            yield from _leaves(child, _below(path, key))
-    elif isinstance(value, Tensor) and not value.is_complex():
-        yield path, _Leaf(_numbers(value.detach().cpu()), tuple(value.shape))
-    elif isinstance(value, int | np.integer | np.bool_):
-        yield path, _Leaf(int(value), None)
-    elif isinstance(value, float | np.floating):
-        yield path, _Leaf(float(value), None)
-    else:
-        msg = (
-            f"{path} is a {type(value).__name__}; what is summed is a number, a tensor of real numbers, or a nested "
-            f"dict of them (numpy arrays: torch.from_numpy)"
-        )
-        raise DataError(msg)
+def _is_leaf(value: Any) -> bool:
+    return not isinstance(value, Mapping)
 
 
-def _rebuilt(value: Any, sums: Mapping[str, Any], path: str = "") -> Any:
-    if isinstance(value, Mapping):
-        return {key: _rebuilt(child, sums, _below(path, key)) for key, child in value.items()}
-    return sums[path]
-
-
-def _below(path: str, key: Any) -> str:
-    return f"{path}[{key!r}]" if path else str(key)
+def _leaf(value: Any, place: str) -> _Leaf:
+    if isinstance(value, Tensor) and not value.is_complex():
+        return _Leaf(_numbers(value.detach().cpu()), tuple(value.shape))
+    if isinstance(value, int | np.integer | np.bool_):
+        return _Leaf(int(value), None)
+    if isinstance(value, float | np.floating):
+        return _Leaf(float(value), None)
+    msg = (
+        f"{place} is a {type(value).__name__}; what is summed is a number, a tensor of real numbers, or a nested "
+        f"dict of them (numpy arrays: torch.from_numpy)"
+    )
+    raise DataError(msg)
 
 
 def _numbers(value: Tensor) -> NDArray[Any]:
@@ -165,14 +157,14 @@ def _summed(function: str, path: str, leaves: Sequence[_Leaf]) -> Any:
 
 
 def _divided(total: Any, count: Any, path: str) -> Any:
-    if isinstance(total, dict):
-        if isinstance(count, dict) and set(count) != set(total):
+    if isinstance(total, Mapping):
+        if isinstance(count, Mapping) and set(count) != set(total):
             _refuse(path, f"the keys {list(total)}", f"the keys {list(count)}")
         return {
-            key: _divided(value, count[key] if isinstance(count, dict) else count, f"{path}[{key!r}]")
+            key: _divided(value, count[key] if isinstance(count, Mapping) else count, f"{path}[{key!r}]")
             for key, value in total.items()
         }
-    if isinstance(count, dict):
+    if isinstance(count, Mapping):
         _refuse(path, "no dict", "a dict")
     if not isinstance(total, Tensor) and not isinstance(count, Tensor):
         return _quotient(total, count)

@@ -6,9 +6,11 @@ import os
 import random
 import subprocess
 import sys
+from collections import OrderedDict
 from fractions import Fraction
-from itertools import chain, pairwise
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 
 import attrs
 import gatherers as tasks
@@ -21,10 +23,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 import fdm
-from fdm._collectives import merged as _merged
-from fdm._collectives import runs as _runs
+from fdm._collectives import spools
 from fdm._collectives.reduce import exact_sum
-from fdm._collectives.runs import Run, merging
 from fdm.store._tables import DTYPES, open_tables
 
 
@@ -293,6 +293,13 @@ def test_totals_are_exact_and_the_same_bits_on_every_rank(pool):
         assert (wanted, (2, 3)) == (value["f"]["t"].ravel().tolist(), tuple(value["f"]["t"].shape))
 
 
+def test_entries_are_summed_by_name_in_whatever_order_and_kind_of_dict_they_come():
+    one, other = {"a": 1, "b": {"c": 10, "d": 100}}, OrderedDict(b={"d": 200, "c": 20}, a=2)
+    totals = [ended.value for ended in ranks(2).run((fdm.total, one), (fdm.total, other))]
+    assert [{"a": 3, "b": {"c": 30, "d": 300}}] * 2 == totals
+    assert {"a": 1.0, "b": {"c": 5.0}} == fdm.mean(OrderedDict(a=2, b=MappingProxyType({"c": 10})), 2)
+
+
 def test_a_mean_is_of_all_examples_and_not_of_the_means(pool):
     given_to = [({"loss": float(rank), "hits": torch.tensor([rank, 1])}, rank) for rank in each(pool)]
     found = [ended.value for ended in pool.run(*((fdm.mean, *args) for args in given_to))]
@@ -342,26 +349,13 @@ def test_integers_beyond_a_tensor_are_refused_rather_than_wrapped():
 # On disk.
 
 
-@given(st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=12), max_size=6), st.integers(1, 20))
-def test_runs_are_merged_as_if_all_ids_were_sorted_a_few_rows_at_a_time(lists, rows):
-    runs = [sorted(ids) for ids in lists]
-    told = [Run("", len(ids), 1, ids[0], ids[-1], {}) for ids in runs]
-    blocks = list(merging(told, rows, lambda run, start, stop: np.array(runs[run][start:stop])))
-    assert sorted(chain(*runs)) == [number for _, ids in blocks for number in sorted(ids.tolist())]
-    assert all([n for run, start, stop in cuts for n in runs[run][start:stop]] == ids.tolist() for cuts, ids in blocks)
-    if all(len(set(ids)) == len(ids) for ids in runs):
-        assert all(len(ids) <= max(rows, len(runs)) for _, ids in blocks)
-        of_blocks = [set(ids.tolist()) for _, ids in blocks]
-        assert not any(one & other for one, other in pairwise(of_blocks))
-
-
 @given(partitions(), st.sampled_from([1, 20_000, 2**25]), st.sampled_from([1, 300, 2**24]))
-def test_a_table_is_what_would_be_gathered(tmp_path_factory, batches, run, block):
+def test_a_table_is_what_would_be_gathered(tmp_path_factory, batches, spool, block):
     folder = tmp_path_factory.mktemp("results") / "table"
     pieces = ((columns(ids), ids) for ids in batches)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(_runs, "RUN", run)
-        patched.setattr(_merged, "BLOCK", block)
+        patched.setattr(spools, "SPOOL", spool)
+        patched.setattr(spools, "BLOCK", block)
         table = fdm.gather_to(folder, pieces)
     ids = sorted(chain(*batches))
     wanted = columns(ids)
@@ -418,7 +412,6 @@ def test_nothing_is_overwritten(tmp_path, names):
         ([({"x": torch.zeros(1)}, [0, 1])], "column 'x' has 1 rows for 2 ids"),
         ([({"x": torch.zeros(1)}, [0]), ({"y": torch.zeros(1)}, [1])], "column 'x' is .*not there in this one"),
         ([({"x": torch.zeros(1)}, [0]), ({"x": torch.zeros(1, 2)}, [1])], r"column 'x' is .*\(2,\) in this one"),
-        ([({"x": torch.zeros(1, dtype=torch.complex128)}, [0])], "complex128"),
         ([({"x": torch.tensor(1.0)}, [0])], "column 'x' is tensor"),
         ([(torch.zeros(2), [4, 4])], r"id 4 comes 2 times \(from rank 0, rank 0\)"),
         ([(torch.zeros(2), [4, 3]), (torch.zeros(1), [4])], "id 4 comes 2 times"),
