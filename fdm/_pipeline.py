@@ -8,7 +8,6 @@ import attrs
 from ._checks import integer
 from ._errors import PipelineError, did_you_mean, listed
 from ._fingerprint.canonical import Value, digest
-from ._html import hidden, page, table
 from ._pictures.svg import picture
 from ._public import public
 from ._stages.describe import described, summary
@@ -16,6 +15,7 @@ from ._stages.digest import stage_digest
 from ._stages.function import Function
 from ._stages.grammar import check_grammar
 from ._stages.stage import Stage
+from ._text import aligned, hidden, page, table
 
 
 @public
@@ -34,13 +34,9 @@ class Pipeline(Value):
         return ((number, stage) for number, stage in enumerate(self.stages) if isinstance(stage, kinds))
 
     def __str__(self) -> str:
-        rows = [(str(number), stage.kind, *summary(stage)) for number, stage in enumerate(self.stages)]
-        widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
-        lines = [
-            f"{number:>{widths[0]}} {kind:<{widths[1]}}  {text:<{widths[2]}}  {where}".rstrip()
-            for number, kind, text, where in rows
-        ]
-        return "\n".join([*lines, f"seed {self.seed}"])
+        lines = aligned(((stage.kind, *summary(stage)) for stage in self.stages), indent="")
+        width = len(str(len(lines) - 1))
+        return "\n".join([*(f"{number:>{width}} {line}" for number, line in enumerate(lines)), f"seed {self.seed}"])
 
     def __repr__(self) -> str:
         return f"<fdm.Pipeline of {len(self.stages)} stages, seed {self.seed}\n{self}>"

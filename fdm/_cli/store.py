@@ -10,7 +10,7 @@ from typing import Any
 from .. import store as stores
 from .._errors import did_you_mean
 from .._pipeline import Pipeline
-from .._terminal import aligned, size
+from .._text import aligned, size
 from .target import UsageError
 
 

@@ -12,7 +12,6 @@ from .._batches.operations import Applier, Assembly, applier
 from .._batches.rows import rows_told
 from .._checks import integer
 from .._errors import DataError
-from .._html import page, table
 from .._plans.order import Order
 from .._plans.plan import Rows, rows_of_steps
 from .._plans.snapshot import Snapshot
@@ -20,6 +19,7 @@ from .._plans.steps import Steps
 from .._processes.torch_state import settled, single
 from .._public import public
 from .._ranks.context import RankContext
+from .._text import page, table
 from .device import OnDevice, on_device
 from .gate import Gate
 from .options import Making
