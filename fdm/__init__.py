@@ -27,8 +27,7 @@ from ._executor import Executor, open
 from ._loaders.combine import Combined, CombinedSnapshot, combine
 from ._loaders.loader import Loader
 from ._loaders.profile import Profile
-from ._picture import draw, draw_svg
-from ._pipeline import Pipeline, describe, fingerprint, pipeline, replace, without
+from ._pipeline import Pipeline, describe, draw, draw_svg, fingerprint, pipeline, replace, without
 from ._plans.snapshot import Snapshot
 from ._plans.source import Source
 from ._prepare.download import File, download

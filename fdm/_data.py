@@ -15,7 +15,6 @@ from ._balance import class_balance
 from ._batches.draws import Draws
 from ._checks import integer
 from ._errors import DataError, SnapshotError, UnknownNameError, did_you_mean, listed, noted, stage_note
-from ._html import bars, hidden, page
 from ._loaders.dataset import ExampleDataset
 from ._loaders.device import Crossing
 from ._loaders.gate import Gate
@@ -36,6 +35,7 @@ from ._ranks.context import RankContext
 from ._sources.loaded import close_all, is_drawn, opened_here
 from ._stages.limits import applying
 from ._stages.stage import Sample
+from ._text import bars, hidden, page
 from .store._measured import Facts
 
 

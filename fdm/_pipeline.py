@@ -9,14 +9,13 @@ import attrs
 from ._checks import integer
 from ._errors import PipelineError, did_you_mean, listed
 from ._fingerprint.canonical import Value, digest
-from ._html import hidden, page, table
-from ._pictures.svg import picture
 from ._public import public
 from ._stages.describe import described, summary
 from ._stages.digest import stage_digest
 from ._stages.function import Function
 from ._stages.grammar import check_grammar
 from ._stages.stage import Stage
+from ._text import aligned, hidden, page, table
 
 
 @public
@@ -35,13 +34,9 @@ class Pipeline(Value):
         return ((number, stage) for number, stage in enumerate(self.stages) if isinstance(stage, kinds))
 
     def __str__(self) -> str:
-        rows = [(str(number), stage.kind, *summary(stage)) for number, stage in enumerate(self.stages)]
-        widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
-        lines = [
-            f"{number:>{widths[0]}} {kind:<{widths[1]}}  {text:<{widths[2]}}  {where}".rstrip()
-            for number, kind, text, where in rows
-        ]
-        return "\n".join([*lines, f"seed {self.seed}"])
+        lines = aligned(((stage.kind, *summary(stage)) for stage in self.stages), indent="")
+        width = len(str(len(lines) - 1))
+        return "\n".join([*(f"{number:>{width}} {line}" for number, line in enumerate(lines)), f"seed {self.seed}"])
 
     def __repr__(self) -> str:
         return f"<fdm.Pipeline of {len(self.stages)} stages, seed {self.seed}\n{self}>"
@@ -50,7 +45,7 @@ class Pipeline(Value):
         rows = [(number, stage.kind, *summary(stage)) for number, stage in enumerate(self.stages)]
         stages = table(["", "stage", "", "splits"], rows)
         title = f"fdm.Pipeline of {len(self.stages)} stages, seed {self.seed}"
-        return page(title, picture(self.stages, self.seed), hidden("table of stages", stages))
+        return page(title, draw_svg(self), hidden("table of stages", stages))
 
 
 @public
@@ -166,6 +161,61 @@ def fingerprint(p: Pipeline, /) -> str:
     `DataError` for a tracked path that is not there.
     """
     return digest({"seed": p.seed, "stages": [stage_digest(stage) for stage in p.stages]})
+
+
+@public
+def draw(p: Pipeline, /) -> str:
+    """The pipeline as the text of a mermaid flowchart, which many sites and editors show as a picture.
+
+    Stages are grouped by where they run: once per store, in every process, per example, per batch on the host and on
+    the device. From the last split on, each split takes its own way through the stages that hold for it.
+
+    >>> import fdm
+    >>> print(draw(fdm.pipeline(fdm.shuffle().on("train"), fdm.batch(32))))
+    flowchart TD
+      subgraph lane0["in every process"]
+        s0["0 shuffle"]
+      end
+      subgraph lane1["per batch, on the host"]
+        s1["1 batch<br/>32"]
+      end
+      split0(["train"])
+      split1(["others"])
+      s0 --> s1
+      s1 --> split0
+      s1 --> split1
+      %% seed 0
+
+    Opens nothing. Raises `PipelineError` for what is no pipeline.
+    """
+    from ._pictures.mermaid import flowchart  # noqa: PLC0415 - a pipeline is no drawing program until it is drawn
+
+    return flowchart(_checked("draw", p).stages, p.seed)
+
+
+@public
+def draw_svg(p: Pipeline, /) -> str:
+    """The pipeline as the text of an SVG picture, stages from top to bottom, with a column for each split.
+
+    Write it to a file, or into a page. It needs nothing else, and can be read on light and dark pages. A stage of which
+    only a part has room tells all of it to who points at it.
+
+    >>> import fdm
+    >>> draw_svg(fdm.pipeline(fdm.batch(32)))[:38]
+    '<svg xmlns="http://www.w3.org/2000/svg'
+
+    Opens nothing. Raises `PipelineError` for what is no pipeline.
+    """
+    from ._pictures.svg import picture  # noqa: PLC0415 - likewise
+
+    return picture(_checked("draw_svg", p).stages, p.seed)
+
+
+def _checked(function: str, p: object) -> Pipeline:
+    if not isinstance(p, Pipeline):
+        msg = f"{function} takes a Pipeline, made by fdm.pipeline(...), not a {type(p).__name__}"
+        raise PipelineError(msg)
+    return p
 
 
 def _place(stages: Sequence[Stage], new: Stage) -> int:

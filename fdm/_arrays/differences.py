@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._text import short
 from .ragged import Ragged
 from .tree import map_leaves, places
 
@@ -173,8 +174,7 @@ def _shape(array: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else " ".join(repr(value).split())
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return f"{value:.6g}" if isinstance(value, float) else short(value, 40)
 
 
 _OF_NUMPY = {

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from .._checks import integer
 from .._errors import DataError, UnknownNameError, did_you_mean, listed
-from .._html import page, table
 from .._public import public
+from .._text import number, page, table
 from .indexing import plain_tensor, row_numbers, select, selector, tensor_of, windowed
 from .mapped import private_map
 from .ragged import Ragged, mapped
@@ -270,7 +270,7 @@ def _shown(value: Any) -> str:
     """A value of a row, or the first few numbers of many."""
     if not isinstance(value, Tensor):
         return repr(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!r}..."
-    first = [f"{number:.5g}" if isinstance(number, float) else str(number) for number in _first(value)]
+    first = [number(each) for each in _first(value)]
     return ", ".join(first) + (", ..." if value.numel() > len(first) else "")
 
 

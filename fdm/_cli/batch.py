@@ -13,9 +13,9 @@ from .._data import Data
 from .._executor import Executor
 from .._loaders.loader import Loader
 from .._pipeline import Pipeline
-from .._terminal import aligned, entry
+from .._text import aligned
 from .show import checked_split, context_of
-from .structure import leaves, plain, structure
+from .structure import entry, leaves, plain, structure
 from .target import UsageError
 
 

@@ -14,7 +14,7 @@ from .._loaders.profile import Profile
 from .._pipeline import Pipeline
 from .._prepare.pool import cores
 from .._prepare.progress import bar
-from .._terminal import aligned
+from .._text import aligned
 from .show import checked_split, context_of
 from .target import UsageError
 

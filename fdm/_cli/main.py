@@ -14,7 +14,7 @@ import attrs
 
 from .._errors import did_you_mean
 from .._pipeline import Pipeline
-from .._terminal import legible
+from .._text import legible
 from ..testing._check import examine
 from .batch import Where, batch_at, look_lines, looked_at
 from .bench import bench_lines, measured

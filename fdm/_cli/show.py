@@ -12,10 +12,10 @@ from .._pipeline import Pipeline, describe, fingerprint, pipeline
 from .._plans.plan import check_names
 from .._ranks.context import RankContext
 from .._stages.stage import Alias, Clean, Fetch, Fold, Load, Measure, Split
-from .._terminal import aligned, chart, entry, size
+from .._text import aligned, chart, size
 from ..store._artifacts import Kept, kept_facts, kept_sources
 from ..store._publish import manifest, store_folder
-from .structure import plain, structure
+from .structure import entry, plain, structure
 from .target import UsageError
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from .. import store as stores
 from .._errors import did_you_mean
 from .._pipeline import Pipeline
-from .._terminal import aligned, size
+from .._text import aligned, size
 from ..store._access import check_readable
 from .target import UsageError
 

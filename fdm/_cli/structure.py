@@ -84,3 +84,11 @@ def plain(value: Any) -> Any:
 
 
 _FEW = 64
+
+
+def entry(about: Mapping[str, Any]) -> list[str]:
+    """A leaf of a batch, as `structure` describes it, in columns: name, type, shape, and what else there is."""
+    shape = "x".join(map(str, about["shape"])) if "shape" in about else ""
+    kind = about.get("dtype", "") if about["type"] == "tensor" else f"{about['type']} {about.get('dtype', '')}".strip()
+    rows = f"{about['rows']} rows of {about['shortest']} to {about['longest']}" if "rows" in about else ""
+    return [about["name"], kind, shape, about.get("device", ""), rows]

@@ -13,12 +13,12 @@ from .._batches.operations import after_transfer, in_turn, watching
 from .._batches.rows import rows_told
 from .._checks import integer
 from .._errors import DataError
-from .._html import page, table
 from .._plans.branch import Branch
 from .._plans.plan import Plan, Rows
 from .._plans.snapshot import Snapshot
 from .._processes.torch_state import settled
 from .._public import public
+from .._text import page, table
 from .device import Crossing, on_device
 from .gate import Gate
 from .options import Maker

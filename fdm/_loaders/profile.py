@@ -17,6 +17,7 @@ from .._plans.branch import Branch
 from .._plans.plan import Rows
 from .._prepare.pool import cores
 from .._public import public
+from .._text import aligned
 from .device import Crossing
 
 
@@ -66,7 +67,7 @@ class Profile:
         whole = ("all, one after the other", f"{self.seconds * 1e3:,.3f}", "100%", f"{1 / self.seconds:,.0f}")
         lines = [
             f"{self.split}: medians of {self.steps} steps",
-            *_aligned([head, *rows, whole]),
+            *aligned([head, *rows, whole], indent="", right=(1, 2, 3)),
             f"as opened, the loader gives {self.per_second:,.0f} batches/s",
             f"limit: {self.limit.name}. {self.advice}",
         ]
@@ -174,16 +175,6 @@ def _advice(stages: Sequence[StageTime], gain: float | None, workers: int, threa
     if gain > _WORTH:
         return f"Two threads make {gain:.1f} times as many batches as one: open with threads={n}{cheaper}"
     return f"Two threads gain little ({gain:.1f} times), as where Python holds the GIL: open with workers={n}{cheaper}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
 
 
 _CHEAP = 0.5e-3  # seconds for a batch, of which handing it from thread to thread would be a good part

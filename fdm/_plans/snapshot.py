@@ -10,6 +10,7 @@ import attrs
 from .._errors import SnapshotError
 from .._fingerprint.canonical import Value, digest
 from .._public import public
+from .._text import cut
 
 
 @public
@@ -82,11 +83,7 @@ def order_stages(entries: Sequence[tuple[str, str]], split: str) -> tuple[str, .
 def _shortened(text: str, room: int) -> str:
     """The beginning of a text that takes no more than `room` bytes in JSON."""
     plain = text.encode("ascii", "replace").decode()
-    if len(json.dumps(plain)) - 2 <= room:
-        return plain
-    while plain and len(json.dumps(plain)) > room:
-        plain = plain[:-1]
-    return plain + ".."
+    return cut(plain, room, lambda kept: len(json.dumps(kept)) - 2, "..")
 
 
 def order_fingerprint(entries: Sequence[tuple[str, str]]) -> str:

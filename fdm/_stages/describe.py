@@ -1,7 +1,6 @@
 """Descriptions of stages: a line for people, plain JSON values for logs."""
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 import attrs
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from .._arrays.tree import field_names
 from .._fingerprint.canonical import canonical, digest, qualified_name
+from .._text import plain
 from .function import Fact, Function, Tracked, shown
 from .stage import Stage
 
@@ -52,22 +52,18 @@ def described(stage: Stage) -> dict[str, Any]:
     fields = {field.name: getattr(stage, field.name) for field in attrs.fields(type(stage))}
     usual = {field.name: field.default for field in attrs.fields(type(stage))}
     given = {name: value for name, value in fields.items() if value is not None and value not in ((), usual[name])}
-    plain = {name: _plain(value) for name, value in given.items()}
+    entries = {name: plain(value, _described) for name, value in given.items()}
     for name in ("into", "names"):  # pairs, which are mappings by what they mean
         if isinstance(fields.get(name), tuple):
-            plain[name] = dict(fields[name])
-    return {"stage": stage.kind, **plain.pop("function", {}), **plain}
+            entries[name] = dict(fields[name])
+    return {"stage": stage.kind, **entries.pop("function", {}), **entries}
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON has it; what JSON has no form for as the text that shows it."""
+def _described(value: Any) -> Any:
+    """What JSON has no form for: by name and parameters, by shape and digest, by fields, or as the text that shows it."""
     match value:
-        case None | bool() | int() | str():
-            return value
-        case float():
-            return value if isfinite(value) else repr(value)
         case Function():
-            params = {name: _plain(param) for name, param in value.params}
+            params = {name: plain(param, _described) for name, param in value.params}
             name = repr(attrs.evolve(value, params=())).removesuffix("()")
             return {"function": name} | ({"params": params} if params else {})
         case Fact():
@@ -76,13 +72,12 @@ def _plain(value: Any) -> Any:
             return {"tracked": value.path}
         case Tensor() | np.ndarray() if value.ndim:
             return {"shape": list(value.shape), "dtype": str(value.dtype), "sha256": digest(canonical(value))}
+        case Mapping():  # whose keys are not all names
+            return plain(list(value.items()), _described)
+        case set() | frozenset():
+            return plain(sorted(value, key=repr), _described)
         case _ if (names := field_names(value)) is not None:
-            return {"type": qualified_name(type(value))} | {name: _plain(getattr(value, name)) for name in names}
-        case Mapping() if not all(isinstance(key, str) for key in value):
-            return [[_plain(key), _plain(item)] for key, item in value.items()]
-        case Mapping():
-            return {key: _plain(item) for key, item in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [_plain(item) for item in value]
+            fields = {name: plain(getattr(value, name), _described) for name in names}
+            return {"type": qualified_name(type(value))} | fields
         case _:
             return shown(value)

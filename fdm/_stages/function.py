@@ -26,6 +26,7 @@ from .._fingerprint.canonical import (
     qualified_name,
 )
 from .._public import public
+from .._text import short
 
 
 @attrs.frozen(eq=False)
@@ -346,5 +347,4 @@ def shown(value: Any) -> str:
         case torch.Tensor() if value.numel() > 8:
             return f"<tensor {'x'.join(map(str, value.shape))}>"
         case _:
-            text = " ".join(repr(value).split())
-            return text if len(text) <= 60 else text[:57] + "..."
+            return short(value, 60)

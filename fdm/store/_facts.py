@@ -3,6 +3,7 @@
 import errno
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from .._arrays.indexing import plain_tensor, tensor_of
 from .._errors import DataError, StoreError
+from .._text import plain
 from ._access import remedy_of
 from ._tables import STAND_INS, in_place_of, name_of, standing_in
 
@@ -55,20 +57,17 @@ def plain_fact(name: str, value: Any) -> Any:
     if isinstance(value, np.ndarray):
         value = tensor_of(value, f"the fact {name!r}").clone()
     if not isinstance(value, Tensor):
-        return _json(name, value)
+        return plain(value, partial(_json, name))
     return plain_tensor(value, f"the fact {name!r}").cpu()
 
 
 def _json(name: str, value: Any) -> Any:
+    """What JSON has a form for only as numbers: those of numpy, and NaN and infinity, which `json` writes in its own."""
     match value:
-        case None | bool() | int() | float() | str():
+        case float():
             return value
         case np.generic() if value.dtype.kind in "biuf":
             return value.item()
-        case list() | tuple():
-            return [_json(name, item) for item in value]
-        case Mapping() if all(isinstance(key, str) for key in value):
-            return {key: _json(name, item) for key, item in value.items()}
         case _:
             msg = f"the fact {name!r} is neither a JSON value nor a tensor: it is, or has inside, {value!r:.60}"
             raise DataError(msg)

@@ -6,8 +6,8 @@ from typing import Any
 import attrs
 
 from .._errors import UnknownNameError, did_you_mean, listed
-from .._html import table
 from .._stages.function import shown
+from .._text import table
 
 
 @attrs.frozen(eq=False, repr=False)

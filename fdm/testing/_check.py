@@ -16,6 +16,7 @@ from .._pipeline import Pipeline
 from .._processes.torch_state import settled, single
 from .._stages.function import Function
 from .._stages.stage import Augment, Measure, Split, Transform
+from .._text import shortened
 from ._apart import Apart, importable, opened_there, same_batches, same_orders, same_splits
 from ._laws import (
     disjoint,
@@ -30,7 +31,7 @@ from ._laws import (
 )
 from ._process import rows_of
 from ._purity import AUGMENT, DRAWS, FINITE, INPUTS, MADE, SOURCE, STRUCTURE, TRANSFORM, Walk, walked
-from ._report import Report, Verdict, shortened
+from ._report import Report, Verdict
 from ._subject import Broken, Skipped, Trial, shown_stage, told, under
 
 

@@ -29,7 +29,7 @@ from .._processes.torch_state import single
 from .._sources.loaded import read
 from .._stages.digest import stage_digest
 from .._stages.stage import Stage
-from ._report import shortened
+from .._text import shortened
 from ._subject import Broken, Look, Trial, told, under
 
 

@@ -1,9 +1,10 @@
 """Reports: what was found of each law, as a table for people and plain values for programs."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import attrs
+
+from .._text import aligned, shortened
 
 
 @attrs.frozen
@@ -60,28 +61,10 @@ class Report:
         ]
         outcomes = [verdict.outcome for verdict in self.results]
         counts = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in sorted(set(outcomes)))
-        return "\n".join([*_aligned([_HEAD, *rows]), f"{len(rows)} laws: {counts}"])
+        return "\n".join([*aligned([_HEAD, *rows], indent=""), f"{len(rows)} laws: {counts}"])
 
     def __repr__(self) -> str:
         return f"<fdm report on {len(self.results)} laws, {len(self.broken)} broken\n{self}>"
-
-
-def shortened(text: str, most: int) -> str:
-    """A text on one line of at most `most` characters, the middle left out where it is longer.
-
-    >>> shortened("a long story, which has an end", 20)
-    'a long stor...n end'
-    """
-    line = " ".join(text.splitlines())
-    if len(line) <= most:
-        return line
-    end = (most - 3) // 3
-    return f"{line[: most - 3 - end]}...{line[len(line) - end :]}"
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 _HEAD = ("law", "verdict", "stage", "counterexample")

@@ -19,7 +19,7 @@ from .._plans.order import Order
 from .._plans.plan import steps_of
 from .._plans.steps import Steps
 from .._ranks.context import RankContext
-from .._terminal import aligned
+from .._text import aligned
 
 
 @attrs.frozen

@@ -29,7 +29,7 @@ from .._sources.loaded import opened_here
 from .._stages.describe import summary
 from .._stages.function import Function
 from .._stages.stage import Alias, Batch, Clean, Fetch, Fold, Load, Split
-from ._report import shortened
+from .._text import shortened
 
 
 T = TypeVar("T")

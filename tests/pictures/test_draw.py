@@ -193,7 +193,7 @@ def test_a_grid_has_the_pixels_of_the_images(tmp_path):
         ({"tokens": torch.randint(0, 50_000, (6, 300))}, "tokens"),
         ({"tokens": fdm.Ragged.of([torch.arange(n) for n in (3, 0, 900)])}, "tokens"),
         ({"x": torch.rand(3), "text": fdm.Ragged.of(["one", "zwei\n", "three" * 400])}, "text"),
-        ((torch.rand(2, 3), ["a", "b"]), "1"),
+        ((torch.rand(2, 3), ["a", "b"]), "batch[1]"),
         (torch.arange(8).reshape(2, 4), "batch"),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 
 import fdm
-from fdm._html import bars, table
+from fdm._text import bars, table
 from fdm.store._measured import Facts
 from fdm.testing import pipelines
 

@@ -1,0 +1,188 @@
+"""Text: columns, charts, cut-off text, plain JSON values and pieces of HTML, for people and logs."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from html import escape
+from math import isfinite
+from typing import Any
+
+
+def aligned(rows: Iterable[Sequence[object]], indent: str = "  ", right: Collection[int] = ()) -> list[str]:
+    """Rows as lines with their columns one below the other; numbers stand at the right, and so do the columns `right`.
+
+    >>> aligned([["a", 1], ["bcd", 22]])
+    ['  a     1', '  bcd  22']
+    """
+    texts = [
+        [(_shown(cell), isinstance(cell, int | float) or column in right) for column, cell in enumerate(row)]
+        for row in rows
+    ]
+    widths = [max(len(text) for text, _ in column) for column in zip(*texts, strict=True)]
+    return [
+        (indent + "  ".join(_padded(*cell, width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        for row in texts
+    ]
+
+
+def chart(counts: Mapping[str, int], width: int = 30) -> list[str]:
+    """Counts as a chart: a bar for each name, with the number and its share of all.
+
+    >>> chart({"train": 30, "val": 10}, width=4)
+    ['  train  30  75.0%  ████', '  val    10  25.0%  █▍']
+    """
+    most, total = max(counts.values(), default=0), sum(counts.values())
+    return aligned(
+        (name, count, f"{_share(count, total):5.1%}", bar(_share(count, most), width)) for name, count in counts.items()
+    )
+
+
+def bar(part: float, width: int) -> str:
+    """A bar of eighths of a character; of anything at all the least one.
+
+    >>> bar(0.5, 3), bar(0.0, 3), bar(1e-9, 3)
+    ('█▌', '', '▏')
+    """
+    eighths = max(round(part * width * 8), 1 if part > 0 else 0)
+    return "█" * (eighths // 8) + "▏▎▍▌▋▊▉"[eighths % 8 - 1 : eighths % 8]
+
+
+def legible(text: str, encoding: str | None) -> str:
+    """A text with bars of ASCII characters where an encoding has no others.
+
+    >>> legible("██▍", "ascii"), legible("█", "utf-8")
+    ('##.', '█')
+    """
+    try:
+        text.encode(encoding or "utf-8")
+    except UnicodeEncodeError:
+        return text.translate(str.maketrans("█▉▊▋▌▍▎▏", "#####..."))
+    return text
+
+
+def size(count: float) -> str:
+    """A number of bytes with a unit.
+
+    >>> size(512), size(1536), size(3 << 30)
+    ('512 B', '1.5 KiB', '3.0 GiB')
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def number(value: object) -> str:
+    """A number to five digits, and anything else as it says itself."""
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def cut(text: str, most: float, width: Callable[[str], float] = len, dots: str = "...") -> str:
+    """A text that is no wider than `most`: where it is longer, its beginning and dots.
+
+    >>> cut("abcdefgh", 6)
+    'abc...'
+    """
+    if width(text) <= most:
+        return text
+    fitting = bisect_right(range(len(text)), most, key=lambda length: width(text[:length] + dots))
+    return text[: max(0, fitting - 1)] + dots
+
+
+def short(value: object, most: int) -> str:
+    """What a value's repr says, on one line of at most `most` characters."""
+    return cut(" ".join(repr(value).split()), most)
+
+
+def shortened(text: str, most: int) -> str:
+    """A text on one line of at most `most` characters, the middle left out where it is longer.
+
+    >>> shortened("a long story, which has an end", 20)
+    'a long stor...n end'
+    """
+    line = " ".join(text.splitlines())
+    if len(line) <= most:
+        return line
+    end = (most - 3) // 3
+    return f"{line[: most - 3 - end]}...{line[len(line) - end :]}"
+
+
+def plain(value: Any, otherwise: Callable[[Any], Any] = repr) -> Any:
+    """A value as JSON has it; inside of it what JSON has no form for, NaN too, is what `otherwise` makes of it.
+
+    >>> plain({"x": float("nan"), "y": (1, {2})})
+    {'x': 'nan', 'y': [1, '{2}']}
+    """
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float() if isfinite(value):
+            return value
+        case Mapping() if all(isinstance(name, str) for name in value):
+            return {name: plain(item, otherwise) for name, item in value.items()}
+        case list() | tuple():
+            return [plain(item, otherwise) for item in value]
+        case _:
+            return otherwise(value)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> str:
+    """A table in HTML, with a row of headings, and a title above; everything is escaped.
+
+    >>> "&lt;b&gt;" in table(["name"], [["<b>"]])
+    True
+    """
+    headings = "".join(f'<th style="{_CELL}">{escape(name)}</th>' for name in head)
+    cells = ("".join(f'<td style="{_CELL}">{escape(str(cell))}</td>' for cell in row) for row in rows)
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
+    return f"{_table(title)}<thead><tr>{headings}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def bars(counts: Mapping[str, int], title: str = "") -> str:
+    """`chart` in HTML.
+
+    >>> "75.0%" in bars({"train": 3, "val": 1})
+    True
+    """
+    most, total = max(counts.values(), default=0), sum(counts.values())
+    rows = (
+        f'<tr><td style="{_CELL}">{escape(name)}</td>'
+        f'<td style="{_CELL};width:220px"><div style="{_BAR};width:{_share(count, most):.1%}"></div></td>'
+        f'<td style="{_CELL};text-align:right">{count:,}</td>'
+        f'<td style="{_CELL};text-align:right;opacity:.7">{_share(count, total):.1%}</td></tr>'
+        for name, count in counts.items()
+    )
+    return f"{_table(title)}<tbody>{''.join(rows)}</tbody></table>"
+
+
+def page(title: str, *pieces: str) -> str:
+    """A title in bold, and pieces of HTML below each other."""
+    return f"<div><b>{escape(title)}</b>{''.join(pieces)}</div>"
+
+
+def hidden(title: str, piece: str) -> str:
+    """A piece of HTML that opens on a click on its title."""
+    return f"<details><summary>{escape(title)}</summary>{piece}</details>"
+
+
+def _shown(cell: object) -> str:
+    return f"{cell:,}" if isinstance(cell, int) and not isinstance(cell, bool) else number(cell)
+
+
+def _padded(text: str, is_right: bool, width: int) -> str:
+    return text.rjust(width) if is_right else text.ljust(width)
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def _table(title: str) -> str:
+    caption = f'<caption style="text-align:left;font-weight:600">{escape(title)}</caption>' if title else ""
+    return f'<table style="{_TABLE}">{caption}'
+
+
+# Colours are the page's own but for the bars, so light and dark pages can both be read.
+_CELL = "text-align:left;padding:2px 10px 2px 0"
+_BAR = "height:10px;border-radius:2px;background:#6366f1"
+_TABLE = "border-collapse:collapse;margin:4px 0 8px 0;background:none;color:inherit;font-size:inherit"
