@@ -14,7 +14,7 @@ from ._plans.plan import batch_of, streams
 from ._plans.splits import Examples
 from ._ranks.context import RankContext
 from ._stages.limits import applying
-from ._stages.stage import Augment, Batch, Clean, Fetch, Load, Sample, Transfer, Transform
+from ._stages.stage import Batch, Change, Sample, Source, Transfer
 
 
 @attrs.frozen(eq=False)
@@ -25,7 +25,7 @@ class Parts:
     context: RankContext
     sources: Mapping[str, Any]
     splits: Mapping[str, Examples]
-    stages: Mapping[int, Transform | Augment]
+    stages: Mapping[int, Change]
 
     def assemblies(self) -> dict[str, Assembly]:
         """How the batches of every split are made on the host."""
@@ -55,17 +55,17 @@ class Parts:
     @property
     def _made_by(self) -> tuple[int, str]:
         """The stage that made the sources: its number, and what it is."""
-        number, stage = list(self.pipeline.of_kind(Fetch, Clean, Load))[-1]
+        number, stage = list(self.pipeline.of_kind(Source))[-1]
         return number, f"{stage.kind} {stage.function!r}, defined at {stage.function.location}"
 
     def _applied(self, examples: Examples) -> list[Applied]:
         return [Applied(number, self.stages[number], key) for number, key in streams(self.pipeline, examples.names)]
 
 
-def with_facts(p: Pipeline, facts: Mapping[str, Any]) -> dict[int, Transform | Augment]:
+def with_facts(p: Pipeline, facts: Mapping[str, Any]) -> dict[int, Change]:
     """The transform and augment stages of a pipeline by number, with facts in place of what stands for them."""
     stages = {}
-    for number, stage in p.of_kind(Transform, Augment):
+    for number, stage in p.of_kind(Change):
         with noted(stage_note(number, stage.kind)):
             stages[number] = attrs.evolve(stage, function=stage.function.with_facts(facts))
     return stages

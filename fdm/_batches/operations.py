@@ -17,7 +17,7 @@ from .._random.ambient import Ambient
 from .._random.key import Key
 from .._sources.loaded import Loaded, is_drawn, kind_of, own
 from .._stages.function import Function
-from .._stages.stage import Augment, Batch, Transform
+from .._stages.stage import Augment, Batch, Change
 from .collate import collate
 from .readahead import ahead
 from .rows import Told, check_collated, check_keyed, check_returned, ids_returned, rows_told, with_own_ids
@@ -43,7 +43,7 @@ class Applied:
     """A stage that changes items, with its number, and the key of its random stream where it has one."""
 
     number: int
-    stage: Transform | Augment
+    stage: Change
     key: Key | None
 
 

@@ -20,7 +20,7 @@ from .._stages.describe import summary
 from .._stages.digest import decisive, stage_digest
 from .._stages.limits import applying
 from .._stages.rounding import as_written
-from .._stages.stage import Augment, Batch, Clean, Fetch, Load, Sample, Shuffle, Stage, Take, Transform
+from .._stages.stage import Augment, Batch, Change, Ordering, Sample, Shuffle, Source, Stage, Take
 from .order import Drawn, Order, Shuffled, take
 from .splits import Examples
 from .steps import Steps, steps_across_world
@@ -49,7 +49,7 @@ def order_of_epoch(p: Pipeline, examples: Examples, epoch: int, weights: Mapping
     """
     order = examples.order
     seen: dict[str, int] = {}
-    for number, stage in applying(list(p.of_kind(Shuffle, Sample, Take)), examples.names):
+    for number, stage in applying(list(p.of_kind(Ordering)), examples.names):
         count = seen[stage.kind] = seen.get(stage.kind, -1) + 1
         if isinstance(stage, Take):
             order = take(order, _count(stage.amount, order.size))
@@ -64,10 +64,10 @@ def order_entries(
     p: Pipeline, examples: Examples, source_size: int, weights: Mapping[int, NDArray[np.float64]]
 ) -> list[tuple[str, str]]:
     """What decides the order of a split: descriptions and digests of its stages, and how large its source is."""
-    entries = [_entry(stage) for _, stage in p.of_kind(Fetch, Clean, Load)]
+    entries = [_entry(stage) for _, stage in p.of_kind(Source)]
     entries.append((f"{examples.source}: {source_size} examples", digest([examples.source, source_size])))
     entries += [_entry(p.stages[number]) for number in examples.lineage]
-    for number, stage in applying(list(p.of_kind(Shuffle, Sample, Take)), examples.names):
+    for number, stage in applying(list(p.of_kind(Ordering)), examples.names):
         plain = attrs.evolve(stage, splits=())
         if not isinstance(stage, Take) and stage.seed is None:
             plain = attrs.evolve(plain, seed=p.seed)
@@ -120,7 +120,7 @@ def streams(p: Pipeline, names: Sequence[str]) -> list[tuple[int, Key | None]]:
     """
     seen: dict[str, int] = {}
     found: list[tuple[int, Key | None]] = []
-    for number, stage in applying(list(p.of_kind(Transform, Augment)), names):
+    for number, stage in applying(list(p.of_kind(Change)), names):
         key = None
         if isinstance(stage, Augment):
             name = stage.function.qualified_name
