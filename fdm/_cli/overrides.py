@@ -7,14 +7,12 @@ from typing import Any
 
 import attrs
 
-from .._checks import integer
 from .._errors import PipelineError, did_you_mean, listed
 from .._pipeline import Pipeline, pipeline
-from .._random.ambient import ambient
 from .._stages import constructors as _construct
 from .._stages.describe import summary
-from .._stages.function import Function
-from .._stages.stage import Alias, Augment, Clean, Split, Stage
+from .._stages.function import Function, function
+from .._stages.stage import Alias, Split, Stage, evolved
 from .target import UsageError
 
 
@@ -22,7 +20,7 @@ def with_settings(p: Pipeline, settings: Sequence[str]) -> Pipeline:
     """`p` with each setting in turn: `seed=7`, or `WHERE.PARAMETER=VALUE` for a parameter of a stage.
 
     `WHERE` is a kind of stage, the name of a function, or a stage's number. Values are Python literals, and all else is
-    a string. The stage is made anew by its constructor, which checks it.
+    a string. The stage is made anew, which checks it.
 
     >>> import fdm
     >>> print(with_settings(fdm.pipeline(fdm.shuffle(), fdm.batch(32)), ["batch.size=64", "seed=7"]))
@@ -30,7 +28,7 @@ def with_settings(p: Pipeline, settings: Sequence[str]) -> Pipeline:
     1 batch    64
     seed 7
 
-    Raises `UsageError` for a setting that fits no stage, or several, or that the stage's constructor refuses.
+    Raises `UsageError` for a setting that fits no stage, or several, or that the stage refuses.
     """
     for setting in settings:
         try:
@@ -53,7 +51,7 @@ def _with_setting(p: Pipeline, setting: str) -> Pipeline:
             fitting = [f"{label}.{name}" for stage in p.stages for label in _labels(stage) if name in _settable(stage)]
             msg = f"--set {setting}: only seed stands alone{did_you_mean(name, ['seed'])}; say {_choice(fitting)}"
             raise UsageError(msg)
-        return pipeline(*p.stages, seed=integer("pipeline: seed", value, PipelineError))
+        return attrs.evolve(p, seed=value)
     number = _place(p, where, name, setting)
     stages = list(p.stages)
     stages[number] = _made_anew(stages[number], name, value)
@@ -128,39 +126,24 @@ def _constructor(stage: Stage) -> Callable[..., Any]:
 
 
 def _made_anew(stage: Stage, name: str, value: Any) -> Stage:
-    """The stage as its constructor makes it from the parameters that it has, and one that is changed."""
-    function = getattr(stage, "function", None)
-    if isinstance(function, Function):
-        call = ambient(function.call) if isinstance(stage, Augment) and stage.ambient else function.call
-        made = _constructor(stage)(call, **{**dict(function.params), name: value})
-    elif isinstance(stage, Alias):
-        made = _constructor(stage)(**{**dict(stage.names), name: value})
-    else:
-        made = _of_parameters(stage, name, value)
-    if isinstance(stage, Clean) and stage.parts is not None:
-        made = made.each(stage.parts.call)
-    kept = {field: getattr(stage, field) for field in ("splits", "pinned") if hasattr(stage, field)}
-    anew: Stage = attrs.evolve(made, **kept)
-    return anew
+    """The stage with one parameter changed; it checks itself."""
+    return evolved(stage, **_changed(stage, name, value))
 
 
-def _of_parameters(stage: Stage, name: str, value: Any) -> Any:
-    constructor, settable = _constructor(stage), _settable(stage)
+def _changed(stage: Stage, name: str, value: Any) -> dict[str, Any]:
+    """The field of a stage that a parameter is in, as it is with another value of that."""
+    held = getattr(stage, "function", None)
+    if isinstance(held, Function):
+        return {"function": function(held.call, {**dict(held.params), name: value}, stage.kind)}
+    if isinstance(stage, Alias):
+        return {"names": {**dict(stage.names), name: value}}
+    if isinstance(stage, Split) and isinstance(stage.into, tuple) and name in dict(stage.into):
+        return {"into": {**dict(stage.into), name: value}}
+    settable = _settable(stage)
     if name not in settable:
         msg = f"{stage.kind} has no parameter {name!r}{did_you_mean(name, settable)}; it has {listed(settable)}"
         raise PipelineError(msg)
-    taken = inspect.signature(constructor).parameters
-    given = {known: _plain(getattr(stage, _FIELDS.get(known, known))) for known in taken}
-    if isinstance(stage, Split) and isinstance(stage.into, tuple):
-        sizes = dict(stage.into)
-        given["into"] = {**sizes, name: value} if name in sizes else sizes
-    if name in given:
-        given[name] = value
-    return constructor(**given)
-
-
-def _plain(value: Any) -> Any:
-    return value.call if isinstance(value, Function) else value
+    return {_FIELDS.get(name, name): value}
 
 
 _FIELDS = {"n_or_fraction": "amount"}

@@ -11,7 +11,7 @@ from .._executor import Executor
 from .._pipeline import Pipeline, describe, fingerprint, pipeline
 from .._plans.plan import check_names
 from .._ranks.context import RankContext
-from .._stages.stage import Alias, Clean, Fetch, Fold, Load, Measure, Split
+from .._stages.stage import Clean, Cut, Load, Measure, Preparation, Source
 from .._text import aligned, chart, size
 from ..store._artifacts import Kept, kept_facts, kept_sources
 from ..store._publish import manifest, store_folder
@@ -135,7 +135,7 @@ def _told(kept: list[Kept]) -> list[dict[str, Any]]:
     ]
 
 
-def _untold(number: int, stage: Fetch | Clean | Measure) -> dict[str, Any]:
+def _untold(number: int, stage: Preparation) -> dict[str, Any]:
     """A stage of which is not known yet where its result is kept, since the data decides that."""
     function = stage.function.qualified_name
     nothing = {"address": None, "prepared": False, "folder": None, "bytes": None}
@@ -154,8 +154,7 @@ def _missing(kept: list[Kept]) -> str:
 
 
 def _up_to_splits(p: Pipeline) -> Pipeline:
-    kinds = Fetch | Clean | Load | Split | Fold | Alias
-    return pipeline(*(stage for stage in p.stages if isinstance(stage, kinds)), seed=p.seed)
+    return pipeline(*(stage for stage in p.stages if isinstance(stage, Source | Cut)), seed=p.seed)
 
 
 def _of_data(data: Data, split: str | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from .._pipeline import Pipeline
 from .._random.key import Key
 from .._ranks.context import RankContext
 from .._stages.limits import applying
-from .._stages.stage import Augment, Batch, Clean, Fetch, Load, Sample, Shuffle, Take, Transfer, Transform
+from .._stages.stage import Augment, Batch, Change, Ordering, Sample, Shuffle, Source, Transfer
 
 
 @attrs.frozen(eq=False)
@@ -34,7 +34,7 @@ class Applied:
     """A stage that changes items, with its number, and the key of its random stream where it has one."""
 
     number: int
-    stage: Transform | Augment
+    stage: Change
     key: Key | None
 
 
@@ -46,7 +46,7 @@ class Branch:
     """
 
     source: Any
-    orders: tuple[tuple[int, Shuffle | Sample | Take], ...]
+    orders: tuple[tuple[int, Ordering], ...]
     on_examples: tuple[Applied, ...]
     batch: tuple[int, Batch] | None
     on_host: tuple[Applied, ...]
@@ -100,7 +100,7 @@ def branch_of(p: Pipeline, names: Sequence[str], source: Any, facts: Mapping[str
     first_batch = next((number for number, _ in p.of_kind(Batch)), boundary)
     return Branch(
         source,
-        tuple(applying(list(p.of_kind(Shuffle, Sample, Take)), names)),
+        tuple(applying(list(p.of_kind(Ordering)), names)),
         tuple(applied for applied in numbered if applied.number < first_batch),
         batch_of(p, names),
         tuple(applied for applied in numbered if first_batch <= applied.number < boundary),
@@ -134,7 +134,7 @@ def streams(p: Pipeline, names: Sequence[str]) -> list[tuple[int, Key | None]]:
     """
     seen: dict[str, int] = {}
     keys: list[tuple[int, Key | None]] = []
-    for number, stage in applying(list(p.of_kind(Transform, Augment)), names):
+    for number, stage in applying(list(p.of_kind(Change)), names):
         key = None
         if isinstance(stage, Augment):
             name = stage.function.qualified_name
@@ -146,12 +146,12 @@ def streams(p: Pipeline, names: Sequence[str]) -> list[tuple[int, Key | None]]:
 
 def check_facts(p: Pipeline, facts: Mapping[str, Any]) -> None:
     """Raise `UnknownNameError` for a fact among the parameters of any transform or augment that was not measured."""
-    for number, stage in p.of_kind(Transform, Augment):
+    for number, stage in p.of_kind(Change):
         with noted(stage_note(number, stage.kind)):
             stage.function.with_facts(facts)
 
 
 def _made_by(p: Pipeline) -> tuple[int, str]:
     """The stage that made the sources: its number, and what it is."""
-    number, stage = list(p.of_kind(Fetch, Clean, Load))[-1]
+    number, stage = list(p.of_kind(Source))[-1]
     return number, f"{stage.kind} {stage.function!r}, defined at {stage.function.location}"

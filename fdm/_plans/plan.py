@@ -20,7 +20,7 @@ from .._stages.describe import summary
 from .._stages.digest import decisive, stage_digest
 from .._stages.limits import applying
 from .._stages.rounding import as_written
-from .._stages.stage import Batch, Clean, Fetch, Load, Sample, Shuffle, Stage, Take
+from .._stages.stage import Batch, Ordering, Sample, Shuffle, Source, Stage, Take
 from .order import Drawn, Order, Shuffled, take
 from .splits import Examples
 from .steps import Steps, steps_across_world
@@ -43,7 +43,7 @@ def order_of_epoch(p: Pipeline, examples: Examples, epoch: int, weights: Mapping
     """
     order = examples.order
     seen: dict[str, int] = {}
-    for number, stage in applying(list(p.of_kind(Shuffle, Sample, Take)), examples.names):
+    for number, stage in applying(list(p.of_kind(Ordering)), examples.names):
         count = seen[stage.kind] = seen.get(stage.kind, -1) + 1
         if isinstance(stage, Take):
             order = take(order, _count(stage.amount, order.size))
@@ -58,10 +58,10 @@ def order_entries(
     p: Pipeline, examples: Examples, source_size: int, weights: Mapping[int, NDArray[np.float64]]
 ) -> list[tuple[str, str]]:
     """What decides the order of a split: descriptions and digests of its stages, and how large its source is."""
-    entries = [_entry(stage) for _, stage in p.of_kind(Fetch, Clean, Load)]
+    entries = [_entry(stage) for _, stage in p.of_kind(Source)]
     entries.append((f"{examples.source}: {source_size} examples", digest([examples.source, source_size])))
     entries += [_entry(p.stages[number]) for number in examples.lineage]
-    for number, stage in applying(list(p.of_kind(Shuffle, Sample, Take)), examples.names):
+    for number, stage in applying(list(p.of_kind(Ordering)), examples.names):
         plain = attrs.evolve(stage, splits=())
         if not isinstance(stage, Take) and stage.seed is None:
             plain = attrs.evolve(plain, seed=p.seed)

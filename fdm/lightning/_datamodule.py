@@ -10,11 +10,10 @@ import attrs
 from .._arrays.tree import entries
 from .._batches.transfer import move
 from .._data import Data
-from .._errors import DataError, SnapshotError, did_you_mean, noted, stage_note
+from .._errors import DataError, did_you_mean, noted, stage_note
 from .._executor import Executor, agree, open_alone
 from .._pipeline import Pipeline, fingerprint, replace
 from .._ranks.context import RankContext
-from .._stages.constructors import batch
 from .._stages.stage import Batch, Measure, Transfer
 from ._cursor import Loading, from_plain, place, to_plain
 from ._feed import TRAIN_MODE, Feed, Train
@@ -125,7 +124,7 @@ class Shell:
 
     @batch_size.setter
     def batch_size(self, size: int) -> None:
-        changed = attrs.evolve(self._batch, size=batch(size).size)
+        changed = attrs.evolve(self._batch, size=size)
         if self._arguments is not None and "batch_size" in self._arguments:
             self._arguments["batch_size"] = changed.size
         self._become(replace(self._pipeline, changed))
@@ -243,7 +242,7 @@ class Shell:
         if here is None:
             return {}
         self._fingerprint = self._fingerprint or fingerprint(self._pipeline)
-        return {"version": _VERSION, "fingerprint": self._fingerprint, **to_plain(here)}
+        return {"fingerprint": self._fingerprint, **to_plain(here)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take the cursor from a checkpoint, to fit on from there. Only `fit` asks for it, so others do not check it.
@@ -253,9 +252,6 @@ class Shell:
         is_asked = self.trainer is None or is_fitting(self.trainer)
         if not is_asked or not {"version", "cursor"} & state_dict.keys():  # before the first batch there is none
             return
-        if state_dict.get("version") != _VERSION:
-            msg = f"the datamodule's state is of version {state_dict.get('version')!r}; this fdm reads {_VERSION}"
-            raise SnapshotError(msg)
         restored = from_plain(state_dict, TRAIN_MODE)
         self._train().at(start=restored)
         self._passes.restore(restored)
@@ -391,6 +387,3 @@ def _itself(cls: type) -> type:
 def _remade(make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     cls = make(*arguments)
     return cls.__new__(cls)
-
-
-_VERSION = 1

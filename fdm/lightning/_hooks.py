@@ -5,7 +5,7 @@ from typing import Any
 
 from .._errors import note
 from .._pipeline import Pipeline
-from .._stages.stage import Augment, Transfer, Transform
+from .._stages.stage import Change, Transfer
 from ._roles import Roles
 
 
@@ -36,7 +36,7 @@ def has(hook: str, p: Pipeline, roles: Roles) -> bool:
     transfer = next((number for number, _ in p.of_kind(Transfer)), len(p.stages))
     if hook == "transfer_batch_to_device":
         return transfer < len(p.stages)
-    return any(number > transfer for number, _ in p.of_kind(Transform, Augment))
+    return any(number > transfer for number, _ in p.of_kind(Change))
 
 
 def guarded(datamodule: Any, owner: type, name: str, hook: Any) -> Any:

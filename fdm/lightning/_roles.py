@@ -8,7 +8,7 @@ import attrs
 from .._errors import PipelineError, UnknownNameError, did_you_mean, listed
 from .._pipeline import Pipeline
 from .._stages.function import Function
-from .._stages.stage import Alias, Batch, Fold, Split
+from .._stages.stage import Alias, Batch, Cut, Fold
 
 
 Role: TypeAlias = str | tuple[str, ...] | list[str] | None
@@ -94,7 +94,7 @@ def known_splits(p: Pipeline) -> tuple[set[str], bool]:
     """
     names: set[str] = set()
     is_all = False
-    for _, stage in p.of_kind(Split, Fold, Alias):
+    for _, stage in p.of_kind(Cut):
         if isinstance(stage, Alias):
             names |= {name for pair in stage.names for name in pair}
             continue

@@ -15,7 +15,7 @@ from .._loaders.options import LoaderOptions
 from .._pipeline import Pipeline
 from .._processes.torch_state import settled, single
 from .._stages.function import Function
-from .._stages.stage import Augment, Measure, Split, Transform
+from .._stages.stage import Augment, Change, Measure, Split
 from .._text import shortened
 from ._apart import Apart, importable, opened_there, same_batches, same_orders, same_splits
 from ._laws import (
@@ -157,7 +157,7 @@ def _report_of_closed(p: Pipeline, error: DataError, without: Sequence[str]) -> 
     stage = None if number is None else p.stages[number]
     if isinstance(stage, Split) and isinstance(stage.into, Function):
         law = DISJOINT
-    elif isinstance(error, UnknownNameError) and isinstance(stage, Transform | Augment | Measure):
+    elif isinstance(error, UnknownNameError) and isinstance(stage, Change | Measure):
         law = FACTS
     else:
         raise error

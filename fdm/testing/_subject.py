@@ -28,7 +28,7 @@ from .._ranks.context import RankContext
 from .._sources.loaded import opened_here
 from .._stages.describe import summary
 from .._stages.function import Function
-from .._stages.stage import Alias, Batch, Clean, Fetch, Fold, Load, Split
+from .._stages.stage import Batch, Cut, Source
 from .._text import shortened
 
 
@@ -106,7 +106,7 @@ class Trial:
     @property
     def source_stage(self) -> int:
         """The number of the stage that makes the sources."""
-        return max(number for number, _ in self.pipeline.of_kind(Fetch, Clean, Load))
+        return max(number for number, _ in self.pipeline.of_kind(Source))
 
     @cached_property
     def batched(self) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ class Trial:
     @cached_property
     def resolved(self) -> Mapping[str, Examples]:
         """The splits as another rank finds them, whose global random state is another one."""
-        cuts = list(self.pipeline.of_kind(Split, Fold, Alias))
+        cuts = list(self.pipeline.of_kind(Cut))
         with opened_here(self.prepared.sources) as sources:
             return under(1, lambda: resolve_splits(cuts, sources))
 
