@@ -14,7 +14,7 @@ from torch import Tensor
 from ._balance import class_balance
 from ._batches.operations import Assembly
 from ._checks import integer
-from ._errors import DataError, SnapshotError, UnknownNameError, did_you_mean, listed, noted, stage_note
+from ._errors import DataError, SnapshotError, UnknownNameError, noted, stage_note, unknown
 from ._loaders.dataset import ExampleDataset
 from ._loaders.gate import Gate
 from ._loaders.loader import Loader
@@ -176,9 +176,7 @@ class Data:
     def _examples(self, split: str) -> Examples:
         self._gate.check()
         if split not in self._parts.splits:
-            hint = did_you_mean(split, self._parts.splits)
-            msg = f"there is no split {split!r}{hint}; the splits are {listed(self._parts.splits)}"
-            raise UnknownNameError(msg)
+            raise UnknownNameError(unknown("split", split, self._parts.splits))
         return self._parts.splits[split]
 
     def _passes_of(self, split: str) -> Repeats | None:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from .._data import Data, balance_of, parts_of
-from .._errors import did_you_mean, listed
+from .._errors import unknown
 from .._executor import Executor
 from .._pipeline import Pipeline, describe, fingerprint, pipeline
 from .._plans.plan import check_names
@@ -62,8 +62,7 @@ def context_of(rank: int, world_size: int) -> RankContext:
 def checked_split(data: Data, split: str | None) -> None:
     """Raise `UsageError` for a split that is not there."""
     if split is not None and split not in data.splits:
-        hint = did_you_mean(split, data.splits)
-        msg = f"--split {split}: there is no such split{hint}; the splits are {listed(data.splits)}"
+        msg = f"--split {split}: {unknown('split', split, data.splits)}"
         raise UsageError(msg)
 
 
