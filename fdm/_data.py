@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._balance import class_balance
 from ._batches.operations import Assembly
 from ._checks import integer
 from ._errors import DataError, SnapshotError, UnknownNameError, noted, stage_note, unknown
@@ -220,16 +219,8 @@ class Data:
     def _repr_html_(self) -> str:
         context = self.context
         title = f"fdm.Data{'' if self._gate.is_open else ', closed'}, rank {context.rank} of {context.world_size}"
-        balance = balance_of(self) if self._gate.is_open else {}
-        classes = [bars(counts, f"classes of {split}") for split, counts in balance.items()]
-        hints = [hidden("class balance", "".join(classes))] if classes else []
         facts = [hidden("facts", Facts(self._facts)._repr_html_())] if self._facts else []
-        return page(title, bars(self.splits, "examples of the splits"), *hints, *facts)
-
-
-def balance_of(data: Data) -> dict[str, dict[str, int]]:
-    """The number of examples of each class in the splits of opened data, where that costs little to know."""
-    return class_balance(data._parts)  # noqa: SLF001 - one of us
+        return page(title, bars(self.splits, "examples of the splits"), *facts)
 
 
 def parts_of(data: Data) -> Parts:
