@@ -11,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._balance import class_balance
 from ._batches.draws import Draws
 from ._checks import integer
-from ._errors import DataError, SnapshotError, UnknownNameError, did_you_mean, listed, noted, stage_note
+from ._errors import DataError, SnapshotError, UnknownNameError, noted, stage_note, unknown
 from ._loaders.dataset import ExampleDataset
 from ._loaders.device import Crossing
 from ._loaders.gate import Gate
@@ -176,8 +175,7 @@ class Data:
         self._gate.check()
         splits = self._prepared.splits
         if split not in splits:
-            msg = f"there is no split {split!r}{did_you_mean(split, splits)}; the splits are {listed(splits)}"
-            raise UnknownNameError(msg)
+            raise UnknownNameError(unknown("split", split, splits))
         return splits[split]
 
     def _passes_of(self, split: str) -> Repeats | None:
@@ -216,16 +214,8 @@ class Data:
     def _repr_html_(self) -> str:
         context = self.context
         title = f"fdm.Data{'' if self._gate.is_open else ', closed'}, rank {context.rank} of {context.world_size}"
-        balance = balance_of(self) if self._gate.is_open else {}
-        classes = [bars(counts, f"classes of {split}") for split, counts in balance.items()]
-        hints = [hidden("class balance", "".join(classes))] if classes else []
         facts = [hidden("facts", Facts(self._prepared.facts)._repr_html_())] if self._prepared.facts else []
-        return page(title, bars(self.splits, "examples of the splits"), *hints, *facts)
-
-
-def balance_of(data: Data) -> dict[str, dict[str, int]]:
-    """The number of examples of each class in the splits of opened data, where that costs little to know."""
-    return class_balance(data.pipeline, data._prepared)  # noqa: SLF001 - of this very module
+        return page(title, bars(self.splits, "examples of the splits"), *facts)
 
 
 def prepared_of(data: Data) -> Prepared:

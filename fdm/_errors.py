@@ -21,7 +21,7 @@ Errors raised inside a user's function keep their own type and carry a note that
 
 import inspect
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from types import TracebackType
 from typing import Any, Self
@@ -125,6 +125,15 @@ def did_you_mean(wrong: object, names: Iterable[object]) -> str:
     """
     close = get_close_matches(str(wrong), [str(name) for name in names], n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def unknown(kind: str, name: object, there: Collection[object]) -> str:
+    """What a message says of a name that is not there: a hint, and those that are.
+
+    >>> unknown("split", "trian", ["train", "val"])
+    "there is no split 'trian' (did you mean 'train'?); the splits are 'train', 'val'"
+    """
+    return f"there is no {kind} {name!r}{did_you_mean(name, there)}; the {kind}s are {listed(there)}"
 
 
 def warn(message: str) -> None:

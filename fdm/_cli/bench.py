@@ -10,13 +10,11 @@ import attrs
 
 from .._data import Data, branches_of
 from .._executor import Executor
-from .._loaders.profile import Profile
 from .._pipeline import Pipeline
 from .._prepare.pool import cores
 from .._prepare.progress import bar
 from .._text import aligned
-from .show import checked_split, context_of
-from .target import UsageError
+from .target import UsageError, checked_split, context_of
 
 
 def measured(p: Pipeline, *, store: str | None, split: str | None, steps: int, shown: bool) -> dict[str, Any]:
@@ -38,7 +36,7 @@ def measured(p: Pipeline, *, store: str | None, split: str | None, steps: int, s
     rows = [{**setting, "per_second": median(times)} for times, (setting, _) in zip(speeds, opened, strict=True)]
     best = _best(rows)
     about = {"split": chosen, "steps": steps, "rounds": _ROUNDS, "cores": cores(), "device": context.device}
-    return {**about, "profile": _plain(profile), "text": str(profile), "settings": rows, "best": best}
+    return {**about, "profile": attrs.asdict(profile), "text": str(profile), "settings": rows, "best": best}
 
 
 def bench_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -104,10 +102,6 @@ def _of(row: Mapping[str, Any]) -> dict[str, int]:
 
 def _setting(row: Mapping[str, Any]) -> str:
     return next((f"{name}={row[name]}" for name in ("threads", "workers") if row[name]), "none")
-
-
-def _plain(profile: Profile) -> dict[str, Any]:
-    return attrs.asdict(profile)
 
 
 _ROUNDS = 3

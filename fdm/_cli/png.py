@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .._arrays.ragged import Ragged
 from .._errors import FdmError, listed
-from .structure import leaves
+from .batch import leaves
 from .target import UsageError
 
 

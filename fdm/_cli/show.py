@@ -5,18 +5,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from .._data import Data, balance_of, branches_of, prepared_of
-from .._errors import did_you_mean, listed
+import numpy as np
+from torch import Tensor
+
+from .._arrays.table import Table
+from .._data import Data, branches_of, prepared_of
 from .._executor import Executor
 from .._pipeline import Pipeline, describe, fingerprint, pipeline
+from .._plans.order import written_out
 from .._plans.plan import check_names
-from .._ranks.context import RankContext
-from .._stages.stage import Clean, Cut, Load, Measure, Preparation, Source
-from .._text import aligned, chart, size
+from .._stages.stage import Clean, Cut, Fold, Load, Measure, Preparation, Source, Split
+from .._text import aligned, chart, cut, size
 from ..store._artifacts import Kept, kept_facts, kept_sources
 from ..store._publish import manifest, store_folder
-from .structure import entry, plain, structure
-from .target import UsageError
+from .batch import as_json, structure, structure_lines
+from .target import checked_split, context_of
 
 
 def shown(p: Pipeline, *, store: str | None, world_size: int, split: str | None) -> dict[str, Any]:
@@ -47,24 +50,8 @@ def shown(p: Pipeline, *, store: str | None, world_size: int, split: str | None)
         found |= {"kept": _told(kept), "world_size": world_size, "splits": dict(bare.splits)}
         checked_split(bare, split)
         if not all(each.is_prepared for each in kept):
-            return {**found, "classes": balance_of(bare), "missing": _missing(kept)}
+            return {**found, "classes": _class_counts(bare), "missing": _missing(kept)}
         return {**found, **_of_data(stack.enter_context(executor.open(p)), split), "missing": None}
-
-
-def context_of(rank: int, world_size: int) -> RankContext:
-    """The context of a rank in a world of this size, on the device of this process."""
-    if not 0 <= rank < world_size:
-        msg = f"--rank {rank}: a world of {world_size} has the ranks 0 to {world_size - 1}"
-        raise UsageError(msg)
-    return RankContext(rank=rank, world_size=world_size, device=RankContext.detect().device)
-
-
-def checked_split(data: Data, split: str | None) -> None:
-    """Raise `UsageError` for a split that is not there."""
-    if split is not None and split not in data.splits:
-        hint = did_you_mean(split, data.splits)
-        msg = f"--split {split}: there is no such split{hint}; the splits are {listed(data.splits)}"
-        raise UsageError(msg)
 
 
 def prepared(p: Pipeline, *, store: str | None) -> dict[str, Any]:
@@ -96,7 +83,7 @@ def show_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield from ("", "facts", *aligned([name, _short(value)] for name, value in found["facts"].items()))
     if found.get("first_batch"):
         yield from ("", f"first batch of {found['first_batch']['split']}")
-        yield from aligned(entry(each) for each in found["first_batch"]["entries"])
+        yield from structure_lines(found["first_batch"]["entries"])
     if found["missing"]:
         yield from ("", f"not opened: {found['missing']}")
 
@@ -163,7 +150,32 @@ def _of_data(data: Data, split: str | None) -> dict[str, Any]:
     chosen = split or next((name for name in ["train", *batched] if name in batched), None)
     loader = data.loader(chosen) if chosen is not None and chosen in batched else None
     first = {"split": chosen, "entries": structure(loader[0])} if loader else None
-    return {"classes": balance_of(data), "plans": plans, "facts": plain(dict(data.facts)), "first_batch": first}
+    return {"classes": _class_counts(data), "plans": plans, "facts": as_json(data.facts), "first_batch": first}
+
+
+def _class_counts(data: Data) -> dict[str, dict[str, int]]:
+    """The number of examples of each class, for the splits that are stratified by a column or have a column `label`.
+
+    Only integers in a table's column count as classes, up to 64 of them, in splits of up to a million examples: all
+    else would take long to count or to read. What is left out is not in the result.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for split, examples in prepared_of(data).splits.items():
+        source = prepared_of(data).sources[examples.source]
+        stages = [data.pipeline.stages[number] for number in reversed(examples.lineage)]
+        names = [*(stage.stratify for stage in stages if isinstance(stage, Split | Fold)), "label"]
+        name = next(
+            (name for name in names if isinstance(name, str) and isinstance(source, Table) and name in source), ""
+        )
+        if name and examples.order.size <= _EXAMPLES and _is_of_integers(source[name]):
+            classes, counts = np.unique(source[name].numpy()[written_out(examples.order)], return_counts=True)
+            if 0 < len(classes) <= _CLASSES:
+                found[split] = dict(zip(map(str, classes.tolist()), counts.tolist(), strict=True))
+    return found
+
+
+def _is_of_integers(column: Any) -> bool:
+    return isinstance(column, Tensor) and column.ndim == 1 and not (column.is_floating_point() or column.is_complex())
 
 
 def _plan(data: Data, split: str) -> dict[str, Any] | None:
@@ -198,5 +210,7 @@ def _short(value: Any) -> str:
     if isinstance(value, Mapping) and "dtype" in value and "shape" in value:  # a tensor
         about = f"{value['dtype']} {'x'.join(map(str, value['shape']))}".rstrip()
         return f"{_short(value['values'])} ({about})" if "values" in value else about
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 90 else f"{text[:87]}..."
+    return cut(f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split()), 90)
+
+
+_EXAMPLES, _CLASSES = 1_000_000, 64

@@ -1,4 +1,4 @@
-"""Targets: the pipeline that `package.module:name` or `path/to/file.py:name` names on the command line."""
+"""Targets: what the command line names: the pipeline of `package.module:name` or `path/to/file.py:name`, a split, a rank."""
 
 import importlib
 import inspect
@@ -11,9 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .._errors import FdmError, add_note, did_you_mean
+from .._data import Data
+from .._errors import FdmError, add_note, did_you_mean, unknown
 from .._fingerprint.canonical import importable_name
 from .._pipeline import Pipeline
+from .._ranks.context import RankContext
 
 
 class UsageError(FdmError):
@@ -37,6 +39,21 @@ def pipeline_at(target: str) -> Pipeline:
         msg = f"{target!r} names no pipeline: say {place}:NAME; {_there(module)}"
         raise UsageError(msg)
     return _made(_found(module, place, name), place, name)
+
+
+def context_of(rank: int, world_size: int) -> RankContext:
+    """The context of a rank in a world of this size, on the device of this process."""
+    if not 0 <= rank < world_size:
+        msg = f"--rank {rank}: a world of {world_size} has the ranks 0 to {world_size - 1}"
+        raise UsageError(msg)
+    return RankContext(rank=rank, world_size=world_size, device=RankContext.detect().device)
+
+
+def checked_split(data: Data, split: str | None) -> None:
+    """Raise `UsageError` for a split that is not there."""
+    if split is not None and split not in data.splits:
+        msg = f"--split {split}: {unknown('split', split, data.splits)}"
+        raise UsageError(msg)
 
 
 def pipelines_in(module: ModuleType) -> list[str]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .._errors import DataError, UnknownNameError, did_you_mean, listed
+from .._errors import DataError, UnknownNameError, unknown
 from .._fingerprint.canonical import digest
 from .._pipeline import Pipeline
 from .._random.permutation import derive
@@ -31,8 +31,7 @@ def check_names(p: Pipeline, splits: Mapping[str, Examples]) -> None:
     for number, stage in enumerate(p.stages):
         for name in getattr(stage, "splits", ()):
             if name not in splits:
-                hint = did_you_mean(name, splits)
-                msg = f"stage {number} ({stage.kind}) is on {name!r}{hint}, but the splits are {listed(splits)}"
+                msg = f"stage {number} ({stage.kind}): {unknown('split', name, splits)}"
                 raise UnknownNameError(msg)
 
 

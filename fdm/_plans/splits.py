@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._arrays.indexing import refuse_masked
-from .._errors import DataError, UnknownNameError, did_you_mean, listed, noted, stage_note
+from .._errors import DataError, UnknownNameError, listed, noted, stage_note, unknown
 from .._random.permutation import derive, permute
 from .._stages.function import Function
 from .._stages.stage import Alias, Cut, Fold, Split
@@ -92,8 +92,7 @@ def _target(stage: Split | Fold, splits: Mapping[str, Examples]) -> str:
 
 def _known(name: str, splits: Mapping[str, Examples]) -> str:
     if name not in splits:
-        msg = f"there is no split or source {name!r}{did_you_mean(name, splits)}; there are {listed(splits)}"
-        raise UnknownNameError(msg)
+        raise UnknownNameError(unknown("split", name, splits))
     return name
 
 

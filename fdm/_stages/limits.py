@@ -27,17 +27,17 @@ def applying(stages: Sequence[tuple[int, StageT]], names: Sequence[str]) -> list
     ]
 
 
-def branches(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
-    """The splits that stages name, in order, each with the names that it goes by: its own, then what it is an alias of.
+def named_splits(stages: Sequence[Stage]) -> tuple[dict[str, tuple[str, ...]], bool]:
+    """The splits that stages name, each with the names that it goes by, and whether these are all that there can be.
 
-    Of a split that is cut further only the parts count. What is not named but may be there (other sources of clean or
-    load, or splits that a function names) is `"others"`.
+    A split goes by its own name, then by what it is an alias of. Of a split that is cut further only the parts count.
+    Others can be there where clean or load may have made other sources, and where a function names the parts.
 
     >>> import fdm
-    >>> branches([fdm.split({"train": 0.9, "val": None}), fdm.alias(predict="val")])
-    {'train': ('train',), 'val': ('val',), 'predict': ('predict', 'val')}
-    >>> list(branches([fdm.split({"train": 0.9, "val": None}, of="train")]))
-    ['train', 'val', 'others']
+    >>> named_splits([fdm.split({"train": 0.9, "val": None}), fdm.alias(predict="val")])
+    ({'train': ('train',), 'val': ('val',), 'predict': ('predict', 'val')}, True)
+    >>> named_splits([fdm.split({"train": 0.9, "val": None}, of="train")])
+    ({'train': ('train',), 'val': ('val',)}, False)
     """
     found: dict[str, tuple[str, ...]] = {}
     is_all = False
@@ -51,7 +51,18 @@ def branches(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
             found |= {name: (name,) for name in parts(stage)}
             is_all = is_all and bool(parts(stage))
     found |= {name: (name,) for stage in stages for name in getattr(stage, "splits", ()) if name not in found}
-    return found if is_all or not found else {**found, "others": ("others",)}
+    return found, is_all
+
+
+def branches(stages: Sequence[Stage]) -> dict[str, tuple[str, ...]]:
+    """`named_splits`, with `"others"` for those that stages do not name, where such may be there.
+
+    >>> import fdm
+    >>> list(branches([fdm.split({"train": 0.9, "val": None}, of="train")]))
+    ['train', 'val', 'others']
+    """
+    names, is_all = named_splits(stages)
+    return names if is_all or not names else {**names, "others": ("others",)}
 
 
 def parts(stage: Split | Fold) -> dict[str, str]:

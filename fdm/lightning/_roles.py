@@ -5,10 +5,10 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from .._errors import PipelineError, UnknownNameError, did_you_mean, listed
+from .._errors import PipelineError, UnknownNameError, unknown
 from .._pipeline import Pipeline
-from .._stages.function import Function
-from .._stages.stage import Alias, Batch, Cut, Fold
+from .._stages.limits import named_splits
+from .._stages.stage import Batch
 
 
 Role: TypeAlias = str | tuple[str, ...] | list[str] | None
@@ -42,7 +42,7 @@ def roles_of(p: Pipeline, **roles: Role) -> Roles:
 
     Raises `UnknownNameError` for a split that was given, and cannot be there.
     """
-    there, is_all = known_splits(p)
+    there, is_all = named_splits(p.stages)
     return _roles(roles, there, is_all=is_all)
 
 
@@ -64,8 +64,7 @@ def _roles(roles: Mapping[str, Role], there: Collection[str], *, is_all: bool) -
         names = _names(role, given)
         missing = [name for name in names if is_all and name not in there]
         if missing and not isinstance(given, Default):
-            hint = did_you_mean(missing[0], there)
-            msg = f"{role}={given!r}: the pipeline has no split {missing[0]!r}{hint}; its splits are {listed(there)}"
+            msg = f"{role}={given!r}: {unknown('split', missing[0], there)}"
             raise UnknownNameError(msg)
         found[role] = () if missing else names
     return Roles(**found)
@@ -80,34 +79,6 @@ def batch_of_role(p: Pipeline, splits: tuple[str, ...]) -> Batch:
         msg = "the pipeline has no batch stage, so no batch size"
         raise AttributeError(msg)
     return (named or general or stages)[0]
-
-
-def known_splits(p: Pipeline) -> tuple[set[str], bool]:
-    """The splits that the stages of a pipeline name, and whether these are all that it can have.
-
-    >>> import fdm
-    >>> names, is_all = known_splits(fdm.pipeline(fdm.split({"train": 0.9, "val": None}), fdm.alias(predict="val")))
-    >>> sorted(names), is_all
-    (['predict', 'train', 'val'], True)
-    >>> known_splits(fdm.pipeline(fdm.split({"train": 0.9, "val": None}, of="train")))[1]
-    False
-    """
-    names: set[str] = set()
-    is_all = False
-    for _, stage in p.of_kind(Cut):
-        if isinstance(stage, Alias):
-            names |= {name for pair in stage.names for name in pair}
-            continue
-        if stage.of is None:  # there is one source only, and all of it goes into the parts
-            names, is_all = set(), True
-        names.discard(stage.of)
-        if isinstance(stage, Fold):
-            names |= {"train", "val"}
-        elif isinstance(stage.into, Function):
-            is_all = False
-        else:
-            names |= {name for name, _ in stage.into}
-    return names | {name for stage in p.stages for name in getattr(stage, "splits", ())}, is_all
 
 
 def _names(role: str, given: Any) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import attrs
 
 from .._checks import integer
 from .._data import Data
-from .._errors import DataError, LawError, ParameterError, UnknownNameError, did_you_mean, listed, stage_of
+from .._errors import DataError, LawError, ParameterError, UnknownNameError, did_you_mean, listed, stage_of, unknown
 from .._executor import Executor, check_options
 from .._loaders.options import LoaderOptions
 from .._pipeline import Pipeline
@@ -210,10 +210,12 @@ def _check_arguments(steps: Any, without: Any, options: Any) -> None:
 def _checked_splits(data: Data, splits: Sequence[str] | None) -> tuple[str, ...]:
     if splits is None:
         return tuple(data.splits)
-    for split in [splits] if isinstance(splits, str) else splits:
-        if split not in data.splits or isinstance(splits, str):
-            hint = did_you_mean(split, data.splits)
-            msg = f"examine: splits is a list of splits, not {split!r}{hint}; the splits are {listed(data.splits)}"
+    if isinstance(splits, str):
+        msg = f"examine: splits is a list of splits, not {splits!r}; the splits are {listed(data.splits)}"
+        raise UnknownNameError(msg)
+    for split in splits:
+        if split not in data.splits:
+            msg = f"examine: {unknown('split', split, data.splits)}"
             raise UnknownNameError(msg)
     return tuple(splits)
 

@@ -12,10 +12,12 @@ import time
 import tomllib
 from pathlib import Path
 
+import attrs
 import pytest
 import torch
 
 import fdm
+import fdm.testing
 from fdm._cli.main import main
 from fdm._cli.overrides import with_settings
 from fdm._cli.target import UsageError, pipeline_at
@@ -321,6 +323,13 @@ def test_settings_keep_what_else_a_stage_says():
     assert ("kind", p.stages[3]) == (made.stages[0].stratify, made.stages[3])
     with pytest.raises(UsageError, match=r"several stages could be meant: 2 batch.*; 3 batch.*2\.size="):
         with_settings(p, ["batch.size=9"])
+
+
+def test_settings_keep_how_a_stage_was_declared():
+    load = fdm.load(fdm.testing.example_table, n=9)
+    for stage in (load.shared(), load.ambient(), load.version("2"), load.shared().ambient()):
+        expected = attrs.evolve(stage, function=fdm.load(fdm.testing.example_table, n=5).function)
+        assert fdm.pipeline(expected) == with_settings(fdm.pipeline(stage), ["load.n=5"])
 
 
 @pytest.mark.parametrize(

@@ -353,7 +353,7 @@ def test_a_role_that_nobody_named_and_that_is_not_there_is_a_loader_that_is_not_
 def test_a_role_that_was_named_and_is_not_there_is_an_error():
     for role in ("train", "val", "test", "predict"):
         wrong = datamodule(SOURCES, **{role: "tset"})
-        with pytest.raises(fdm.UnknownNameError, match=r"has no split 'tset' \(did you mean 'test'\?\)"):
+        with pytest.raises(fdm.UnknownNameError, match=r"there is no split 'tset' \(did you mean 'test'\?\)"):
             trainer(max_epochs=1).fit(Notes(), datamodule=wrong)
     with pytest.raises(fdm.UnknownNameError, match="no split 'train'"):
         trainer(max_epochs=1).fit(Notes(), datamodule=datamodule(fdm.pipeline(fdm.load(others), fdm.batch(4))))

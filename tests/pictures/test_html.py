@@ -87,9 +87,11 @@ def test_tables_of_all_kinds_of_columns_show_themselves(column):
     assert f"fdm.Table of {len(column)} rows" in parsed(fdm.Table({EVIL: column})._repr_html_())
 
 
-def test_opened_data_shows_splits_classes_and_facts(data):
+def test_opened_data_shows_splits_and_facts(data, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "numpy", lambda tensor: pytest.fail("to show data reads no column"))
     texts = parsed(data._repr_html_())
-    assert {"train", "val", "45", "15", "75.0%", "class balance", "classes of train", "facts"} <= set(texts)
+    monkeypatch.undo()
+    assert {"train", "val", "45", "15", "75.0%", "facts"} <= set(texts)
     assert EVIL in " ".join(texts)
     data.close()
     assert "closed" in parsed(data._repr_html_())[0]

@@ -418,7 +418,7 @@ def test_the_batch_that_names_a_split_or_its_alias_wins():
 def test_a_stage_on_a_split_that_is_not_there_is_refused_with_those_that_are(stage):
     splits = resolve_splits(list(enumerate(ALIASES)), {"all": range(50)})
     check_names(fdm.pipeline(stage.on("predict")), splits)
-    message = r"stage 0 \(\w+\) is on 'tran' \(did you mean 'train'\?\), but the splits are 'again', 'predict', 'test', 'train'"
+    message = r"stage 0 \(\w+\): there is no split 'tran' \(did you mean 'train'\?\); the splits are 'again', 'predict', 'test', 'train'"
     with pytest.raises(fdm.UnknownNameError, match=message):
         check_names(fdm.pipeline(stage.on("tran")), splits)
 

@@ -676,7 +676,7 @@ def test_names_that_clash_are_refused(stage, message):
 
 @pytest.mark.parametrize("stage", [fdm.split({"a": None}, of="tset"), fdm.fold(2, 0, of="tset"), fdm.alias(a="tset")])
 def test_a_split_of_something_unknown_is_refused_with_what_there_is(stage):
-    message = r"no split or source 'tset' \(did you mean 'test'\?\); there are 'test', 'train'"
+    message = r"no split 'tset' \(did you mean 'test'\?\); the splits are 'test', 'train'"
     with pytest.raises(fdm.UnknownNameError, match=message):
         made({"train": range(10), "test": range(10)}, stage)
 
