@@ -34,7 +34,7 @@ from ._ranks.context import RankContext
 from ._sources.loaded import close_all, is_drawn, opened_here
 from ._stages.limits import applying
 from ._stages.stage import Batch, Sample, Shuffle
-from .store._measured import Facts
+from .store._facts import Facts
 
 
 @public
