@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from .._arrays.indexing import dtype_name
 from .._arrays.ragged import Ragged
 from .._arrays.tree import entries, places
 
@@ -32,11 +33,16 @@ def structure(batch: Any) -> list[dict[str, Any]]:
 
 def _described(leaf: Any) -> dict[str, Any]:
     if isinstance(leaf, Tensor):
-        return {"type": "tensor", "dtype": dtype_of(leaf), "shape": list(leaf.shape), "device": str(leaf.device)}
+        return {
+            "type": "tensor",
+            "dtype": dtype_name(leaf.dtype),
+            "shape": list(leaf.shape),
+            "device": str(leaf.device),
+        }
     if isinstance(leaf, Ragged):
         lengths = leaf.lengths.tolist()
         about = {"rows": len(lengths), "shortest": min(lengths, default=0), "longest": max(lengths, default=0)}
-        kind = {"type": f"ragged {leaf.kind}", "dtype": dtype_of(leaf.values)}
+        kind = {"type": f"ragged {leaf.kind}", "dtype": dtype_name(leaf.values.dtype)}
         return {**kind, "shape": list(leaf.values.shape), "device": str(leaf.values.device), **about}
     if isinstance(leaf, np.ndarray):
         return {"type": "array", "dtype": str(leaf.dtype), "shape": list(leaf.shape)}
@@ -44,11 +50,6 @@ def _described(leaf: Any) -> dict[str, Any]:
         kinds = sorted({type(value).__name__ for value in leaf})
         return {"type": f"{type(leaf).__name__} of {' or '.join(kinds) or 'nothing'}", "shape": [len(leaf)]}
     return {"type": type(leaf).__name__} | ({"shape": [len(leaf)]} if isinstance(leaf, Mapping) else {})
-
-
-def dtype_of(tensor: Tensor) -> str:
-    """The name of a dtype without its module."""
-    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _is_leaf(value: Any) -> bool:
@@ -78,7 +79,7 @@ def plain(value: Any) -> Any:
             return [plain(item) for item in value]
         case Tensor():
             values = {"values": plain(value.tolist())} if value.numel() <= _FEW else {}
-            return {"dtype": dtype_of(value), "shape": list(value.shape), **values}
+            return {"dtype": dtype_name(value.dtype), "shape": list(value.shape), **values}
         case _:
             return repr(value)
 

@@ -12,12 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .._arrays.indexing import plain_tensor, tensor_of
+from .._arrays.indexing import dtype_name, plain_tensor, tensor_of
 from .._errors import DataError, StoreError, UnknownNameError, did_you_mean, listed
 from .._html import table
 from .._stages.function import shown
 from ._access import remedy_of
-from ._tables import STAND_INS, in_place_of, name_of, standing_in
+from ._tables import STAND_INS, in_place_of, standing_in
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -66,7 +66,7 @@ def save_facts(facts: Mapping[str, Any], folder: Path) -> None:
     tensors = {str(place): value for place, value in enumerate(facts.values()) if isinstance(value, Tensor)}
     plain = [None if isinstance(value, Tensor) else value for value in facts.values()]
     content = {"names": list(facts), "plain": plain, "tensors": list(tensors)}
-    dtypes = {place: name_of(value.dtype) for place, value in tensors.items() if value.dtype in STAND_INS}
+    dtypes = {place: dtype_name(value.dtype) for place, value in tensors.items() if value.dtype in STAND_INS}
     content |= {"dtypes": dtypes} if dtypes else {}
     try:
         (folder / _PLAIN).write_text(json.dumps(content), encoding="utf-8")
