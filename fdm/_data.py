@@ -35,7 +35,7 @@ from ._sources.loaded import close_all, is_drawn, opened_here
 from ._stages.limits import applying
 from ._stages.stage import Sample
 from ._text import bars, hidden, page
-from .store._measured import Facts
+from .store._facts import Facts
 
 
 @public

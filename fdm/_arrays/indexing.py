@@ -49,6 +49,11 @@ def refuse_masked(array: object, what: str) -> None:
             raise DataError(msg)
 
 
+def dtype_name(dtype: Any) -> str:
+    """The name of a dtype of torch or numpy, without its module."""
+    return str(dtype).removeprefix("torch.")
+
+
 def plain_tensor(tensor: Tensor, what: str) -> Tensor:
     """A tensor apart from autograd and with its values in memory; `what` names it in the `DataError` if it has none.
 

@@ -13,7 +13,7 @@ from .._checks import integer
 from .._errors import DataError, UnknownNameError, did_you_mean, listed
 from .._public import public
 from .._text import number, page, table
-from .indexing import plain_tensor, row_numbers, select, selector, tensor_of, windowed
+from .indexing import dtype_name, plain_tensor, row_numbers, select, selector, tensor_of, windowed
 from .mapped import private_map
 from .ragged import Ragged, mapped
 
@@ -288,4 +288,4 @@ def _described(column: Column) -> str:
     if isinstance(column, Ragged):
         return f"ragged {column.kind}"
     shape = "x".join(map(str, column.shape[1:]))
-    return f"{str(column.dtype).removeprefix('torch.')} {shape}".rstrip()
+    return f"{dtype_name(column.dtype)} {shape}".rstrip()

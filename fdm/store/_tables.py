@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from .._arrays.indexing import dtype_name
 from .._arrays.ragged import Ragged, mapped
 from .._arrays.table import Column, Table, with_origin
 from .._errors import DataError, StoreError
@@ -43,7 +44,7 @@ class _Column:
     def described(self) -> dict[str, str]:
         """What a file says of it besides its tensors."""
         ragged = {} if self.ragged is None else {"ragged": self.ragged}
-        return {"name": self.name, **ragged, **({"dtype": name_of(self.dtype)} if self.dtype in STAND_INS else {})}
+        return {"name": self.name, **ragged, **({"dtype": dtype_name(self.dtype)} if self.dtype in STAND_INS else {})}
 
 
 def save_tables(tables: Mapping[str, Sequence[Table]], folder: Path) -> None:
@@ -146,11 +147,6 @@ def in_place_of(tensor: Tensor, dtype: str | None) -> Tensor:
         return tensor
     wanted: torch.dtype = getattr(torch, dtype)
     return torch.view_as_complex(tensor) if wanted.is_complex else tensor.view(wanted)
-
-
-def name_of(dtype: torch.dtype) -> str:
-    """The name of a dtype without its module."""
-    return str(dtype).removeprefix("torch.")
 
 
 def _columns(table: Table) -> list[_Column]:

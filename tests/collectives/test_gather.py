@@ -25,7 +25,7 @@ from safetensors.torch import load_file
 import fdm
 from fdm._collectives import spools
 from fdm._collectives.reduce import exact_sum
-from fdm.store._tables import DTYPES, open_tables
+from fdm.store._tables import DTYPES, STAND_INS, open_tables
 
 
 POOLS = {}
@@ -369,6 +369,35 @@ def test_a_table_is_what_would_be_gathered(tmp_path_factory, batches, spool, blo
     assert ["table"] == below(folder.parent)
     assert ids == load_file(next(folder.glob("*.safetensors")))["0"].tolist()
     assert ids == open_tables(folder)["all"]["id"].tolist()
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf")  # torch says so of any tensor of complex32
+@pytest.mark.parametrize("dtype", [*DTYPES, *STAND_INS], ids=str)
+def test_columns_of_every_dtype_come_back_from_disk_bit_by_bit(tmp_path, dtype):
+    raw = torch.randint(0, 256, (6 * dtype.itemsize,), dtype=torch.uint8)
+    value = raw.view(dtype).reshape(3, 2) if dtype != torch.bool else (raw > 99).reshape(3, 2)
+    pieces = [(value[:1], [5]), (value[1:], [7, 0])]
+    table = fdm.gather_to(tmp_path / "results", pieces)
+    assert (dtype, [0, 5, 7]) == (table["value"].dtype, table["id"].tolist())
+    assert torch.equal(value.view(torch.uint8)[[2, 0, 1]], table["value"].view(torch.uint8))
+
+
+def test_pieces_without_rows_need_not_be_like_those_that_have_some(tmp_path):
+    nothing = {"x": torch.empty(0), "name": []}
+    full = {"x": torch.tensor([[1, 2]]), "name": ["a"]}
+    table = fdm.gather_to(tmp_path / "results", [(nothing, []), (full, [3]), (nothing, [])])
+    assert ["Table(1 rows: id int64, x int64 2, name ragged str)"] == [repr(table)]
+    empty = fdm.gather_to(tmp_path / "empty", [(nothing, []), ({"x": torch.empty(0, 3)}, [])])
+    assert ["Table(0 rows: id int64, x float32, name ragged tensor)"] == [repr(empty)]
+
+
+def test_ranks_without_rows_need_not_be_like_those_that_have_some(tmp_path):
+    full, nothing = [({"name": ["b", "a"]}, [3, 1])], [({"name": []}, [])]
+    tables = [
+        ended.value
+        for ended in ranks(3).run(*((fdm.gather_to, str(tmp_path / "r"), own) for own in (nothing, full, [])))
+    ]
+    assert [["a", "b"]] * 3 == [table["name"].tolist() for table in tables]
 
 
 def columns(ids):
