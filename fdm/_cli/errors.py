@@ -36,9 +36,8 @@ def _plain(error: FdmError) -> str:
 
 
 def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else text_of(error)}".removesuffix(
-        ": "
-    )
+    text = error.msg if isinstance(error, SyntaxError) else text_of(error)
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def _places(error: BaseException) -> list[str]:
@@ -46,11 +45,8 @@ def _places(error: BaseException) -> list[str]:
     if isinstance(error, SyntaxError) and error.filename:
         code = [f"  {error.text.strip()}"] if error.text else []
         return [f"at {error.filename}:{error.lineno}", *code]
-    frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if _is_users(frame)]
-    if not frames:
-        return []
-    frame, line = frames[-1]
-    return [f"at {frame.f_code.co_filename}:{line}, in {frame.f_code.co_name}"]
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__) if _is_users(frame)]
+    return [f"at {code.co_filename}:{line}, in {code.co_name}" for code, line in frames[-1:]]
 
 
 def _is_users(frame: FrameType) -> bool:

@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parser().parse_args(argv)
         with _prints_on_stderr():
-            found = args.command.compute(args)
+            found = {**({"target": args.target} if "target" in args else {}), **args.command.compute(args)}
         _print(json.dumps(found, allow_nan=False) if args.json else "\n".join(args.command.lines(found)))
         code: int = args.command.code(found)
     except KeyboardInterrupt:
@@ -64,12 +64,11 @@ def _pipeline(args: argparse.Namespace) -> Pipeline:
 
 
 def _show(args: argparse.Namespace) -> dict[str, Any]:
-    found = shown(_pipeline(args), store=args.store, world_size=args.world_size, split=args.split)
-    return {"target": args.target, **found}
+    return shown(_pipeline(args), store=args.store, world_size=args.world_size, split=args.split)
 
 
 def _prepare(args: argparse.Namespace) -> dict[str, Any]:
-    return {"target": args.target, **prepared(_pipeline(args), store=args.store)}
+    return prepared(_pipeline(args), store=args.store)
 
 
 def _prepare_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -79,20 +78,19 @@ def _prepare_lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _check(args: argparse.Namespace) -> dict[str, Any]:
     report = examine(_pipeline(args), store=args.store)
-    return {"target": args.target, **report.to_dict(), "text": str(report)}
+    return {**report.to_dict(), "text": str(report)}
 
 
 def _bench(args: argparse.Namespace) -> dict[str, Any]:
     shown = sys.stderr.isatty()
-    found = measured(_pipeline(args), store=args.store, split=args.split, steps=args.steps, shown=shown)
-    return {"target": args.target, **found}
+    return measured(_pipeline(args), store=args.store, split=args.split, steps=args.steps, shown=shown)
 
 
 def _batch(args: argparse.Namespace) -> dict[str, Any]:
     where = Where(args.split or "train", args.epoch, args.step, args.rank, args.world_size)
     seen = batch_at(_pipeline(args), where, store=args.store)
     png = save_png(seen.batch, seen.ids, args.png) if args.png else None
-    return {"target": args.target, **looked_at(seen, where), "png": png}
+    return {**looked_at(seen, where), "png": png}
 
 
 def _batch_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -171,16 +169,15 @@ def _parser() -> argparse.ArgumentParser:
     _world(batch)
     batch.add_argument("--png", metavar="FILE", help="draw its images, or its tokens, into this file")
 
-    store = commands.add_parser(
-        "store", help="list, verify or prune a store", description="Look after a store.", **_STYLE
-    )
+    about = "list, verify or prune a store"
+    store = commands.add_parser("store", help=about, description="Look after a store.", **_STYLE)
     actions = store.add_subparsers(title="actions", metavar="ACTION", required=True)
     _command(actions, "list", "what is in the store, the most recently used first")
     _command(actions, "verify", "compare every file with its manifest; exit code 1 if one is damaged")
     prune = _command(actions, "prune", "remove what was not used for long; who has it open can go on reading it")
-    prune.add_argument("--unused-for", metavar="AGE", type=_read(age), help="what was not used for 30d, 12h, ...")
+    prune.add_argument("--unused-for", metavar="AGE", type=age, help="what was not used for 30d, 12h, ...")
     prune.add_argument(
-        "--larger-than", metavar="SIZE", type=_read(bytes_of), help="the oldest, until 100G, 500M, ... are left"
+        "--larger-than", metavar="SIZE", type=bytes_of, help="the oldest, until 100G, 500M, ... are left"
     )
     prune.add_argument("--keep", metavar="TARGET", action="append", default=[], help="a pipeline whose data stays")
     prune.add_argument("--yes", action="store_true", help="remove, without being asked; else nothing goes unasked")
@@ -196,25 +193,16 @@ def _version() -> str:
 
 def _targeted(commands: Any, name: str, about: str) -> argparse.ArgumentParser:
     parser = _command(commands, name, about)
-    parser.add_argument(
-        "target",
-        metavar="TARGET",
-        help="file.py:NAME or package.module:NAME of a pipeline, or of a function that makes one",
-    )
-    parser.add_argument(
-        "--set",
-        metavar="WHERE.PARAM=VALUE",
-        action="append",
-        default=[],
-        help="replace a parameter: batch.size=64, normalize.mean=0.5, seed=7",
-    )
+    target = "file.py:NAME or package.module:NAME of a pipeline, or of a function that makes one"
+    parser.add_argument("target", metavar="TARGET", help=target)
+    setting = "replace a parameter: batch.size=64, normalize.mean=0.5, seed=7"
+    parser.add_argument("--set", metavar="WHERE.PARAM=VALUE", action="append", default=[], help=setting)
     return parser
 
 
 def _command(commands: Any, name: str, about: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=about, description=f"{about[0].upper()}{about[1:]}.", **_STYLE
-    )
+    description = f"{about[0].upper()}{about[1:]}."
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=description, **_STYLE)
     common = parser.add_argument_group("for every command")
     common.add_argument("--store", metavar="FOLDER", help="the store (default: $FDM_STORE, or the user's cache folder)")
     common.add_argument("--json", action="store_true", help="print one JSON document, for machines")
@@ -224,9 +212,8 @@ def _command(commands: Any, name: str, about: str) -> argparse.ArgumentParser:
 
 
 def _world(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--world-size", metavar="W", type=_at_least(1), default=1, help="of how many ranks (default: 1)"
-    )
+    about = "of how many ranks (default: 1)"
+    parser.add_argument("--world-size", metavar="W", type=_at_least(1), default=1, help=about)
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -237,16 +224,6 @@ def _at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return read
-
-
-def _read(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    def checked(text: str) -> Any:
-        try:
-            return read(text)
-        except UsageError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return checked
 
 
 @contextmanager
@@ -271,9 +248,8 @@ def _print(text: str) -> None:
     try:
         print(legible(text, sys.stdout.encoding), flush=True)  # noqa: T201 - the result of a command
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # so that the end of Python does not fail as well
+        # So that the end of Python does not fail as well.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(lines: Iterable[str]) -> None:

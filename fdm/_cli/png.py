@@ -1,6 +1,8 @@
 """Grids: a batch as a picture, its images with labels side by side, or its tokens as text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from .._arrays.ragged import Ragged
 from .._errors import FdmError, listed
+from .._text import cut
 from .batch import leaves
 from .target import UsageError
 
@@ -27,21 +30,18 @@ def save_png(batch: Any, ids: Sequence[int], file: str) -> dict[str, Any]:
     except ImportError:
         msg = "--png needs Pillow, which is in the extra `pictures`: pip install 'fdm[pictures]'"
         raise FdmError(msg) from None
-    found = dict(leaves(batch))
-    images = {name: images_of(leaf) for name, leaf in found.items()}
-    name = next((name for name, made in images.items() if made is not None), None)
-    made = images[name] if name is not None else None
-    labels = _labels(found, len(ids))
-    if made is not None:
-        picture = _grid(
-            made[:_MOST], [f"#{i}: {label}".removesuffix(": ") for i, label in zip(ids, labels, strict=False)]
-        )
+    named = dict(leaves(batch))
+    images = ((name, images_of(leaf)) for name, leaf in named.items())
+    name, drawn = next(((name, image) for name, image in images if image is not None), ("", None))
+    if drawn is not None:
+        labels = zip(ids, _labels(named, len(ids)), strict=False)
+        picture = _grid(drawn[:_MOST], [f"#{i}: {label}".removesuffix(": ") for i, label in labels])
     else:
-        name = next((name for name, leaf in found.items() if _is_text(leaf)), None)
-        if name is None:
-            msg = f"--png draws images, tokens and text; the batch has {listed(found)}, which are none of them"
+        name = next((name for name, leaf in named.items() if _is_text(leaf)), "")
+        if not name:
+            msg = f"--png draws images, tokens and text; the batch has {listed(named)}, which are none of them"
             raise UsageError(msg)
-        picture = _page([f"#{i}  {line}" for i, line in zip(ids, _lines(found[name]), strict=False)][:_MOST])
+        picture = _page([f"#{i}  {line}" for i, line in zip(ids, _lines(named[name]), strict=False)][:_MOST])
     picture.save(Path(file), format="PNG")
     return {"file": file, "entry": name, "width": picture.width, "height": picture.height}
 
@@ -83,51 +83,42 @@ def _as_bytes(images: Tensor) -> Tensor:
 
 
 def _grid(images: Tensor, labels: Sequence[str]) -> Any:
-    from PIL import Image, ImageDraw  # noqa: PLC0415 - an extra
+    from PIL import Image  # noqa: PLC0415 - an extra
 
     count, height, width = images.shape[:3]
     scale = max(1, _CELL // max(height, width))
     cell_width, cell_height = max(width * scale, _NARROW) + _GAP, height * scale + _GAP + _LINE
     columns = ceil(sqrt(count * cell_height / cell_width))
-    sheet = Image.new("RGB", (columns * cell_width + _GAP, ceil(count / columns) * cell_height + _GAP), _PAPER)
-    pen, font = ImageDraw.Draw(sheet), _font()
+    sheet, measured, write = _sheet(columns * cell_width + _GAP, ceil(count / columns) * cell_height + _GAP)
     for number, label in enumerate(labels[:count]):
         left, top = number % columns * cell_width + _GAP, number // columns * cell_height + _GAP
         image = Image.fromarray(images[number].contiguous().numpy())
         sheet.paste(image.resize((width * scale, height * scale), Image.Resampling.NEAREST), (left, top))
-        pen.text((left, top + height * scale + 2), _fitting(label, pen, font, cell_width - _GAP), _INK, font)
+        write((left, top + height * scale + 2), cut(label, cell_width - _GAP, measured))
     return sheet
 
 
 def _page(lines: Sequence[str]) -> Any:
-    from PIL import Image, ImageDraw  # noqa: PLC0415 - an extra
-
-    font = _font()
-    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    fitting = [_fitting(line, measure, font, _WIDE) for line in lines]
-    width = ceil(max((measure.textlength(line, font) for line in fitting), default=0))
-    sheet = Image.new("RGB", (width + 2 * _GAP, len(lines) * _LINE + 2 * _GAP), _PAPER)
-    pen = ImageDraw.Draw(sheet)
+    _, measured, _ = _sheet(1, 1)
+    fitting = [cut(line, _WIDE, measured) for line in lines]
+    width = ceil(max(map(measured, fitting), default=0))
+    sheet, _, write = _sheet(width + 2 * _GAP, len(lines) * _LINE + 2 * _GAP)
     for number, line in enumerate(fitting):
-        pen.text((_GAP, number * _LINE + _GAP), line, _INK, font)
+        write((_GAP, number * _LINE + _GAP), line)
     return sheet
 
 
-def _font() -> Any:
-    from PIL import ImageFont  # noqa: PLC0415 - an extra
+def _sheet(width: int, height: int) -> tuple[Any, Callable[[str], float], Callable[[tuple[int, int], str], None]]:
+    """A sheet of paper, and what measures a text and writes it at a place."""
+    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415 - an extra
 
-    try:
-        return ImageFont.load_default(size=12)
-    except (ImportError, OSError):  # built without fonts that scale
-        return ImageFont.load_default()
-
-
-def _fitting(text: str, pen: Any, font: Any, room: float) -> str:
-    if pen.textlength(text, font) <= room:
-        return text
-    while text and pen.textlength(f"{text}...", font) > room:
-        text = text[: -max(1, len(text) // 16)]
-    return f"{text}..."
+    sheet = Image.new("RGB", (width, height), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    font: Any = None
+    with suppress(ImportError, OSError):  # built without fonts that scale
+        font = ImageFont.load_default(size=12)
+    font = font or ImageFont.load_default()
+    return sheet, partial(pen.textlength, font=font), partial(pen.text, fill=_INK, font=font)
 
 
 def _labels(found: dict[str, Any], count: int) -> list[str]:
@@ -158,12 +149,8 @@ def _is_text(leaf: Any) -> bool:
 def _lines(leaf: Any) -> list[str]:
     """The rows of tokens or text as lines; what has no room is cut later."""
     rows = leaf if isinstance(leaf, list) else [leaf[row] for row in range(len(leaf))]
-    return [" ".join(map(str, row[:_WIDE].tolist())) if isinstance(row, Tensor) else _line(row) for row in rows]
-
-
-def _line(text: Any) -> str:
-    shown = text if isinstance(text, str) else repr(text)
-    return " ".join(shown[:_WIDE].split())
+    texts = [" ".join(map(str, row[:_WIDE].tolist())) if isinstance(row, Tensor) else row for row in rows]
+    return [" ".join((text if isinstance(text, str) else repr(text))[:_WIDE].split()) for text in texts]
 
 
 _CELL, _NARROW, _GAP, _LINE, _WIDE = 112, 56, 8, 17, 1100  # pixels

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from torch import Tensor
@@ -15,7 +15,7 @@ from .._pipeline import Pipeline, describe, fingerprint, pipeline
 from .._plans.order import written_out
 from .._plans.plan import check_names
 from .._stages.stage import Clean, Cut, Fold, Load, Measure, Preparation, Source, Split
-from .._text import aligned, chart, cut, size
+from .._text import aligned, bar, chart, cut, size
 from ..store._artifacts import Kept, kept_facts, kept_sources
 from ..store._publish import manifest, store_folder
 from .batch import as_json, structure, structure_lines
@@ -40,8 +40,8 @@ def shown(p: Pipeline, *, store: str | None, world_size: int, split: str | None)
     if next(p.of_kind(Clean, Load), None) is None:
         return {**found, "kept": _told(kept), "missing": "it has no source: no clean or load stage"}
     if not all(each.is_prepared for each in kept):
-        unknown = [_untold(number, stage) for number, stage in p.of_kind(Measure)]
-        return {**found, "kept": [*_told(kept), *unknown], "missing": _missing(kept)}
+        measures = [_entry(number, stage, None, None, None) for number, stage in p.of_kind(Measure)]
+        return {**found, "kept": [*_told(kept), *measures], "missing": _missing(kept)}
     with ExitStack() as stack:
         bare = stack.enter_context(executor.open(_up_to_splits(p)))
         splits = prepared_of(bare).splits
@@ -58,14 +58,14 @@ def prepared(p: Pipeline, *, store: str | None) -> dict[str, Any]:
     """Prepare what is not prepared yet; what is kept, as plain values, and what of it was made now."""
     executor = Executor(context=context_of(0, 1), store=store)
     folder = store_folder(store, os.environ)
-    before = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    before = {str(path) for path in folder.iterdir()} if folder.is_dir() else set()
     kept = kept_sources(p, folder)
     if next(p.of_kind(Measure), None) is None:
         executor.prepare(p)
     else:
         with executor.open(p) as data:
             kept += kept_facts(p, prepared_of(data).splits, folder)
-    return {"store": str(folder), "kept": [{**each, "made": _is_new(each, before)} for each in _told(kept)]}
+    return {"store": str(folder), "kept": [{**each, "made": each["folder"] not in before} for each in _told(kept)]}
 
 
 def show_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -90,54 +90,35 @@ def show_lines(found: Mapping[str, Any]) -> Iterator[str]:
 
 def kept_lines(kept: list[Mapping[str, Any]]) -> list[str]:
     """What is kept of a pipeline, for a terminal."""
-    return aligned(
-        [
-            each["stage"],
-            each["kind"],
-            each["function"],
-            (each["address"] or "")[:12],
-            _state(each),
-            size(each["bytes"]) if each["bytes"] is not None else "",
-        ]
-        for each in kept
-    ) or ["  nothing of it is kept"]
-
-
-def _state(each: Mapping[str, Any]) -> str:
-    if "made" in each:
-        return "prepared now" if each["made"] else "was prepared"
-    return "prepared" if each["prepared"] else "not prepared"
+    rows = []
+    for each in kept:
+        state = "prepared" if each["prepared"] else "not prepared"
+        if "made" in each:
+            state = "prepared now" if each["made"] else "was prepared"
+        held = size(each["bytes"]) if each["prepared"] else ""
+        rows.append([each["stage"], each["kind"], each["function"], (each["address"] or "")[:12], state, held])
+    return aligned(rows) or ["  nothing of it is kept"]
 
 
 def _told(kept: list[Kept]) -> list[dict[str, Any]]:
     return [
-        {
-            **_untold(each.number, each.stage),
-            "address": each.address,
-            "prepared": each.is_prepared,
-            "folder": str(each.folder),
-            "bytes": sum(file["size"] for file in manifest(each.folder)["files"]) if each.is_prepared else None,
-        }
+        _entry(
+            each.number, each.stage, each.address, str(each.folder), manifest(each.folder) if each.is_prepared else None
+        )
         for each in kept
     ]
 
 
-def _untold(number: int, stage: Preparation) -> dict[str, Any]:
-    """A stage of which is not known yet where its result is kept, since the data decides that."""
-    function = stage.function.qualified_name
-    nothing = {"address": None, "prepared": False, "folder": None, "bytes": None}
-    return {"stage": number, "kind": stage.kind, "function": function, **nothing}
-
-
-def _is_new(each: Mapping[str, Any], before: set[str]) -> bool:
-    return os.path.basename(each["folder"]) not in before  # noqa: PTH119 - a name, and no file
+def _entry(number: int, stage: Preparation, address: Any, folder: Any, about: Any) -> dict[str, Any]:
+    """What is kept of a stage; `address` and `folder` are None where the data decides them, and is not there yet."""
+    said = {"stage": number, "kind": stage.kind, "function": stage.function.qualified_name, "address": address}
+    size = sum(file["size"] for file in about["files"]) if about else None
+    return {**said, "prepared": about is not None, "folder": folder, "bytes": size}
 
 
 def _missing(kept: list[Kept]) -> str:
-    names = ", ".join(
-        f"{each.number} {each.stage.kind} {each.stage.function.name}" for each in kept if not each.is_prepared
-    )
-    return f"{names} is not prepared; `fdm prepare` with the same target and options does that"
+    stages = [f"{each.number} {each.stage.kind} {each.stage.function.name}" for each in kept if not each.is_prepared]
+    return f"{', '.join(stages)} is not prepared; `fdm prepare` with the same target and options does that"
 
 
 def _up_to_splits(p: Pipeline) -> Pipeline:
@@ -145,7 +126,8 @@ def _up_to_splits(p: Pipeline) -> Pipeline:
 
 
 def _of_data(data: Data, split: str | None) -> dict[str, Any]:
-    plans = {name: _plan(data, name) for name in data.splits}
+    has_batch = {name: branches_of(data)[name].batch is not None for name in data.splits}
+    plans = {name: data.loader(name).plan() if has_batch[name] else None for name in data.splits}
     batched = [name for name, plan in plans.items() if plan is not None and data.splits[name]]
     chosen = split or next((name for name in ["train", *batched] if name in batched), None)
     loader = data.loader(chosen) if chosen is not None and chosen in batched else None
@@ -167,22 +149,16 @@ def _class_counts(data: Data) -> dict[str, dict[str, int]]:
         name = next(
             (name for name in names if isinstance(name, str) and isinstance(source, Table) and name in source), ""
         )
-        if name and examples.order.size <= _EXAMPLES and _is_of_integers(source[name]):
-            classes, counts = np.unique(source[name].numpy()[written_out(examples.order)], return_counts=True)
+        column = source[name] if name else None
+        if examples.order.size <= _EXAMPLES and _is_of_integers(column):
+            classes, counts = np.unique(column.numpy()[written_out(examples.order)], return_counts=True)
             if 0 < len(classes) <= _CLASSES:
                 found[split] = dict(zip(map(str, classes.tolist()), counts.tolist(), strict=True))
     return found
 
 
-def _is_of_integers(column: Any) -> bool:
+def _is_of_integers(column: Any) -> TypeGuard[Tensor]:
     return isinstance(column, Tensor) and column.ndim == 1 and not (column.is_floating_point() or column.is_complex())
-
-
-def _plan(data: Data, split: str) -> dict[str, Any] | None:
-    """The plan of a split; None where no batch stage holds for it."""
-    if branches_of(data)[split].batch is None:
-        return None
-    return data.loader(split).plan()
 
 
 def _plan_lines(plans: Mapping[str, Any]) -> list[str]:
@@ -199,11 +175,11 @@ def _plan_lines(plans: Mapping[str, Any]) -> list[str]:
 
 
 def _class_lines(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
-    names = list(dict.fromkeys(name for counts in classes.values() for name in counts))
-    (first, counts), *_ = classes.items()
-    bars = {line.split()[0]: line.split()[-1] for line in chart({name: counts.get(name, 0) for name in names}, 20)}
-    rows = [[name, *(of.get(name, 0) for of in classes.values()), bars[name]] for name in names]
-    return aligned([["", *classes, first], *rows])
+    """The classes of all splits side by side, with bars of the first one."""
+    (split, first), *_ = classes.items()
+    names, most = dict.fromkeys(name for counts in classes.values() for name in counts), max(first.values())
+    rows = [[name, *(of.get(name, 0) for of in classes.values()), bar(first.get(name, 0) / most, 20)] for name in names]
+    return aligned([["", *classes, split], *rows])
 
 
 def _short(value: Any) -> str:

@@ -2,9 +2,11 @@
 
 import re
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,12 +60,11 @@ def pruned(
         msg = "store prune: say what to remove: --unused-for 30d, or --larger-than 100G"
         raise UsageError(msg)
     folder = _there(store)
-    chosen = stores.prune(folder, unused_for=unused_for, larger_than=larger_than, keep=keep, dry_run=True)
-    going = {"artifacts": [_told(artifact) for artifact in chosen]}
+    prune = partial(stores.prune, folder, unused_for=unused_for, larger_than=larger_than, keep=keep)
+    going = {"artifacts": [_told(artifact) for artifact in prune(dry_run=True)]}
     is_wanted = bool(ask(going))
     if is_wanted:
-        gone = stores.prune(folder, unused_for=unused_for, larger_than=larger_than, keep=keep)
-        going = {"artifacts": [_told(artifact) for artifact in gone]}
+        going = {"artifacts": [_told(artifact) for artifact in prune()]}
     return {**going, "removed": is_wanted}
 
 
@@ -110,7 +111,7 @@ def _number(text: str, what: str, units: Mapping[str, Any]) -> tuple[float, str]
     unit = match[2].removesuffix("ib") if match and len(match[2]) == 3 else match[2].removesuffix("b") if match else ""
     if match is None or (unit and unit not in units):
         msg = f"{text!r} is not {what}"
-        raise UsageError(msg)
+        raise ArgumentTypeError(msg)
     return float(match[1]), unit
 
 

@@ -20,6 +20,7 @@ import fdm
 import fdm.testing
 from fdm._cli.main import main
 from fdm._cli.overrides import with_settings
+from fdm._cli.show import show_lines
 from fdm._cli.target import UsageError, pipeline_at
 
 
@@ -285,6 +286,14 @@ def test_prune_asks_on_a_terminal(script, capsys, answer, is_gone):
     os.close(ours)
     assert (0, is_gone) == (process.returncode, b"removed" in out.splitlines())
     assert is_gone == (json.loads(told(capsys, "store", "list", "--json")[1])["artifacts"] == [])
+
+
+def test_a_class_that_the_first_split_lacks_has_no_bar(script, capsys):
+    assert 0 == told(capsys, "prepare", f"{script}:p")[0]
+    found = json.loads(told(capsys, "show", f"{script}:p", "--json")[1])
+    lines = list(show_lines({**found, "classes": {"train": {"0": 30}, "val": {"0": 1, "7": 2}}}))
+    rows = lines[lines.index("classes") + 1 :][:3]
+    assert [["train", "val", "train"], ["0", "30", "1", "█" * 20], ["7", "0", "2"]] == [row.split() for row in rows]
 
 
 def test_settings_make_a_new_pipeline(script):
