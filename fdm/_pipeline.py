@@ -6,11 +6,12 @@ from types import UnionType
 from typing import Any
 
 import attrs
+from toolz import concat
 
 from ._checks import checked, integer
 from ._errors import PipelineError, did_you_mean, listed
 from ._fingerprint.canonical import Value, digest
-from ._public import public
+from ._public import is_module_of_fdm, public
 from ._stages.describe import described, summary
 from ._stages.digest import stage_digest
 from ._stages.function import Function
@@ -80,23 +81,25 @@ def pipeline(*stages: "Stage | Pipeline", seed: int | None = None) -> Pipeline:
 
     Raises `PipelineError` for stages out of order, and `ParameterError` for a function that cannot be called.
     """
-    flat: list[Stage] = []
-    for stage in stages:
-        if isinstance(stage, Pipeline):
-            flat.extend(stage.stages)
-        elif isinstance(stage, Stage):
-            flat.append(stage)
-        else:
-            remedy = "; leave out the brackets" if isinstance(stage, list | tuple) else ""
-            remedy = "; wrap it in a stage: fdm.load(fn), fdm.transform(fn)" if callable(stage) else remedy
-            if inspect.isfunction(stage) and stage.__module__.partition(".")[0] == "fdm":
-                needed = any(each.default is each.empty for each in inspect.signature(stage).parameters.values())
-                remedy = f"; call it: fdm.{stage.__name__}({'...' if needed else ''})"
-            msg = f"pipeline takes stages such as fdm.batch(32), and pipelines, not {stage!r:.60}{remedy}"
-            raise PipelineError(msg)
+    flat = list(concat(map(_stages_of, stages)))
     check_grammar(flat)
     spliced = [stage.seed for stage in stages if isinstance(stage, Pipeline)]
     return Pipeline(tuple(flat), (spliced or [0])[0] if seed is None else seed)
+
+
+def _stages_of(part: object) -> tuple[Stage, ...]:
+    """A stage, or the stages of a pipeline that is spliced in."""
+    if isinstance(part, Pipeline):
+        return part.stages
+    if isinstance(part, Stage):
+        return (part,)
+    remedy = "; leave out the brackets" if isinstance(part, list | tuple) else ""
+    remedy = "; wrap it in a stage: fdm.load(fn), fdm.transform(fn)" if callable(part) else remedy
+    if inspect.isfunction(part) and is_module_of_fdm(part.__module__):
+        needed = any(each.default is each.empty for each in inspect.signature(part).parameters.values())
+        remedy = f"; call it: fdm.{part.__name__}({'...' if needed else ''})"
+    msg = f"pipeline takes stages such as fdm.batch(32), and pipelines, not {part!r:.60}{remedy}"
+    raise PipelineError(msg)
 
 
 @public

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from toolz import valmap
 from torch import Tensor
 
 from .._checks import integer
@@ -51,7 +52,7 @@ class Table:
 
     def __init__(self, columns: Mapping[str, Tensor | Ragged | NDArray[Any]]) -> None:
         checked = {name: _checked_column(name, column) for name, column in _checked_mapping(columns).items()}
-        lengths = {name: len(column) for name, column in checked.items()}
+        lengths = valmap(len, checked)
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
             msg = f"the columns of a table have one row per example, as many in each; {found}"
@@ -60,7 +61,7 @@ class Table:
         object.__setattr__(self, "_length", next(iter(lengths.values())))
         object.__setattr__(self, "_origin", None)
         object.__setattr__(self, "_is_mapped", False)
-        object.__setattr__(self, "_selectors", {name: _selector(column) for name, column in checked.items()})
+        object.__setattr__(self, "_selectors", valmap(_selector, checked))
 
     def keys(self) -> KeysView[str]:
         """The names of the columns."""

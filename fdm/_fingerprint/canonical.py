@@ -26,6 +26,7 @@ from zoneinfo import ZoneInfo
 import attrs
 import numpy as np
 import torch
+from toolz import valmap
 
 from .._arrays.table import Table
 from .._arrays.tree import field_names
@@ -58,7 +59,7 @@ def _unordered(plain: Any) -> Any:
         return [_unordered(item) for item in plain]
     if not isinstance(plain, dict):
         return plain
-    changed = {key: _unordered(item) for key, item in plain.items()}
+    changed = valmap(_unordered, plain)
     if isinstance(pairs := changed.get("mapping"), list):
         changed["mapping"] = sorted(pairs, key=digest)
     return changed

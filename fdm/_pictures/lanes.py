@@ -1,10 +1,10 @@
 """Lanes: where the stages of a pipeline run, as runs of stages in order."""
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 import attrs
+from toolz import first, partitionby, pluck
 
 from .._stages.describe import summary
 from .._stages.function import Function, shown
@@ -66,7 +66,7 @@ def lanes(stages: Sequence[Stage]) -> list[Lane]:
     [('in every process', 1), ('per batch, on the host', 1), ('per batch, on the device', 1)]
     """
     placed = list(zip(_places(stages), _boxes(stages), strict=True))
-    return [Lane(place, tuple(box for _, box in run)) for place, run in groupby(placed, key=lambda pair: pair[0])]
+    return [Lane(run[0][0], tuple(pluck(1, run))) for run in partitionby(first, placed)]
 
 
 def sizes_of(stages: Sequence[Stage]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import attrs
+from toolz import frequencies
 
 from .._checks import checked, switch
 from .._errors import DownloadError, PipelineError
@@ -161,7 +162,7 @@ def _check_files(files: object) -> None:
         msg = f"download takes files, a sequence of fdm.File records, not {files!r:.60}"
         raise PipelineError(msg)
     paths = [file.path for file in files]
-    twice = next((path for place, path in enumerate(paths) if path in paths[:place]), None)
+    twice = next((path for path, times in frequencies(paths).items() if times > 1), None)
     if twice is not None:
         msg = f"download: two files would be named {twice!r}; tell them apart: File(..., name=...)"
         raise PipelineError(msg)

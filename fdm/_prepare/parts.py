@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from toolz import first, frequencies, merge_with
 
 from .._arrays.table import Table, tables_of
 from .._errors import DataError, PoisonError, StoreError, add_note, text_of
@@ -49,7 +50,7 @@ def parts_of(names: object, function: Function, upstream: tuple[Any, ...], kept:
         msg = "each: there are no parts; the function that lists them returned an empty list"
         raise DataError(msg)
     if len(set(names)) < len(names):
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        twice = first(name for name, times in frequencies(names).items() if times > 1)
         msg = f"each: the part {twice!r} is listed twice; the names of parts are different"
         raise DataError(msg)
     return [Part(name, function, upstream, kept / digest(name)[:32]) for name in names]
@@ -110,10 +111,7 @@ def _run_alone(part: Part, pool: Pool) -> Exception | None:
 
 def joined(parts: Sequence[Part], into: Path) -> None:
     """Write the concatenation of the parts' tables, in order and per source name, from file to file."""
-    tables: dict[str, list[Table]] = {}
-    for part in parts:
-        for name, table in open_tables(part.folder).items():
-            tables.setdefault(name, []).append(table)
+    tables: dict[str, list[Table]] = merge_with(list, *(open_tables(part.folder) for part in parts))
     if "" in tables and len(tables) > 1:
         msg = "each: some parts returned a Table and some a mapping of Tables; they must agree"
         raise DataError(msg)

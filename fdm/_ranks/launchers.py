@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 import attrs
+from toolz import merge
 
 from .._errors import ContextError
 
@@ -46,9 +47,9 @@ def launched(environ: Mapping[str, str]) -> dict[str, int]:
         complete = ["torchrun"]  # it marks what it starts, so it is the innermost, and right
     if not complete:
         return {}
-    told: _Reading = {}
-    for reading in _agreeing({launcher: _read(environ, launcher) for launcher in complete}, environ):
-        told = reading | told  # LOCAL_RANK is often not exported where RANK is: the others know it
+    readings = _agreeing({launcher: _read(environ, launcher) for launcher in complete}, environ)
+    # LOCAL_RANK is often not exported where RANK is: the others know it.
+    told: _Reading = merge(*reversed(list(readings)))
     _check(told)
     found = {field: told[field].number for field in _FIELDS if field in told}
     # A launcher that does not tell how many ranks share a machine leaves it to be at least this one.

@@ -10,6 +10,7 @@ from weakref import WeakSet, finalize
 
 import attrs
 import numpy as np
+from toolz import valmap
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
@@ -112,7 +113,7 @@ class Loading:
         return opened
 
     def _check(self, opened: Opened) -> None:
-        sizes = {name: len(source) for name, source in opened.sources.items()}
+        sizes = valmap(len, opened.sources)
         if self.sizes is None:
             self.sizes = sizes
         elif sizes != self.sizes:
@@ -195,7 +196,7 @@ def opened_here(sources: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The sources as this thread has them, for functions that read them whole; what draws does so from one stream."""
     keys = [source.key for source in sources.values() if isinstance(source, Loaded) and source.key is not None]
     with seeded_alone(keys[0].fold("whole")) if keys else nullcontext():
-        yield {name: own(source) for name, source in sources.items()}
+        yield valmap(own, sources)
 
 
 def kind_of(source: Any) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
+from toolz import valmap
 
 from .._fingerprint.canonical import canonical, digest
 from .._fingerprint.code import code_of
@@ -55,7 +56,7 @@ def _with_content(stage: Any) -> Any:
     """A stage with the content of tracked paths in their place."""
     fields = {field.name: getattr(stage, field.name) for field in attrs.fields(type(stage))}
     tracked = {name: value for name, value in fields.items() if isinstance(value, Function) and value.tracked}
-    return attrs.evolve(stage, **{name: with_content(function) for name, function in tracked.items()})
+    return attrs.evolve(stage, **valmap(with_content, tracked))
 
 
 def code_of_stage(stage: Stage) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import attrs
+from toolz import frequencies
 
 from .._text import aligned, shortened
 
@@ -60,7 +61,7 @@ class Report:
             for v in self.results
         ]
         outcomes = [verdict.outcome for verdict in self.results]
-        counts = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in sorted(set(outcomes)))
+        counts = ", ".join(f"{times} {outcome}" for outcome, times in sorted(frequencies(outcomes).items()))
         return "\n".join([*aligned([_HEAD, *rows], indent=""), f"{len(rows)} laws: {counts}"])
 
     def __repr__(self) -> str:
