@@ -28,10 +28,10 @@ def is_own_namespace(names: Mapping[str, Any], *, is_python: bool = True) -> boo
     """Whether the global names of a module are the user's own; `is_python` where code in Python was found there."""
     name, file = str(names.get("__name__", "builtins")), names.get("__file__")
     if file is not None:
-        return not is_module_of_fdm(name) and not _is_installed(str(Path(file).resolve()))
+        return not is_module_of_fdm(name) and not _is_installed(file)
     folders = getattr(names.get("__spec__"), "submodule_search_locations", None)
     if folders:  # a package without an __init__.py
-        return not any(_is_installed(str(Path(folder).resolve())) for folder in folders)
+        return not any(map(_is_installed, folders))
     if name in ("__main__", "__mp_main__"):
         return True
     return is_python and "__builtins__" in names and not is_standard(name)
@@ -94,9 +94,10 @@ def _library_folders() -> tuple[str, ...]:
     return tuple(f"{Path(folder).resolve()}{os.sep}" for folder in folders)
 
 
+@cache  # asked for every name that code reads, and following links takes long
 def _is_installed(file: str) -> bool:
-    parts = Path(file).parts
-    return "site-packages" in parts or "dist-packages" in parts or file.startswith(_library_folders())
+    path = Path(file).resolve()
+    return bool({"site-packages", "dist-packages"} & set(path.parts)) or str(path).startswith(_library_folders())
 
 
 def is_patched(value: Any) -> bool:

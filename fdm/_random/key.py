@@ -278,7 +278,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _size(what: str, size: Any) -> int:
-    checked = integer(f"{what}: size", size, DataError)
+    checked = size if type(size) is int else integer(f"{what}: size", size, DataError)
     if checked < 0:
         msg = f"{what} has sizes of at least 0, not {size!r}"
         raise DataError(msg)
