@@ -442,7 +442,7 @@ def test_the_tuner_finds_a_batch_size(tmp_path):
     data, module = datamodule(NOISY), Notes()
     runs = trainer(default_root_dir=tmp_path, max_epochs=1, limit_val_batches=0)
     found = Tuner(runs).scale_batch_size(module, datamodule=data, init_val=2, max_trials=3, steps_per_trial=1)
-    assert found == data.batch_size == data.pipeline.stages[4].size > 4
+    assert found == data.batch_size == data.pipeline.stages[3].size > 4
     module.seen.clear()
     runs.fit(module, datamodule=data)
     assert epochs(data.pipeline, count=1) == module.seen
