@@ -11,29 +11,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._batches.operations import Assembly
+from ._batches.draws import Draws
 from ._checks import integer
 from ._errors import DataError, SnapshotError, UnknownNameError, noted, stage_note, unknown
 from ._loaders.dataset import ExampleDataset
+from ._loaders.device import Crossing
 from ._loaders.gate import Gate
 from ._loaders.loader import Loader
-from ._loaders.options import Making, Speed
+from ._loaders.options import LoaderOptions, Maker
 from ._loaders.profile import Profile
 from ._loaders.repeats import Reading, Repeats
 from ._loaders.threads import Inline
-from ._opened import Parts, with_facts
 from ._pipeline import Pipeline
+from ._plans.branch import Branch, branch_of, check_facts
 from ._plans.order import Order, written_out
-from ._plans.plan import order_entries, order_of_epoch, steps_of, streams
+from ._plans.plan import Plan, order_entries, order_of_epoch, steps_of
 from ._plans.snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
 from ._plans.splits import Examples, weights_of
+from ._prepare.prepare import Prepared
 from ._public import public
 from ._ranks.context import RankContext
 from ._sources.loaded import close_all, is_drawn, opened_here
 from ._stages.limits import applying
-from ._stages.stage import Batch, Sample, Shuffle
+from ._stages.stage import Sample
 from ._text import bars, hidden, page
-from .store._measured import Facts
+from .store._facts import Facts
 
 
 @public
@@ -47,16 +49,18 @@ class Data:
         self,
         pipeline: Pipeline,
         context: RankContext,
-        *,
-        sources: Mapping[str, Any],
-        splits: Mapping[str, Examples],
-        facts: Mapping[str, Any],
-        speed: Speed,
+        prepared: Prepared,
+        options: LoaderOptions,
     ) -> None:
-        self._parts = Parts(pipeline, context, sources, splits, with_facts(pipeline, facts))
-        self._facts = facts
-        self._speed = speed
-        self._making: Making = speed.making(self._parts.assemblies, context.device)
+        check_facts(pipeline, prepared.facts)
+        self._pipeline, self._context, self._prepared, self._options = pipeline, context, prepared, options
+        self._branches = {
+            name: branch_of(pipeline, examples.names, prepared.sources[examples.source], prepared.facts, context)
+            for name, examples in prepared.splits.items()
+        }
+        self._maker: Maker = options.maker(
+            partial(_before_transfer, self._branches), context.device, Draws(context.local_rank == 0)
+        )
         self._weights: dict[tuple[int, str], NDArray[Any]] = {}
         self._order_names: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._gate = Gate()
@@ -65,22 +69,22 @@ class Data:
     @property
     def pipeline(self) -> Pipeline:
         """The pipeline that was opened."""
-        return self._parts.pipeline
+        return self._pipeline
 
     @property
     def context(self) -> RankContext:
         """The rank and device that it was opened for."""
-        return self._parts.context
+        return self._context
 
     @property
     def splits(self) -> Mapping[str, int]:
         """The number of examples of every split, by name."""
-        return MappingProxyType({name: examples.order.size for name, examples in self._parts.splits.items()})
+        return MappingProxyType({name: examples.order.size for name, examples in self._prepared.splits.items()})
 
     @property
     def facts(self) -> Mapping[str, Any]:
         """The facts that the measure stages found, by name: JSON values and tensors."""
-        return Facts(copy.deepcopy(dict(self._facts)))
+        return Facts(copy.deepcopy(dict(self._prepared.facts)))
 
     def indices(self, split: str) -> Tensor:
         """The example ids of a split: positions in its source, int64, 8 bytes an example; loaders never need them."""
@@ -96,7 +100,7 @@ class Data:
         epoch = integer("epoch", 0 if epoch is None else epoch, DataError, least=0)
         order = self._order(examples, epoch)
         reading = None if repeats is None else Reading(repeats, order.size)
-        return ExampleDataset(self._parts.assembly(split).at(epoch), order, self._gate, reading)
+        return ExampleDataset(self._branches[split].at(epoch), order, self._gate, reading)
 
     def loader(self, split: str, epoch: int | None = None, start: Snapshot | None = None) -> Loader:
         """The batches of `epoch` (default 0) of a split, from the place that the snapshot `start` names.
@@ -118,21 +122,16 @@ class Data:
         if begin.examples > order.size:
             msg = f"the snapshot has seen {begin.examples} examples of {split!r}, but an epoch has {order.size}"
             raise SnapshotError(msg)
-        assembly, context = self._parts.assembly(split).at(epoch), self.context
-        steps = steps_of(_batch(assembly, split), begin.examples, order.size, context.world_size)
+        branch = self._branches[split].at(epoch)
+        context = self.context
+        steps = steps_of(branch.batching[1], begin.examples, order.size, context.world_size)
         return Loader(
-            split,
-            epoch,
-            assembly,
-            self._parts.on_device(examples, self._speed),
-            order,
-            steps,
-            context,
+            branch,
+            Plan.of(order, steps, context.rank),
+            Crossing(branch.transfer, context.device, self._options),
             begin,
-            0,
-            steps.count_of(context.rank),
             self._gate,
-            self._making,
+            self._maker,
             partial(self.loader, split),
             None if is_named else self._passes_of(split),
         )
@@ -158,9 +157,9 @@ class Data:
         The data and its loaders cannot be used afterwards.
         """
         self._gate.is_open = False
-        self._making.close()
-        self._making = Inline()
-        sources, self._parts = self._parts.sources, attrs.evolve(self._parts, sources={})
+        self._maker.close()
+        self._maker, self._branches = Inline(), {}
+        sources, self._prepared = self._prepared.sources, attrs.evolve(self._prepared, sources={})
         close_all(sources.values())
 
     def __enter__(self) -> Self:
@@ -174,21 +173,17 @@ class Data:
 
     def _examples(self, split: str) -> Examples:
         self._gate.check()
-        if split not in self._parts.splits:
-            raise UnknownNameError(unknown("split", split, self._parts.splits))
-        return self._parts.splits[split]
+        splits = self._prepared.splits
+        if split not in splits:
+            raise UnknownNameError(unknown("split", split, splits))
+        return splits[split]
 
     def _passes_of(self, split: str) -> Repeats | None:
         return self._passes.setdefault(split, Repeats(split)) if self._changes(split) else None
 
     def _changes(self, split: str) -> bool:
         """Whether another epoch of a split has another order, or other augmentation."""
-        examples = self._parts.splits[split]
-        return (
-            bool(applying(list(self.pipeline.of_kind(Shuffle, Sample)), examples.names))
-            or any(key is not None for _, key in streams(self.pipeline, examples.names))
-            or is_drawn(self._parts.sources[examples.source])
-        )
+        return self._branches[split].changes or is_drawn(self._branches[split].source)
 
     def _order(self, examples: Examples, epoch: int) -> Order:
         return order_of_epoch(self.pipeline, examples, epoch, self._weights_for(examples))
@@ -196,7 +191,7 @@ class Data:
     def _order_named(self, split: str, examples: Examples) -> tuple[str, tuple[str, ...]]:
         """The fingerprint and the stages of the split's order: the same in every epoch, so computed once."""
         if split not in self._order_names:
-            size = len(self._parts.sources[examples.source])
+            size = len(self._prepared.sources[examples.source])
             entries = order_entries(self.pipeline, examples, size, self._weights_for(examples))
             self._order_names[split] = order_fingerprint(entries), order_stages(entries, split)
         return self._order_names[split]
@@ -206,8 +201,8 @@ class Data:
         for number, stage in applying(list(self.pipeline.of_kind(Sample)), examples.names):
             at = number, examples.source
             if at not in self._weights:
-                where = stage_note(number, "sample", str(self._parts.assembly(examples.names[0]).place))
-                with noted(where), opened_here(self._parts.sources) as sources:
+                where = stage_note(number, "sample", str(self._branches[examples.names[0]].where))
+                with noted(where), opened_here(self._prepared.sources) as sources:
                     self._weights[at] = weights_of(stage.weights, sources[examples.source])
             found[number] = self._weights[at]
         return found
@@ -219,26 +214,28 @@ class Data:
     def _repr_html_(self) -> str:
         context = self.context
         title = f"fdm.Data{'' if self._gate.is_open else ', closed'}, rank {context.rank} of {context.world_size}"
-        facts = [hidden("facts", Facts(self._facts)._repr_html_())] if self._facts else []
+        facts = [hidden("facts", Facts(self._prepared.facts)._repr_html_())] if self._prepared.facts else []
         return page(title, bars(self.splits, "examples of the splits"), *facts)
 
 
-def parts_of(data: Data) -> Parts:
-    """What opened data consists of, for those who look into it."""
-    return data._parts  # noqa: SLF001 - one of us
+def prepared_of(data: Data) -> Prepared:
+    """The sources, splits and facts of opened data, for those who look into it."""
+    return data._prepared  # noqa: SLF001 - of this very module
+
+
+def branches_of(data: Data) -> Mapping[str, Branch]:
+    """The branches of opened data by split, for those who look into it."""
+    return data._branches  # noqa: SLF001 - of this very module
+
+
+def _before_transfer(branches: Mapping[str, Branch]) -> dict[str, Branch]:
+    return {split: branch.before_transfer() for split, branch in branches.items()}
 
 
 def _epochs(data: Data, split: str, stop: int | None, loader: Loader) -> Iterator[Loader]:
     while stop is None or loader.epoch < stop:
         yield loader
         loader = data.loader(split, epoch=loader.epoch + 1)
-
-
-def _batch(assembly: Assembly, split: str) -> Batch:
-    if assembly.batch is None:
-        msg = f"the pipeline has no batch stage for {split!r}: add fdm.batch(size), or use data.dataset({split!r})"
-        raise DataError(msg)
-    return assembly.batch[1]
 
 
 def _check_start(start: object, split: str, epoch: int | None) -> None:

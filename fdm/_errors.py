@@ -144,7 +144,7 @@ def warn(message: str) -> None:
     warnings.warn(message, stacklevel=level)
 
 
-def text_of(error: BaseException) -> str:
+def text_of(error: object) -> str:
     """What an error says, also where saying it raises another one.
 
     >>> text_of(ValueError("bad row"))
@@ -185,8 +185,25 @@ def stage_of(error: BaseException) -> int | None:
 
     What the user's own notes say does not count.
     """
-    notes = getattr(error, "__notes__", ())
-    return next((note.number for note in notes if isinstance(note, StageNote)), None)
+    return next((note.number for note in notes_of(error) if isinstance(note, StageNote)), None)
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """The notes of an error, also where somebody has put something else than a list of strings there.
+
+    >>> error = ValueError("bad row")
+    >>> error.__notes__ = "of the first file"
+    >>> notes_of(error)
+    ['of the first file']
+    """
+    found = getattr(error, "__notes__", None)
+    notes = found if isinstance(found, list | tuple) else [] if found is None else [found]
+    return [each if isinstance(each, str) else text_of(each) for each in notes]
+
+
+def add_note(error: BaseException, text: str) -> None:
+    """As `error.add_note`, also where the error's notes are no list, or it lets nobody set them."""
+    vars(error)["__notes__"] = [*notes_of(error), text]
 
 
 def note(error: Exception, where: str) -> None:
@@ -195,7 +212,7 @@ def note(error: Exception, where: str) -> None:
     Raises `StopError` from a `StopIteration`: whatever it passed through next would take it for the end of its data.
     """
     if not isinstance(error, StopIteration):
-        error.add_note(where)
+        add_note(error, where)
         return
     stopped = StopError(
         "StopIteration was raised where an item was to be made, and a loop would take it for the end of the data; is "

@@ -2,19 +2,19 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor as PoolExecutor
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from ._checks import integer
+from ._checks import Field, checked, integer, switch_or_none
 from ._collectives.agreement import agreement
 from ._collectives.content import content
-from ._data import Data, parts_of
+from ._data import Data, prepared_of
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
-from ._loaders.options import Speed
+from ._loaders.options import LoaderOptions
 from ._pipeline import Pipeline
 from ._plans.splits import Examples
 from ._prepare.pool import PoolOption
@@ -24,7 +24,7 @@ from ._public import public
 from ._ranks.context import RankContext
 from ._sources.drawing import warn_of_drawing
 from ._sources.loaded import close_all, closed_on_failure
-from ._stages.stage import Clean, Fetch, Load, Measure
+from ._stages.stage import Load, Measure, Preparation
 from .store._artifacts import Kept, kept_facts, kept_sources
 from .store._publish import Patience, store_folder
 
@@ -37,10 +37,14 @@ def _given_store(store: str | Path | None) -> Path | None:
     return None if store is None else store_folder(store, {})
 
 
-def _checked_wait(_: object, __: object, wait: Any) -> None:
-    if wait is not None and (not isinstance(wait, int | float) or wait < 0):
+def _seconds(wait: float | None) -> float | None:
+    if wait is None or (isinstance(wait, float) and wait >= 0):
+        return None if wait is None else float(wait)
+    try:
+        return integer("wait", wait, PipelineError, least=0)
+    except PipelineError:
         msg = f"wait is a number of seconds, or None for as long as it takes, not {wait!r}"
-        raise PipelineError(msg)
+        raise PipelineError(msg) from None
 
 
 def _checked_pool(_: object, __: object, pool: Any) -> None:
@@ -49,11 +53,8 @@ def _checked_pool(_: object, __: object, pool: Any) -> None:
         raise PipelineError(msg)
 
 
-def _checked_count(least: int) -> Callable[[Any, Any, Any], None]:
-    def check(_: object, attribute: "attrs.Attribute[int]", count: Any) -> None:
-        integer(attribute.name, count, PipelineError, least=least)
-
-    return check
+def _count(least: int) -> Field:
+    return checked(integer, PipelineError, "{field}", least=least)
 
 
 def _checked_start_method(_: object, __: object, method: Any) -> None:
@@ -63,16 +64,13 @@ def _checked_start_method(_: object, __: object, method: Any) -> None:
         raise PipelineError(msg)
 
 
-def _checked_switch(_: object, attribute: "attrs.Attribute[bool | None]", value: Any) -> None:
-    if value is not None and not isinstance(value, bool):
-        msg = f"{attribute.name} is None, True or False, not {value!r}"
-        raise PipelineError(msg)
-
-
 def _checked_context(_: object, __: object, context: Any) -> None:
     if not isinstance(context, RankContext):
         msg = f"context is a RankContext, such as fdm.RankContext(device='cuda:0'), not {context!r}"
         raise PipelineError(msg)
+
+
+_SWITCH = checked(switch_or_none, PipelineError, "{field}")
 
 
 @public
@@ -97,13 +95,13 @@ class Executor:
 
     context: RankContext = attrs.field(factory=RankContext.detect, validator=_checked_context)
     store: Path | None = attrs.field(default=None, converter=_given_store)
-    workers: int = attrs.field(default=0, validator=_checked_count(0))
-    threads: int = attrs.field(default=0, validator=_checked_count(0))
-    prefetch: int = attrs.field(default=2, validator=_checked_count(1))
-    pin_memory: bool | None = attrs.field(default=None, validator=_checked_switch)
+    workers: int = attrs.field(default=0, **_count(0))
+    threads: int = attrs.field(default=0, **_count(0))
+    prefetch: int = attrs.field(default=2, **_count(1))
+    pin_memory: bool | None = attrs.field(default=None, **_SWITCH)
     pool: PoolOption = attrs.field(default=None, validator=_checked_pool)
-    progress: bool | None = attrs.field(default=None, validator=_checked_switch)
-    wait: float | None = attrs.field(default=None, validator=_checked_wait)
+    progress: bool | None = attrs.field(default=None, **_SWITCH)
+    wait: float | None = attrs.field(default=None, converter=_seconds)
     start_method: str | None = attrs.field(default=None, validator=_checked_start_method)
 
     def prepare(self, p: Pipeline, /) -> None:
@@ -137,11 +135,11 @@ class Executor:
     def _data(self, p: Pipeline, made: Prepared) -> Data:
         if self.context.local_rank == 0:
             _warn_of_drawing(p, made.sources)
-        speed = Speed(self.workers, self.threads, self.prefetch, self.pin_memory, self.start_method)
-        return Data(p, self.context, sources=made.sources, splits=made.splits, facts=made.facts, speed=speed)
+        options = LoaderOptions(self.workers, self.threads, self.prefetch, self.pin_memory, self.start_method)
+        return Data(p, self.context, made, options)
 
     def _kept(self, p: Pipeline, splits: Mapping[str, Examples]) -> list[Kept]:
-        if next(p.of_kind(Fetch, Clean, Measure), None) is None:
+        if next(p.of_kind(Preparation), None) is None:
             return []
         return [*kept_sources(p, self._folder()), *kept_facts(p, splits, self._folder())]
 
@@ -167,10 +165,10 @@ def open_alone(executor: Executor, p: Pipeline, /) -> Data:
 
 def agree(executor: Executor, data: Data, /) -> None:
     """Compare opened data with what the other ranks have opened, as `executor.open` does: all ranks make this call."""
-    parts = parts_of(data)
+    made = prepared_of(data)
     with agreement(executor.context, executor.wait) as compare:
-        kept = executor._kept(data.pipeline, parts.splits)  # noqa: SLF001 - the other half of `open`
-        compare(lambda: content(data.pipeline, parts.sources, parts.splits, kept))
+        kept = executor._kept(data.pipeline, made.splits)  # noqa: SLF001 - the other half of `open`
+        compare(lambda: content(data.pipeline, made.sources, made.splits, kept))
 
 
 def _check_pipeline(p: object) -> None:

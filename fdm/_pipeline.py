@@ -1,11 +1,13 @@
 """Pipelines: frozen sequences of stages in the order of the grammar, and the functions that edit them."""
 
+import inspect
 from collections.abc import Iterator, Sequence
+from types import UnionType
 from typing import Any
 
 import attrs
 
-from ._checks import integer
+from ._checks import checked, integer
 from ._errors import PipelineError, did_you_mean, listed
 from ._fingerprint.canonical import Value, digest
 from ._public import public
@@ -17,6 +19,12 @@ from ._stages.stage import Stage
 from ._text import aligned, hidden, page, table
 
 
+def _check_stages(_: object, __: object, stages: Any) -> None:
+    if not isinstance(stages, tuple) or not all(isinstance(stage, Stage) for stage in stages):
+        msg = f"a Pipeline has a tuple of stages, as fdm.pipeline makes it, not {stages!r:.60}"
+        raise PipelineError(msg)
+
+
 @public
 @attrs.frozen(eq=False, repr=False)
 class Pipeline(Value):
@@ -25,11 +33,11 @@ class Pipeline(Value):
     Made by `pipeline`. `str(p)` is a numbered table of the stages.
     """
 
-    stages: tuple[Stage, ...]
-    seed: int = 0
+    stages: tuple[Stage, ...] = attrs.field(validator=_check_stages)
+    seed: int = attrs.field(default=0, **checked(integer, PipelineError, "pipeline: {field}"))
 
-    def of_kind(self, *kinds: type) -> Iterator[tuple[int, Any]]:
-        """The stages of these classes with their numbers, in order."""
+    def of_kind(self, *kinds: type | UnionType) -> Iterator[tuple[int, Any]]:
+        """The stages of these classes or families with their numbers, in order."""
         return ((number, stage) for number, stage in enumerate(self.stages) if isinstance(stage, kinds))
 
     def __str__(self) -> str:
@@ -81,13 +89,14 @@ def pipeline(*stages: "Stage | Pipeline", seed: int | None = None) -> Pipeline:
         else:
             remedy = "; leave out the brackets" if isinstance(stage, list | tuple) else ""
             remedy = "; wrap it in a stage: fdm.load(fn), fdm.transform(fn)" if callable(stage) else remedy
+            if inspect.isfunction(stage) and stage.__module__.partition(".")[0] == "fdm":
+                needed = any(each.default is each.empty for each in inspect.signature(stage).parameters.values())
+                remedy = f"; call it: fdm.{stage.__name__}({'...' if needed else ''})"
             msg = f"pipeline takes stages such as fdm.batch(32), and pipelines, not {stage!r:.60}{remedy}"
             raise PipelineError(msg)
     check_grammar(flat)
     spliced = [stage.seed for stage in stages if isinstance(stage, Pipeline)]
-    return Pipeline(
-        tuple(flat), integer("pipeline: seed", seed, PipelineError) if seed is not None else (spliced or [0])[0]
-    )
+    return Pipeline(tuple(flat), (spliced or [0])[0] if seed is None else seed)
 
 
 @public

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .._text import short
+from .indexing import dtype_name
 from .ragged import Ragged
 from .tree import map_leaves, places
 
@@ -84,11 +85,11 @@ def structure(item: Any, *, batched: bool, exact: bool) -> tuple[tuple[str, str]
     found = {}
     for at, leaf in places(item, _is_compared):
         if isinstance(leaf, Ragged):
-            found[at] = f"ragged {leaf.kind}, {_plain(leaf.values.dtype)}"
+            found[at] = f"ragged {leaf.kind}, {dtype_name(leaf.values.dtype)}"
         elif isinstance(leaf, Tensor | np.ndarray):
             shape = ["?" if batched and place == 0 else str(size) for place, size in enumerate(leaf.shape)]
             shown = " x ".join(shape) if exact else f"{leaf.ndim} dimensions"
-            found[at] = f"{_plain(leaf.dtype)} of {shown}" if shape else _plain(leaf.dtype)
+            found[at] = f"{dtype_name(leaf.dtype)} of {shown}" if shape else dtype_name(leaf.dtype)
         else:
             found[re.split(r"\[\d+]", at)[0]] = type(leaf).__name__  # lists may be of any length
     return tuple(found.items())
@@ -97,10 +98,6 @@ def structure(item: Any, *, batched: bool, exact: bool) -> tuple[tuple[str, str]
 def _is_compared(item: Any) -> bool:
     """Whether an item is compared as one: a set has no places, and what is empty holds nothing else to compare."""
     return isinstance(item, Ragged | set | frozenset) or (isinstance(item, Mapping | list | tuple) and not item)
-
-
-def _plain(dtype: Any) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def _leaf_difference(one: Any, other: Any) -> str | None:
@@ -170,7 +167,7 @@ def _copied_leaf(leaf: Any) -> Any:
 
 
 def _shape(array: Any) -> str:
-    return f"{_plain(array.dtype)} of shape {tuple(array.shape)}"
+    return f"{dtype_name(array.dtype)} of shape {tuple(array.shape)}"
 
 
 def _short(value: Any) -> str:

@@ -31,7 +31,8 @@ def tensor_of(array: NDArray[Any], what: str) -> Tensor:
     try:
         return torch.from_numpy(array)
     except TypeError as error:
-        msg = f"{what} has dtype {array.dtype}, which torch does not know; convert it: .astype('float64')"
+        to = "complex128" if array.dtype.kind == "c" else "float64"
+        msg = f"{what} has dtype {array.dtype}, which torch does not know; convert it: .astype({to!r})"
         raise DataError(msg) from error
 
 
@@ -46,6 +47,11 @@ def refuse_masked(array: object, what: str) -> None:
                 f"it, array.filled(0) say, and keep the mask beside it as a column or entry: np.ma.getmaskarray(array)"
             )
             raise DataError(msg)
+
+
+def dtype_name(dtype: Any) -> str:
+    """The name of a dtype of torch or numpy, without its module."""
+    return str(dtype).removeprefix("torch.")
 
 
 def plain_tensor(tensor: Tensor, what: str) -> Tensor:
@@ -79,6 +85,8 @@ def _oddness(tensor: Tensor) -> tuple[str | None, str]:
         layout = str(tensor.layout).removeprefix("torch.")
         kind = f"a sparse tensor ({layout})" if "sparse" in layout else f"a tensor of layout {layout}"
         return kind, "make it dense, .to_dense(), or keep indices and values of its rows in columns of fdm.Ragged"
+    if hasattr(tensor, "fake_mode"):
+        return "a FakeTensor, which has no values", "make it outside of FakeTensorMode"
     if tensor.is_meta:
         return "on the meta device, where tensors have no values", "make it on one that has memory: device='cpu'"
     if tensor.is_quantized:
@@ -92,10 +100,17 @@ def _oddness(tensor: Tensor) -> tuple[str | None, str]:
 
 
 def to_numpy(tensor: Tensor, what: str) -> NDArray[Any]:
-    """A tensor as a numpy array of equal numbers: of a dtype that numpy lacks, bfloat16 say, as float32."""
+    """A tensor as a numpy array of equal numbers: of a dtype that numpy lacks, bfloat16 say, as float32.
+
+    Raises `DataError` for a dtype of which torch makes no other.
+    """
     plain = plain_tensor(tensor, what).cpu()
     if plain.dtype in _UNCOMMON:
-        plain = plain.to(torch.complex64 if plain.is_complex() else torch.float32)
+        try:
+            plain = plain.to(torch.complex64 if plain.is_complex() else torch.float32)
+        except RuntimeError as error:
+            msg = f"{what} has dtype {plain.dtype}, of which torch makes no numbers; compare its bytes: .view(torch.uint8)"
+            raise DataError(msg) from error
     return plain.numpy()
 
 

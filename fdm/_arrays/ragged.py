@@ -44,6 +44,13 @@ class Ragged:
 
     def __attrs_post_init__(self) -> None:
         offsets = self.offsets
+        for name, given in (("values", self.values), ("offsets", offsets)):
+            if not isinstance(given, Tensor):
+                msg = (
+                    f"the {name} of a Ragged are a tensor, not a {type(given).__name__}: torch.as_tensor({name}); rows go "
+                    f"into fdm.Ragged.of(rows)"
+                )
+                raise DataError(msg)
         if offsets.dtype != torch.int64 or offsets.ndim != 1 or len(offsets) == 0 or self.values.ndim == 0:
             msg = "Ragged needs values of one dimension or more and int64 offsets, one more than there are rows"
             raise DataError(msg)
@@ -62,7 +69,7 @@ class Ragged:
         """
         rows = list(rows)
         kind = _kind(rows)
-        tensors = [_encoded(row) for row in rows]
+        tensors = [_encoded(row, number) for number, row in enumerate(rows)]
         if len({(row.dtype, row.shape[1:]) for row in tensors}) > 1:
             found = sorted({f"{row.dtype} {tuple(row.shape)}" for row in tensors})
             msg = f"the rows of a Ragged differ in more than their length: {', '.join(found[:3])}"
@@ -77,14 +84,13 @@ class Ragged:
 
     def padded(self, fill: float = 0) -> Tensor:
         """The rows as one tensor (rows, longest, ...), filled up with `fill` at their ends."""
-        kept = torch.tensor(fill, device="cpu").to(self.values.dtype).item()
-        if kept != fill and not (isnan(fill) and self.values.is_floating_point()):
-            msg = f"padded: {fill!r} is no value of dtype {self.values.dtype}"
-            raise DataError(msg)
         shape = (len(self), int(self.lengths.max()) if len(self) else 0, *self.values.shape[1:])
-        out = self.values.new_full(shape, fill)
-        out[self.mask()] = self.values
-        return out
+        # Torch puts no wide unsigned integers into a mask, but knows signed ones of the same bits.
+        dtype = self.values.dtype
+        bits = _BITS.get(dtype, dtype)
+        out = _fill_value(fill, dtype).view(bits).to(self.values.device).expand(shape).clone()
+        out[self.mask()] = self.values.view(bits) if bits != dtype else self.values
+        return out.view(dtype) if bits != dtype else out
 
     def mask(self) -> Tensor:
         """A bool tensor (rows, longest), True where `padded` has a value."""
@@ -148,6 +154,18 @@ def mapped(values: Tensor, offsets: Tensor, kind: Kind) -> Ragged:
     return column
 
 
+def _fill_value(fill: float, dtype: torch.dtype) -> Tensor:
+    """What `padded` fills up with, as a tensor; `DataError` if it is no value of the dtype."""
+    try:
+        value = torch.tensor(fill, dtype=dtype, device="cpu")
+        if value.item() == fill or (isnan(fill) and dtype.is_floating_point):
+            return value
+    except (RuntimeError, TypeError, ValueError, OverflowError):  # which it is depends on the dtype
+        pass
+    msg = f"padded: {fill!r} is no value of dtype {dtype}"
+    raise DataError(msg)
+
+
 def _offsets(lengths: Sequence[int]) -> Tensor:
     return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64))
 
@@ -171,9 +189,9 @@ def _kind(rows: Sequence[object]) -> Kind:
     return kinds.pop() if kinds else "tensor"
 
 
-def _encoded(row: Any) -> Tensor:
+def _encoded(row: Any, number: int) -> Tensor:
     if isinstance(row, str | bytes):
-        raw = row.encode() if isinstance(row, str) else row
+        raw = _utf8(row, number) if isinstance(row, str) else row
         return (
             torch.frombuffer(bytearray(raw), dtype=torch.uint8)
             if raw
@@ -183,8 +201,32 @@ def _encoded(row: Any) -> Tensor:
     return tensor_of(row, what) if isinstance(row, np.ndarray) else plain_tensor(row, what)
 
 
+def _utf8(row: str, number: int) -> bytes:
+    try:
+        return row.encode()
+    except UnicodeEncodeError as error:
+        msg = (
+            f"row {number} of a Ragged has, at {error.start}, half of a surrogate pair, {row[error.start]!r}, which UTF-8 "
+            f"cannot have; put something in its place: row.encode('utf-8', 'replace').decode(), or keep bytes: "
+            f"row.encode('utf-8', 'surrogatepass')"
+        )
+        raise DataError(msg) from error
+
+
 def _decoded(values: Tensor, kind: Kind) -> Row:
     if kind == "tensor":
         return values.clone()
     raw = values.cpu().numpy().tobytes()
     return raw.decode() if kind == "str" else raw
+
+
+_BITS = {
+    getattr(torch, name): bits
+    for name, bits in {
+        "uint16": torch.int16,
+        "uint32": torch.int32,
+        "uint64": torch.int64,
+        "float8_e8m0fnu": torch.uint8,
+    }.items()
+    if hasattr(torch, name)
+}

@@ -13,7 +13,7 @@ from .._checks import integer
 from .._errors import DataError, UnknownNameError, did_you_mean, listed
 from .._public import public
 from .._text import number, page, table
-from .indexing import plain_tensor, row_numbers, select, selector, tensor_of, windowed
+from .indexing import dtype_name, plain_tensor, row_numbers, select, selector, tensor_of, windowed
 from .mapped import private_map
 from .ragged import Ragged, mapped
 
@@ -200,8 +200,20 @@ def tables_of(made: object, function: str) -> dict[str, Table]:
     found = f"a {type(made).__name__}"
     if isinstance(made, Mapping):
         found = f"a mapping of {', '.join(sorted({type(value).__name__ for value in made.values()})) or 'nothing'}"
-    msg = f"{function} returns a Table or a mapping of Tables, not {found}; wrap columns: fdm.Table({{...}})"
+    msg = f"{function} returns a Table or a mapping of Tables, not {found}; wrap columns: fdm.Table({{...}}){_remedy(made)}"
     raise DataError(msg)
+
+
+def _remedy(made: Any) -> str:
+    """What else to do about what a function returned in place of a table."""
+    if hasattr(made, "__next__"):
+        return "; a generator has its examples once: collect them, and make their values columns"
+    if isinstance(made, list):
+        return " of the rows' values, a tensor for each name, strings in fdm.Ragged.of"
+    is_dataset = hasattr(type(made), "__getitem__") and hasattr(type(made), "__len__")
+    return (
+        "; a dataset of torch's or your own goes into fdm.load" if is_dataset and not isinstance(made, Mapping) else ""
+    )
 
 
 def _checked_mapping(columns: Any) -> Mapping[str, Any]:
@@ -276,4 +288,4 @@ def _described(column: Column) -> str:
     if isinstance(column, Ragged):
         return f"ragged {column.kind}"
     shape = "x".join(map(str, column.shape[1:]))
-    return f"{str(column.dtype).removeprefix('torch.')} {shape}".rstrip()
+    return f"{dtype_name(column.dtype)} {shape}".rstrip()

@@ -69,7 +69,7 @@ def _children(tree: Any, is_leaf: Callable[[Any], bool]) -> Iterable[tuple[Any, 
         return tree.items()
     if isinstance(tree, list | tuple | set | frozenset) and not _is_named(tree):
         return enumerate(tree)
-    names = tree._fields if _is_named(tree) else field_names(tree)
+    names = getattr(tree, "_fields", ()) if _is_named(tree) else field_names(tree)
     return None if names is None else [(name, getattr(tree, name)) for name in names]
 
 

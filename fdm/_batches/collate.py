@@ -1,6 +1,6 @@
 """Collating: the batch of a list of examples."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,28 @@ from torch.utils.data._utils.collate import (
 
 from .._arrays.indexing import refuse_masked, refuse_odd, tensor_of
 from .._arrays.ragged import Ragged
-from .._errors import DataError
+from .._errors import DataError, FdmError, listed
+from .._fingerprint.canonical import qualified_name
 
 
 def collate(found: Sequence[Any], ragged: Mapping[str, Ragged]) -> Any:
     """A batch of examples as torch collates them, but for rows of `ragged` columns, which become `Ragged`.
 
-    Raises `DataError`, which names the entry, for values that would lose something: masked, sparse, dates.
+    Raises `DataError`, which names the entry, for values that would lose something: masked, sparse, dates; and for those
+    of which no batch can be made.
     """
+    try:
+        return _put_together(found, ragged)
+    except FdmError:
+        raise
+    except Exception as error:
+        trouble = _trouble(found, "")
+        if trouble is None:
+            raise
+        raise DataError(trouble) from error
+
+
+def _put_together(found: Sequence[Any], ragged: Mapping[str, Ragged]) -> Any:
     first = found[0]
     names = {name for name, column in ragged.items() if isinstance(first, dict) and _is_row(first.get(name), column)}
     if not names:
@@ -59,6 +73,67 @@ def _entry(found: Sequence[Any], kinds: Mapping[Any, Any]) -> str:
             place = f"entry {name!r} of the examples: "
             break
     return place
+
+
+def _trouble(values: Sequence[Any], path: str) -> str | None:
+    """Why these values, one of each example, make no batch, and what to do; None where that is not known."""
+    what = f"entry {path} of the examples" if path else "an example"
+    first, kinds = values[0], [type(value) for value in values]
+    if type(None) in kinds:
+        return (
+            f"{what} is None in example {kinds.index(type(None))} of the batch; give it a value that says so, -1 or '' "
+            f"say, or leave it out by a fdm.transform before batch"
+        )
+    if isinstance(first, Mapping) and all(isinstance(value, Mapping) for value in values):
+        return _trouble_of_entries(values, path)
+    if isinstance(first, list | tuple) and all(isinstance(value, list | tuple) for value in values):
+        sizes = [len(value) for value in values]
+        other = next((at for at, size in enumerate(sizes) if size != sizes[0]), None)
+        if other is not None:
+            told = f"{sizes[0]} values in example 0 of the batch, and {sizes[other]} in example {other}"
+            return f"{what} has {told}; {_UNEQUAL}"
+        return _first_of(_trouble(inner, f"{path}[{at}]") for at, inner in enumerate(zip(*values, strict=True)))
+    if isinstance(first, Tensor | np.ndarray) and all(isinstance(value, Tensor | np.ndarray) for value in values):
+        shapes = [tuple(value.shape) for value in values]
+        other = next((at for at, shape in enumerate(shapes) if shape != shapes[0]), None)
+        if other is None:
+            return None
+        return f"{what} has shape {shapes[0]} in example 0 of the batch, and {shapes[other]} in example {other}; {_UNEQUAL}"
+    strange = next((at for at, value in enumerate(values) if not isinstance(value, _COLLATED)), None)
+    if strange is not None:
+        return (
+            f"{what} is a {_kind(kinds[strange])} in example {strange} of the batch, of which no batch is made; "
+            f"make it a tensor by a fdm.transform before batch (an image: torch.from_numpy(numpy.array(image))), or say "
+            f"fdm.batch(n, collate=fn)"
+        )
+    other = next((at for at, kind in enumerate(kinds) if kind is not kinds[0]), None)
+    if other is not None:
+        told = f"a {_kind(kinds[0])} in example 0 of the batch, and a {_kind(kinds[other])} in example {other}"
+        return f"{what} is {told}; make them of one kind by a fdm.transform before batch"
+    return None
+
+
+def _trouble_of_entries(values: Sequence[Mapping[Any, Any]], path: str) -> str | None:
+    for name in values[0]:
+        lacking = next((at for at, value in enumerate(values) if name not in value), None)
+        if lacking is not None:
+            return (
+                f"entry {_within(path, name)} of the examples is not in example {lacking} of the batch, which has "
+                f"{listed(values[lacking])}; give all the same entries, by a fdm.transform before batch"
+            )
+    return _first_of(_trouble([value[name] for value in values], _within(path, name)) for name in values[0])
+
+
+def _within(path: str, name: Any) -> str:
+    return f"{path}[{name!r}]" if path else repr(name)
+
+
+def _kind(kind: type) -> str:
+    return qualified_name(kind).removeprefix("builtins.")
+
+
+def _first_of(troubles: Iterable[str | None]) -> str | None:
+    return next((trouble for trouble in troubles if trouble is not None), None)
 
 
 def _tensors(batch: Sequence[Tensor], *, collate_fn_map: Any = None) -> Tensor:  # noqa: ARG001 - torch gives it
@@ -111,3 +186,10 @@ def _is_row(value: Any, column: Ragged) -> bool:
     if column.kind == "tensor":
         return isinstance(value, Tensor) and value.ndim == column.values.ndim
     return isinstance(value, bytes if column.kind == "bytes" else str)
+
+
+_COLLATED = (Tensor, np.ndarray, np.generic, int, float, complex, str, bytes, Mapping, list, tuple)
+_UNEQUAL = (
+    "rows of different length go into a column of fdm.Ragged, whose batches have .padded(); or say what a batch of them "
+    "is: fdm.batch(n, collate=fn)"
+)

@@ -1,6 +1,6 @@
-"""Assembly: what makes the batches of a split on the host, from example ids to the batch stages."""
+"""Operations: what is done for a batch, one after the other, from example ids to what the loop gets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from .._arrays.ragged import Ragged
 from .._arrays.table import Table
 from .._errors import DataError, StageNote, note, noted, stage_note
+from .._plans.branch import Applied, Branch, Where
 from .._plans.plan import Rows
 from .._plans.source import examples
 from .._processes.torch_state import settled, single
@@ -17,119 +18,115 @@ from .._random.ambient import Ambient
 from .._random.key import Key
 from .._sources.loaded import Loaded, is_drawn, kind_of, own
 from .._stages.function import Function
-from .._stages.stage import Augment, Batch, Transform
+from .._stages.stage import Batch
 from .collate import collate
+from .draws import Draws, is_ambient, to_watch, watched, watched_first
 from .readahead import ahead
 from .rows import Told, check_collated, check_keyed, check_returned, ids_returned, rows_told, with_own_ids
-
-
-@attrs.frozen(eq=False)
-class Place:
-    """Where in a run a batch belongs, and which stage made what it is read from, for the notes on errors."""
-
-    split: str
-    epoch: int
-    rank: int = 0
-    world_size: int = 1
-    made_by: tuple[int, str] = (0, "the source")
-
-    def __str__(self) -> str:
-        ranks = f", rank {self.rank} of {self.world_size}" if self.world_size > 1 else ""
-        return f"split {self.split!r}, epoch {self.epoch}{ranks}"
-
-
-@attrs.frozen(eq=False)
-class Applied:
-    """A stage that changes items, with its number, and the key of its random stream where it has one."""
-
-    number: int
-    stage: Transform | Augment
-    key: Key | None
-
-
-@attrs.frozen(eq=False)
-class Assembly:
-    """What makes the batches of a split on the host: the source, and the stages that apply.
-
-    `repeats` tells that an epoch may have an example more than once, so that its position decides its keys too.
-    """
-
-    source: Any
-    on_examples: tuple[Applied, ...]
-    batch: tuple[int, Batch] | None
-    on_batches: tuple[Applied, ...]
-    place: Place
-    repeats: bool
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether a batch is one gather per column, with no Python per example."""
-        assert self.batch is not None, "a loader is only made where a batch stage holds"
-        return isinstance(self.source, Table) and not self.on_examples and self.batch[1].collate is None
-
-    @property
-    def is_ambient(self) -> bool:
-        """Whether a stage or the source draws from the global random state, which the threads of a process share."""
-        return is_drawn(self.source) or any(
-            isinstance(applied.stage, Augment) and applied.stage.ambient for applied in self.on_examples
-        )
-
-    def at(self, epoch: int) -> "Assembly":
-        """The same for another epoch."""
-        return attrs.evolve(self, place=attrs.evolve(self.place, epoch=epoch))
 
 
 Read: TypeAlias = Callable[[Rows], list[Any]]
 
 
-def example_maker(assembly: Assembly) -> Read:
-    """A function from rows to the list of transformed examples."""
-    read = source_reader(assembly)
-    stages = [applier(applied, assembly) for applied in assembly.on_examples]
-
-    def make(rows: Rows) -> list[Any]:
-        found = read(rows)
-        if not stages:
-            return found
-        ids = rows.ids.tolist()
-        keys = [stage.keys_of_examples(rows) for stage in stages]
-        return [through(example, stages, keys, ids, at) for at, example in enumerate(found)]
-
-    return single(settled(make))
+def is_drawing(branch: Branch) -> bool:
+    """Whether a stage or the source draws from the global random state by intent, which the threads of a process share."""
+    return is_drawn(branch.source) or any(map(is_ambient, branch.on_examples))
 
 
-def batch_maker(assembly: Assembly, make_examples: Read | None = None) -> Callable[[Rows], Any]:
-    """A function from rows to the batch on the host.
+@attrs.frozen(eq=False)
+class Operation:
+    """One thing that is done for a batch: what there is, and its rows, from what there was before, and its rows.
 
-    Where the source is a table and no stage or collate function works on single examples, that is one gather per
-    column and the batch stages. Else the examples are made by `make_examples`, by default one after the other.
+    `number` is that of the stage to blame; what reads from the source has none. An operation `is_of_examples` whose
+    result is a list of examples.
     """
-    assert assembly.batch is not None, "a loader is only made where a batch stage holds"
-    number, batch = assembly.batch
-    stages = [applier(applied, assembly) for applied in assembly.on_batches]
-    name_ids = batch.ids
-    if assembly.is_whole:
-        gather = _gather(assembly)
+
+    name: str
+    call: Callable[[Any, Rows], tuple[Any, Rows]]
+    number: int | None = None
+    is_of_examples: bool = False
+    is_on_device: bool = False
+
+
+def on_host(branch: Branch) -> tuple[Operation, ...]:
+    """What is done for a batch before the transfer, stage by stage."""
+    number, batch = branch.batching
+    if branch.is_whole:
+        operations = [_gathering(branch)]
     else:
-        gather = single(_collated(assembly, make_examples or example_maker(assembly)))
-    if assembly.is_whole and name_ids is None and not stages:
-        return settled(gather)
+        operations = [*on_examples(branch), Operation(f"{number} batch: collate", collator(branch), number)]
+    if batch.ids is not None:
+        operations.append(Operation(f"{number} batch: ids", _identifying(number, batch, batch.ids), number))
+    return (*operations, *(_of_batches(applied, branch) for applied in branch.on_host))
 
-    def through_stages(made: Any, rows: Rows) -> Any:
-        for stage in stages:
-            made, rows = stage.after(made, rows)
-        return made
 
-    finish = single(through_stages) if stages else through_stages
+def on_examples(branch: Branch) -> tuple[Operation, ...]:
+    """What is done for the examples of a batch one by one, stage by stage, each for all of them."""
+    reading = Operation(f"read from {kind_of(branch.source)}", _with_rows(source_reader(branch)), is_of_examples=True)
+    return (reading, *(_of_examples(applied, branch) for applied in branch.on_examples))
 
-    def make(rows: Rows) -> Any:
-        made = gather(rows)
-        if name_ids is not None:
-            made = with_ids(made, name_ids, rows.ids, number, batch.collate)
-            rows = rows_told(rows, made, name_ids)
-        return finish(made, rows)
 
-    return settled(make)
+def after_transfer(branch: Branch, device: str) -> tuple[Operation, ...]:
+    """What is done for a batch on the device, stage by stage."""
+    return tuple(_of_batches(applied, branch, device) for applied in branch.on_device)
+
+
+def in_turn(operations: Sequence[Operation]) -> Callable[[Any, Rows], tuple[Any, Rows]]:
+    """All of these, one after the other."""
+    calls = [operation.call for operation in operations]
+    if len(calls) == 1:
+        return calls[0]
+
+    def run(made: Any, rows: Rows) -> tuple[Any, Rows]:
+        for call in calls:
+            made, rows = call(made, rows)
+        return made, rows
+
+    return run
+
+
+def batch_maker(branch: Branch, draws: Draws, make_examples: Read | None = None) -> Callable[[Rows], Any]:
+    """A function from rows to the batch on the host, of which the first of opened data is watched for `draws`.
+
+    Examples are made by `make_examples`, by default one after the other through all stages, so that what they are in
+    between is not held for the whole batch. Where nothing works on single examples, a batch is one gather per column, on
+    as many threads as torch has.
+    """
+    operations = [operation for operation in on_host(branch) if not operation.is_of_examples]
+    if branch.is_whole:
+        begin, rest = operations[0].call, operations[1:]
+    else:
+        begin, rest = _with_rows(make_examples or example_maker(branch)), operations
+    finish = in_turn(rest)
+    if branch.on_host or not branch.is_whole:
+        finish = single(finish)
+
+    def gather(rows: Rows) -> Any:
+        return begin(None, rows)[0]
+
+    def gather_and_finish(rows: Rows) -> Any:
+        return finish(*begin(None, rows))[0]
+
+    make = settled(gather_and_finish if rest else gather)
+    texts = to_watch(branch)
+    if not draws.are_open(texts):
+        return make
+    every = single(in_turn(watching(on_host(branch), texts, draws)))
+
+    def make_watched(rows: Rows) -> Any:
+        return every(None, rows)[0]
+
+    return watched_first(draws, texts, settled(make_watched), make)
+
+
+def watching(operations: Sequence[Operation], texts: Mapping[int, str], draws: Draws) -> list[Operation]:
+    """The operations, those of the stages in `texts` watched for draws from the global random state."""
+    return [
+        attrs.evolve(each, call=watched(each.call, each.number, texts[each.number], draws))
+        if each.number in texts and each.number is not None
+        else each
+        for each in operations
+    ]
 
 
 @attrs.frozen(eq=False)
@@ -137,7 +134,7 @@ class Applier:
     """A stage ready to be called on items of one epoch; errors of the user's function say where they happened."""
 
     applied: Applied
-    place: Place
+    where: Where
     repeats: bool
     call: Callable[..., Any]
     key: Key | None
@@ -147,28 +144,27 @@ class Applier:
     def after(self, item: Any, rows: Rows) -> tuple[Any, Rows]:
         """The batch after the stage, and its rows, which the stage may have changed where the batch has ids."""
         if self.ids is None:
-            return self.on_batch(item, rows), rows
+            return self._on_batch(item, rows), rows
         before = Told.by(item, self.ids)
-        made = self.on_batch(item, rows)
+        batch = self._on_batch(item, rows)
         try:
-            return made, before.after(made, rows)
+            return batch, before.after(batch, rows)
         except DataError as error:
-            error.add_note(self.where(_shown(rows.ids.tolist())))
+            error.add_note(self.note(rows.ids))
             raise
 
-    def on_batch(self, item: Any, rows: Rows) -> Any:
-        """The batch after the stage."""
+    def _on_batch(self, item: Any, rows: Rows) -> Any:
         try:
             if self.key is None:
-                made = self.call(item)
+                batch = self.call(item)
             else:
                 check_keyed(item, rows, self.ids)
                 keys = self._keys(self.key, rows_told(rows, item, self.ids))
-                made = self.call(item, keys if self.device == "cpu" else keys.to(self.device, non_blocking=True))
+                batch = self.call(item, keys if self.device == "cpu" else keys.to(self.device, non_blocking=True))
         except Exception as error:
-            note(error, self.where(_shown(rows.ids.tolist())))
+            note(error, self.note(rows.ids))
             raise
-        return made if made is not None else self.refuse_none(_shown(rows.ids.tolist()))
+        return batch if batch is not None else self.refuse_none(rows.ids)
 
     def keys_of_examples(self, rows: Rows) -> list[Key] | None:
         """The key of each example; None where the stage takes none."""
@@ -178,122 +174,156 @@ class Applier:
         keys = key.fold(rows.ids)
         return keys.fold(rows.positions) if self.repeats else keys
 
-    def where(self, ids: str) -> StageNote:
+    def note(self, ids: Tensor) -> StageNote:
         """The note on an error: stage, place and examples."""
-        stage = self.applied.stage
-        return where(self.applied.number, stage.kind, stage.function, f"{self.place}, {ids}")
+        number, stage = self.applied.number, self.applied.stage
+        by = f"{stage.kind} {stage.function!r}, defined at {stage.function.location}"
+        return stage_note(number, by, f"{self.where}, {_shown(ids)}")
 
-    def refuse_none(self, ids: str) -> Any:
+    def refuse_none(self, ids: Tensor) -> Any:
         """Raise for a function that returned nothing."""
-        error = DataError(
-            f"{self.applied.stage.function.name} returned None in place of the item; end it with a return"
-        )
-        error.add_note(self.where(ids))
+        name = self.applied.stage.function.name
+        error = DataError(f"{name} returned None in place of the item; end it with a return")
+        error.add_note(self.note(ids))
         raise error
 
 
-def applier(applied: Applied, assembly: Assembly, device: str = "cpu") -> Applier:
-    """A stage ready to be called in the assembly's epoch, with keys that draw on `device`."""
+def applier(applied: Applied, branch: Branch, device: str = "cpu") -> Applier:
+    """A stage ready to be called in the branch's epoch, with keys that draw on `device`."""
     stage = applied.stage
     call: Callable[..., Any] = stage.function.bound()
-    if isinstance(stage, Augment) and stage.ambient:
+    if is_ambient(applied):
         call = Ambient(call)
-    key = None if applied.key is None else applied.key.fold(assembly.place.epoch)
-    ids = assembly.batch[1].ids if assembly.batch is not None else None
-    return Applier(applied, assembly.place, assembly.repeats, call, key, device, ids)
+    key = None if applied.key is None else applied.key.fold(branch.where.epoch)
+    ids = branch.batch[1].ids if branch.batch is not None else None
+    return Applier(applied, branch.where, branch.repeats, call, key, device, ids)
 
 
-def where(number: int, kind: str, function: Function, place: str) -> StageNote:
-    """The note on an error inside a user's function."""
-    return stage_note(number, f"{kind} {function!r}, defined at {function.location}", place)
+def _of_batches(applied: Applied, branch: Branch, device: str | None = None) -> Operation:
+    """A stage on whole batches; on a device, in the state of torch in which those on the host are made."""
+    stage = applier(applied, branch, device or "cpu")
+    if device is not None:
+        stage = attrs.evolve(stage, call=settled(single(stage.call), device))
+    return Operation(_label(applied), stage.after, applied.number, is_on_device=device is not None)
 
 
-def through(
-    example: Any, stages: Sequence[Applier], keys: Sequence[list[Key] | None], ids: Sequence[int], at: int
-) -> Any:
+def _of_examples(applied: Applied, branch: Branch) -> Operation:
+    stage = applier(applied, branch)
+
+    def each(examples: Any, rows: Rows) -> tuple[list[Any], Rows]:
+        return _through_all(examples, [stage], rows), rows
+
+    return Operation(f"{_label(applied)}, {EACH}", each, applied.number, is_of_examples=True)
+
+
+def _label(applied: Applied) -> str:
+    return f"{applied.number} {applied.stage.kind} {applied.stage.function.name}"
+
+
+def example_maker(branch: Branch) -> Read:
+    """A function from rows to the list of transformed examples, each through all the stages before the next."""
+    read = source_reader(branch)
+    stages = [applier(applied, branch) for applied in branch.on_examples]
+
+    def make(rows: Rows) -> list[Any]:
+        return _through_all(read(rows), stages, rows) if stages else read(rows)
+
+    return single(settled(make))
+
+
+def _through_all(examples: Sequence[Any], stages: Sequence[Applier], rows: Rows) -> list[Any]:
+    keys = [stage.keys_of_examples(rows) for stage in stages]
+    return [_through(example, stages, keys, rows.ids, at) for at, example in enumerate(examples)]
+
+
+def _through(example: Any, stages: Sequence[Applier], keys: Sequence[list[Key] | None], ids: Tensor, at: int) -> Any:
     """An example, the one `at` this place in its batch, after all the stages on single examples."""
     for stage, of_stage in zip(stages, keys, strict=True):
         try:
             example = stage.call(example) if of_stage is None else stage.call(example, of_stage[at])
         except Exception as error:
-            note(error, stage.where(_shown([ids[at]])))
+            note(error, stage.note(ids[at : at + 1]))
             raise
         if example is None:
-            stage.refuse_none(_shown([ids[at]]))
+            stage.refuse_none(ids[at : at + 1])
     return example
 
 
-def _gather(assembly: Assembly) -> Callable[[Rows], Any]:
-    gather = ahead(assembly.source, assembly.source.gather)
-    return lambda rows: gather(rows.ids)
-
-
-def _collated(assembly: Assembly, make_examples: Read) -> Callable[[Rows], Any]:
-    put_together = collator(assembly)
-    return lambda rows: put_together(make_examples(rows), rows)
-
-
-def collator(assembly: Assembly) -> Callable[[list[Any], Rows], Any]:
-    """A function from a list of examples and their rows to the batch."""
-    assert assembly.batch is not None, "a loader is only made where a batch stage holds"
-    number, batch = assembly.batch
-    source, function = assembly.source, batch.collate
-    columns = source.items() if isinstance(source, Table) else ()
-    ragged = {name: column for name, column in columns if isinstance(column, Ragged)}
-
-    def put_together(found: list[Any], rows: Rows) -> Any:
-        if function is not None and batch.ids is not None:
-            found = with_own_ids(found, batch.ids, rows.ids)
-        try:
-            made = function.call(found) if function is not None else collate(found, ragged)
-        except Exception as error:
-            note(error, _where_collated(number, function, assembly.place, rows))
-            raise
-        if made is None:
-            with noted(_where_collated(number, function, assembly.place, rows)):
-                msg = f"stage {number} (batch): the collate function returned None; end it with a return"
-                raise DataError(msg)
-        return made
-
-    return put_together
-
-
-def _where_collated(number: int, own: Function | None, place: Place, rows: Rows) -> StageNote:
-    by = f" by {own!r}, defined at {own.location}" if own is not None else ""
-    return stage_note(number, f"batch, putting examples together{by}", f"{place}, {_shown(rows.ids.tolist())}")
-
-
-def source_reader(assembly: Assembly) -> Read:
+def source_reader(branch: Branch) -> Read:
     """A function from rows to the list of examples as the source has them."""
-    source, place = assembly.source, assembly.place
+    source, where = branch.source, branch.where
     if isinstance(source, Loaded) and source.key is not None:
-        return partial(_drawn, source, source.key.fold(place.epoch), assembly.repeats, place)
-    read = ahead(source, partial(_fetched, source, place=place))
+        return partial(_drawn, source, source.key.fold(where.epoch), branch.repeats, where)
+    read = ahead(source, partial(_read, source, where=where))
     return lambda rows: read(rows.ids)
 
 
-def _fetched(source: Any, ids: Tensor, place: Place) -> list[Any]:
+def _read(source: Any, ids: Tensor, where: Where) -> list[Any]:
     try:
         return examples(own(source), ids)
     except Exception as error:
-        note(error, _where_read(source, place, ids))
+        note(error, _note_of_reading(source, where, ids))
         raise
 
 
-def _drawn(source: Loaded, key: Key, repeats: bool, place: Place, rows: Rows) -> list[Any]:
+def _drawn(source: Loaded, key: Key, repeats: bool, where: Where, rows: Rows) -> list[Any]:
     keys = key.fold(rows.ids)
     keys = keys.fold(rows.positions) if repeats else keys
     try:
         return source.drawn(rows.ids.tolist(), keys.unbind())
     except Exception as error:
-        note(error, _where_read(source, place, rows.ids))
+        note(error, _note_of_reading(source, where, rows.ids))
         raise
 
 
-def _where_read(source: Any, place: Place, ids: Tensor) -> StageNote:
-    number, made_by = place.made_by
-    reading = f"{made_by}, reading from the source, a {kind_of(source)}"
-    return stage_note(number, reading, f"{place}, {_shown(ids.tolist())}")
+def _note_of_reading(source: Any, where: Where, ids: Tensor) -> StageNote:
+    number, made_by = where.made_by
+    return stage_note(number, f"{made_by}, reading from the source, a {kind_of(source)}", f"{where}, {_shown(ids)}")
+
+
+def _with_rows(make: Read) -> Callable[[Any, Rows], tuple[Any, Rows]]:
+    return lambda _, rows: (make(rows), rows)
+
+
+def _gathering(branch: Branch) -> Operation:
+    gather = ahead(branch.source, branch.source.gather)
+    return Operation("gather", lambda _, rows: (gather(rows.ids), rows))
+
+
+def collator(branch: Branch) -> Callable[[list[Any], Rows], tuple[Any, Rows]]:
+    """A function from a list of examples and their rows to the batch and its rows."""
+    number, batch = branch.batching
+    source, function = branch.source, batch.collate
+    columns = source.items() if isinstance(source, Table) else ()
+    ragged = {name: column for name, column in columns if isinstance(column, Ragged)}
+    by = f" by {function!r}, defined at {function.location}" if function is not None else ""
+
+    def where(rows: Rows) -> StageNote:
+        return stage_note(number, f"batch, putting examples together{by}", f"{branch.where}, {_shown(rows.ids)}")
+
+    def put_together(examples: list[Any], rows: Rows) -> tuple[Any, Rows]:
+        if function is not None and batch.ids is not None:
+            examples = with_own_ids(examples, batch.ids, rows.ids)
+        try:
+            made = function.call(examples) if function is not None else collate(examples, ragged)
+        except Exception as error:
+            note(error, where(rows))
+            raise
+        if made is None:
+            with noted(where(rows)):
+                msg = f"stage {number} (batch): the collate function returned None; end it with a return"
+                raise DataError(msg)
+        return made, rows
+
+    return put_together
+
+
+def _identifying(number: int, batch: Batch, name: str) -> Callable[[Any, Rows], tuple[Any, Rows]]:
+    def identify(made: Any, rows: Rows) -> tuple[Any, Rows]:
+        with_entry = with_ids(made, name, rows.ids, number, batch.collate)
+        return with_entry, rows_told(rows, with_entry, name)
+
+    return identify
 
 
 def with_ids(made: Any, name: str, ids: Tensor, number: int, collate: Function | None) -> Any:
@@ -316,6 +346,10 @@ def with_ids(made: Any, name: str, ids: Tensor, number: int, collate: Function |
     return {**made, name: ids.clone()}
 
 
-def _shown(ids: Sequence[int]) -> str:
+def _shown(numbers: Tensor) -> str:
+    ids = numbers.tolist()
     more = f", ... ({len(ids)} in all)" if len(ids) > 8 else ""
     return f"example{'s' if len(ids) > 1 else ''} {', '.join(map(str, ids[:8]))}{more}"
+
+
+EACH = "each example"  # how the name of an operation ends whose function is called for each example

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from .._data import Data, parts_of
+from .._data import Data, branches_of
 from .._executor import Executor
 from .._pipeline import Pipeline
 from .._prepare.pool import cores
@@ -73,7 +73,7 @@ def _opened(p: Pipeline, context: Any, store: str | None, setting: Mapping[str, 
 
 
 def _first_with_batches(data: Data) -> str:
-    names = [name for name in data.splits if parts_of(data).assembly(name).batch is not None and data.splits[name]]
+    names = [name for name in data.splits if branches_of(data)[name].batch is not None and data.splits[name]]
     if not names:
         msg = "no split has batches to measure: the pipeline needs a batch stage, fdm.batch(size)"
         raise UsageError(msg)

@@ -5,7 +5,7 @@ import sys
 import traceback
 from types import FrameType
 
-from .._errors import FdmError, text_of
+from .._errors import FdmError, notes_of, text_of
 from .._fingerprint.imports import is_own_code
 from .._public import is_file_of_fdm
 
@@ -18,7 +18,7 @@ def failure_lines(error: BaseException) -> list[str]:
     """
     text = _plain(error) if isinstance(error, FdmError) else _named(error)
     first, *more = text.splitlines() or [type(error).__name__]
-    notes = [line for note in getattr(error, "__notes__", []) for line in _note_lines(str(note))]
+    notes = [line for note in notes_of(error) for line in _note_lines(note)]
     return [f"fdm: error: {first}", *(f"  {line}" for line in [*more, *_places(error), *notes])]
 
 

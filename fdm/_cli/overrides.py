@@ -2,20 +2,18 @@
 
 import ast
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import attrs
 
-from .._checks import integer
 from .._errors import PipelineError, did_you_mean, unknown
 from .._pipeline import Pipeline, pipeline
-from .._random.ambient import ambient
 from .._stages import constructors
 from .._stages.describe import summary
-from .._stages.function import Function
-from .._stages.stage import Alias, Augment, Clean, Split, Stage
+from .._stages.function import Function, function
+from .._stages.stage import Alias, Split, Stage, evolved
 from .target import UsageError
 
 
@@ -23,7 +21,7 @@ def with_settings(p: Pipeline, settings: Sequence[str]) -> Pipeline:
     """`p` with each setting in turn: `seed=7`, or `WHERE.PARAMETER=VALUE` for a parameter of a stage.
 
     `WHERE` is a kind of stage, the name of a function, or a stage's number. Values are Python literals, and all else is
-    a string. The stage is made anew by its constructor, which checks it.
+    a string. The stage is made anew, which checks it.
 
     >>> import fdm
     >>> print(with_settings(fdm.pipeline(fdm.shuffle(), fdm.batch(32)), ["batch.size=64", "seed=7"]))
@@ -31,7 +29,7 @@ def with_settings(p: Pipeline, settings: Sequence[str]) -> Pipeline:
     1 batch    64
     seed 7
 
-    Raises `UsageError` for a setting that fits no stage, or several, or that the stage's constructor refuses.
+    Raises `UsageError` for a setting that fits no stage, or several, or that the stage refuses.
     """
     for setting in settings:
         try:
@@ -52,14 +50,14 @@ def _with_setting(p: Pipeline, setting: str) -> Pipeline:
     stages = list(p.stages)
     if dot:
         number = _number(stages, where, name)
-        stages[number] = _made_anew(stages[number], name, value)
+        stages[number] = evolved(stages[number], **_changed(stages[number], name, value))
         return pipeline(*stages, seed=p.seed)
     if name != "seed":
         fitting = dict.fromkeys(f"{each}.{name}=VALUE" for s in stages if name in _settable(s) for each in _labels(s))
         say = " or ".join(fitting) or "WHERE.PARAMETER=VALUE"
         msg = f"only seed stands alone{did_you_mean(name, ['seed'])}; say {say}"
         raise PipelineError(msg)
-    return pipeline(*stages, seed=integer("pipeline: seed", value, PipelineError))
+    return attrs.evolve(p, seed=value)
 
 
 def _value(text: str) -> Any:
@@ -99,48 +97,37 @@ def _labels(stage: Stage) -> list[str]:
 
 def _settable(stage: Stage) -> list[str]:
     """The parameters that a setting can give to a stage."""
-    names = [name for name in (*_parts(stage), *_given(stage)) if name != "into"]
-    function = getattr(stage, "function", None)
-    with suppress(TypeError, ValueError):  # some functions written in C do not tell
-        taken = inspect.signature(function.call).parameters.values() if isinstance(function, Function) else ()
-        names = [*(p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)), *names]
-    return list(dict.fromkeys(names))
-
-
-def _parts(stage: Stage) -> dict[str, Any]:
-    """The sizes of a split, whose names are set as parameters are."""
-    return dict(stage.into) if isinstance(stage, Split) and not isinstance(stage.into, Function) else {}
-
-
-def _given(stage: Stage) -> dict[str, Any]:
-    """What the constructor of a stage was given by name."""
-    if isinstance(stage, Alias):
-        return dict(stage.names)
     function = getattr(stage, "function", None)
     if isinstance(function, Function):
-        return dict(function.params)
-    names = inspect.signature(getattr(constructors, stage.kind)).parameters
-    fields = {name: getattr(stage, _FIELDS.get(name, name)) for name in names}
-    return {name: value.call if isinstance(value, Function) else value for name, value in fields.items()}
+        taken: Iterable[inspect.Parameter] = ()
+        with suppress(TypeError, ValueError):  # some functions written in C do not tell
+            taken = inspect.signature(function.call).parameters.values()
+        names = [p.name for p in taken if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+        return list(dict.fromkeys([*names, *dict(function.params)]))
+    if isinstance(stage, Alias):
+        return list(dict(stage.names))
+    parameters = inspect.signature(getattr(constructors, stage.kind)).parameters
+    return [*_sizes(stage), *(name for name in parameters if name != "into")]
 
 
-def _made_anew(stage: Stage, name: str, value: Any) -> Stage:
-    """The stage as its constructor makes it from what it was given, and one parameter that is changed."""
-    function, given, parts = getattr(stage, "function", None), _given(stage), _parts(stage)
-    if not isinstance(function, Function) and name not in _settable(stage) and not isinstance(stage, Alias):
+def _sizes(stage: Stage) -> dict[str, Any]:
+    """The sizes of a split by name; nothing where a function decides them."""
+    return dict(stage.into) if isinstance(stage, Split) and isinstance(stage.into, tuple) else {}
+
+
+def _changed(stage: Stage, name: str, value: Any) -> dict[str, Any]:
+    """The field of a stage that a parameter is in, as it is with another value of that."""
+    held = getattr(stage, "function", None)
+    if isinstance(held, Function):
+        return {"function": function(held.call, {**dict(held.params), name: value}, stage.kind)}
+    if isinstance(stage, Alias):
+        return {"names": {**dict(stage.names), name: value}}
+    if name in _sizes(stage):
+        return {"into": {**_sizes(stage), name: value}}
+    if name not in _settable(stage):
         msg = f"{stage.kind}: {unknown('parameter', name, _settable(stage))}"
         raise PipelineError(msg)
-    given |= {"into": {**parts, name: value}} if name in parts else {name: value}
-    given |= {"into": parts} if parts and name not in parts else {}
-    calls = [function.call] if isinstance(function, Function) else []
-    if isinstance(stage, Augment) and stage.ambient:
-        calls = [ambient(*calls)]
-    made = getattr(constructors, stage.kind)(*calls, **given)
-    if isinstance(stage, Clean) and stage.parts is not None:
-        made = made.each(stage.parts.call)
-    kept = ("splits", "pinned", "is_shared", "is_ambient")
-    anew: Stage = attrs.evolve(made, **{field: getattr(stage, field) for field in kept if hasattr(stage, field)})
-    return anew
+    return {_FIELDS.get(name, name): value}
 
 
 _FIELDS = {"n_or_fraction": "amount"}

@@ -9,12 +9,12 @@ import numpy as np
 from torch import Tensor
 
 from .._arrays.table import Table
-from .._data import Data, parts_of
+from .._data import Data, branches_of, prepared_of
 from .._executor import Executor
 from .._pipeline import Pipeline, describe, fingerprint, pipeline
 from .._plans.order import written_out
 from .._plans.plan import check_names
-from .._stages.stage import Alias, Clean, Fetch, Fold, Load, Measure, Split
+from .._stages.stage import Clean, Cut, Fold, Load, Measure, Preparation, Source, Split
 from .._text import aligned, bar, chart, cut, size
 from ..store._artifacts import Kept, kept_facts, kept_sources
 from ..store._publish import manifest, store_folder
@@ -44,7 +44,7 @@ def shown(p: Pipeline, *, store: str | None, world_size: int, split: str | None)
         return {**found, "kept": [*_entries(kept), *measures], "missing": _missing(kept)}
     with ExitStack() as stack:
         bare = stack.enter_context(executor.open(_up_to_splits(p)))
-        splits = parts_of(bare).splits
+        splits = prepared_of(bare).splits
         check_names(p, splits)
         kept += kept_facts(p, splits, folder)
         found |= {"kept": _entries(kept), "world_size": world_size, "splits": dict(bare.splits)}
@@ -64,7 +64,7 @@ def prepared(p: Pipeline, *, store: str | None) -> dict[str, Any]:
         executor.prepare(p)
     else:
         with executor.open(p) as data:
-            kept += kept_facts(p, parts_of(data).splits, folder)
+            kept += kept_facts(p, prepared_of(data).splits, folder)
     return {"store": str(folder), "kept": [{**each, "made": each["folder"] not in before} for each in _entries(kept)]}
 
 
@@ -104,7 +104,7 @@ def _entries(kept: list[Kept]) -> list[dict[str, Any]]:
     return [_entry(each.number, each.stage, each) for each in kept]
 
 
-def _entry(number: int, stage: Fetch | Clean | Measure, kept: Kept | None = None) -> dict[str, Any]:
+def _entry(number: int, stage: Preparation, kept: Kept | None = None) -> dict[str, Any]:
     """What is kept of a stage; without `kept`, data that is not there yet decides where that will be."""
     files = manifest(kept.folder)["files"] if kept is not None and kept.is_prepared else None
     return {
@@ -124,12 +124,11 @@ def _missing(kept: list[Kept]) -> str:
 
 
 def _up_to_splits(p: Pipeline) -> Pipeline:
-    kinds = Fetch | Clean | Load | Split | Fold | Alias
-    return pipeline(*(stage for stage in p.stages if isinstance(stage, kinds)), seed=p.seed)
+    return pipeline(*(stage for stage in p.stages if isinstance(stage, Source | Cut)), seed=p.seed)
 
 
 def _of_data(data: Data, split: str | None) -> dict[str, Any]:
-    has_batch = {name: parts_of(data).assembly(name).batch is not None for name in data.splits}
+    has_batch = {name: branches_of(data)[name].batch is not None for name in data.splits}
     plans = {name: data.loader(name).plan() if has_batch[name] else None for name in data.splits}
     batched = [name for name, plan in plans.items() if plan is not None and data.splits[name]]
     chosen = split or next((name for name in ["train", *batched] if name in batched), None)
@@ -145,8 +144,8 @@ def _class_counts(data: Data) -> dict[str, dict[str, int]]:
     else would take long to count or to read. What is left out is not in the result.
     """
     found: dict[str, dict[str, int]] = {}
-    for split, examples in parts_of(data).splits.items():
-        source = parts_of(data).sources[examples.source]
+    for split, examples in prepared_of(data).splits.items():
+        source = prepared_of(data).sources[examples.source]
         stages = [data.pipeline.stages[number] for number in reversed(examples.lineage)]
         names = [*(stage.stratify for stage in stages if isinstance(stage, Split | Fold)), "label"]
         columns = [

@@ -4,6 +4,7 @@ import re
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from .. import store as stores
 from .._errors import did_you_mean
 from .._pipeline import Pipeline
 from .._text import aligned, size
+from ..store._access import check_readable
 from .target import UsageError
 
 
@@ -115,9 +117,14 @@ def _number(text: str, what: str, units: Mapping[str, Any]) -> tuple[float, str]
 
 def _there(store: str | None) -> str | None:
     """The store, which has to be there if it was named: a misspelt one is not an empty one."""
-    if store is not None and not Path(store).expanduser().is_dir():
-        folder = Path(store).expanduser()
-        near = [str(path) for path in folder.parent.iterdir()] if folder.parent.is_dir() else []
+    if store is None:
+        return None
+    folder = Path(store).expanduser()
+    check_readable(folder.absolute())
+    if not folder.is_dir():
+        near: list[str] = []
+        with suppress(OSError):
+            near = [str(path) for path in folder.parent.iterdir()]
         msg = f"--store {store}: there is no such folder{did_you_mean(folder, near)}"
         raise UsageError(msg)
     return store

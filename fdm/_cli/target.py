@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from .._data import Data
-from .._errors import FdmError, did_you_mean, unknown
+from .._errors import FdmError, add_note, did_you_mean, unknown
 from .._fingerprint.canonical import importable_name
 from .._pipeline import Pipeline
 from .._ranks.context import RankContext
@@ -127,7 +127,7 @@ def _imported(what: str) -> Iterator[None]:
         msg = f'{what} ends itself when it is imported; put what runs it below if __name__ == "__main__":'
         raise ImportError(msg) from error
     except Exception as error:
-        error.add_note(f"while {what} was imported")
+        add_note(error, f"while {what} was imported")
         raise
 
 
@@ -156,7 +156,7 @@ def _made(value: Any, place: str, name: str) -> Pipeline:
     try:
         made = value()
     except Exception as error:
-        error.add_note(f"in {name}(), which makes the pipeline")
+        add_note(error, f"in {name}(), which makes the pipeline")
         raise
     if not isinstance(made, Pipeline):
         msg = f"{place}:{name}() returned a {type(made).__name__}, and no pipeline: fdm.pipeline(...) makes one"

@@ -11,7 +11,7 @@ from .._pipeline import Pipeline
 from .._plans.splits import Examples
 from .._stages.describe import summary
 from .._stages.digest import decisive, stage_digest
-from .._stages.stage import Alias, Clean, Fold, Split
+from .._stages.stage import Clean, Cut
 from ..store._artifacts import Kept
 from ..store._publish import manifest
 
@@ -30,7 +30,7 @@ def content(
         found.append((text, stage_digest(stage)))
         if number in files:
             found.append((f"the files of stage {number}, {stage.kind} {summary(stage)[0]}", files[number]))
-    cut = [number for number, _ in p.of_kind(Split, Fold, Alias)]
+    cut = [number for number, _ in p.of_kind(Cut)]
     made_by = f" (stages {', '.join(map(str, cut))})" if cut else ""
     found += [(f"source {name!r} of {len(source):,} examples", _ends(source)) for name, source in sources.items()]
     found += [

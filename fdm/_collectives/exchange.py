@@ -8,7 +8,17 @@ import attrs
 from torch import distributed
 
 from .._arrays.differences import unlike
-from .._errors import ContextError, DataError, FdmError, PreparationError, StoreError, noted, text_of
+from .._errors import (
+    ContextError,
+    DataError,
+    FdmError,
+    PreparationError,
+    StoreError,
+    add_note,
+    noted,
+    notes_of,
+    text_of,
+)
 
 
 Group: TypeAlias = Any  # a torch.distributed.ProcessGroup, a name that builds without torch.distributed do not have
@@ -74,7 +84,7 @@ def told(error: Exception | None) -> Verdict:
     kind = next((name for name, kind in _KINDS.items() if isinstance(error, kind)), "")
     said = (error.strerror or "") if isinstance(error, StoreError) else text_of(error)
     words = said if isinstance(error, FdmError) else f"{type(error).__name__}: {text_of(error)}"
-    return kind, "; ".join([words, *getattr(error, "__notes__", ())])
+    return kind, "; ".join([words, *notes_of(error)])
 
 
 def agree(ranks: Ranks, verdicts: Iterable[Verdict], error: Exception | None) -> None:
@@ -87,7 +97,7 @@ def agree(ranks: Ranks, verdicts: Iterable[Verdict], error: Exception | None) ->
     if not failed:
         return
     if error is not None and (len(ranks.numbers) == 1 or not isinstance(error, DataError)):
-        error.add_note(f"in {ranks.function}, on {ranks.name(ranks.at)} of {len(ranks.numbers)}")
+        add_note(error, f"in {ranks.function}, on {ranks.name(ranks.at)} of {len(ranks.numbers)}")
         raise error
     words = [f"{name}: {words}" for name, (_, words) in failed.items()]
     more = f"; and {len(words) - _SHOWN} ranks more" if len(words) > _SHOWN else ""

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._arrays.ragged import Ragged
-from .._errors import DataError
 from .._public import public
 from .exchange import Group, Ranks, agree, attempted, ranks_of, same, told
-from .pieces import Leaf, Piece, concatenated, described, joined, picked, pieces_of, rebuilt, twice
+from .pieces import Leaf, Piece, concatenated, described, joined, order_of, picked, pieces_of, rebuilt
 
 
 @public
@@ -49,23 +48,12 @@ def gather(values: Any, ids: Any, *, group: Group = None) -> Any:
     if not full:
         return []
     same(ranks, {at: other.kinds for at, other in full.items()}, "gather takes values of one structure from every rank")
-    _check_once(ranks, {at: other.ids for at, other in full.items()})
+    order = order_of(ranks.function, [other.ids for other in full.values()], [ranks.name(at) for at in full])
     first = next(iter(full.values()))
-    order = np.argsort(np.concatenate([other.ids for other in full.values()]), kind="stable")
     own = offer.leaves if offer is not None else {}
     received = {at: _received(ranks, own.get(at), list(full), order) for at in sorted(first.kinds)}
     leaves = {at: _loaded(leaf, order) for at, leaf in received.items()}
     return rebuilt(pickle.loads(first.structure), leaves.__getitem__)  # noqa: S301 - made by a rank of this very group
-
-
-def refuse_twice(function: str, number: int, names: Sequence[str]) -> None:
-    """Raise `DataError` for an id that came twice."""
-    msg = (
-        f"{function}: id {number} comes {len(names)} times (from {', '.join(names)}), but each example has one result; "
-        f"an fdm loader gives every example to one rank once, unless the split has a sample stage, which draws with "
-        f"replacement; a torch DistributedSampler pads with repeats: drop those, or let fdm make the batches"
-    )
-    raise DataError(msg)
 
 
 @attrs.frozen(eq=False)
@@ -95,13 +83,6 @@ def _travelling(piece: Piece) -> dict[str, Any]:
 
 def _has_objects(leaf: Leaf) -> bool:
     return isinstance(leaf, list) or (isinstance(leaf, np.ndarray) and leaf.dtype.hasobject)
-
-
-def _check_once(ranks: Ranks, ids: Mapping[int, NDArray[np.int64]]) -> None:
-    names = [ranks.name(at) for at in ids]
-    again = twice(list(ids.values()))
-    if again is not None:
-        refuse_twice(ranks.function, again[0], [names[number] for number in again[1]])
 
 
 def _received(ranks: Ranks, own: Any, givers: Sequence[int], order: NDArray[np.int64]) -> Any:

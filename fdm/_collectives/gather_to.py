@@ -1,9 +1,9 @@
-"""Gathering to disk: results larger than memory, streamed by every rank and merged into one table."""
+"""Gathering to disk: results larger than memory, spooled by every rank and brought into order in one table."""
 
 import errno
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from .._arrays.table import Table
-from .._errors import DataError, StoreError
+from .._errors import StoreError
 from .._processes.owner import is_abandoned, owned
 from .._public import public
 from ..store._publish import flush
-from ..store._tables import open_tables
+from ..store._tables import named_files, open_table, open_tables, saving
 from .exchange import Group, Ranks, agree, attempted, ranks_of, same, told
-from .merged import merged
-from .runs import Run, Spilled, spill
+from .pieces import order_of
+from .spools import FIT, Spools, ids_of, in_order, spool
 
 
 @public
@@ -38,8 +38,9 @@ def gather_to(folder: str | Path, pieces: Iterable[Any], *, group: Group = None)
     ['a', 'b', 'c']
 
     Every rank writes its results as they come, in files of 32 MB next to `folder`, so all ranks must see the same file
-    system; then the first rank merges them in bounded memory, and publishes the folder by one rename. A process that is
-    killed leaves nothing at `folder`. The ranks are those of the `torch.distributed` group, by default all.
+    system; then the first rank brings them into order, which takes memory for the ids alone, and publishes the folder by
+    one rename. A process that is killed leaves nothing at `folder`. The ranks are those of the `torch.distributed` group,
+    by default all.
 
     Raises `StoreError` on every rank if `folder` is there and not empty, cannot be written, or is not the same on all
     ranks; `DataError` if an id comes twice or pieces do not fit together. An error of one rank's `pieces` is raised
@@ -47,8 +48,8 @@ def gather_to(folder: str | Path, pieces: Iterable[Any], *, group: Group = None)
     """
     ranks, folder = ranks_of("fdm.gather_to", group), Path(folder).expanduser().absolute()
     with _staged(ranks, folder) as staging:
-        spilled = _spilled(ranks, pieces, staging)
-        _finish(ranks, lambda: _published(ranks, spilled, staging, folder))
+        spools = _spooled(ranks, pieces, staging)
+        _finish(ranks, lambda: _published(ranks, spools, staging, folder))
     return open_tables(folder)["all"]
 
 
@@ -99,40 +100,34 @@ def _check_seen(ranks: Ranks, staging: Path, own: Path) -> None:
         own.mkdir()
 
 
-def _spilled(ranks: Ranks, pieces: Iterable[Any], staging: Path) -> list[Spilled]:
+def _spooled(ranks: Ranks, pieces: Iterable[Any], staging: Path) -> dict[Path, str]:
+    """Write the pieces of this rank; returns the tables of all ranks, each with what messages call its rank."""
     failed = staging / _FAILED
-    spilled, error = attempted(lambda: spill(pieces, staging / f"rank-{ranks.at}", _seldom(failed.exists)))
+    own, error = attempted(lambda: spool(pieces, staging / f"rank-{ranks.at}", _seldom(failed.exists)))
     if error is not None:
         with suppress(OSError):
             failed.touch()  # so that no rank goes on for hours
-    found = ranks.every((told(error), spilled))
-    agree(ranks, [verdict for verdict, _ in found], error)
-    every = [of_rank or Spilled() for _, of_rank in found]
-    kinds = {at: of_rank.kinds for at, of_rank in enumerate(every) if of_rank.runs}
-    same(ranks, kinds, "all pieces have the same columns, with one dtype and shape of a row")
-    return every
+    every = [(verdict, spools or Spools()) for verdict, spools in ranks.every((told(error), own))]
+    agree(ranks, [verdict for verdict, _ in every], error)
+    same(ranks, {at: spools.kinds for at, (_, spools) in enumerate(every) if spools.rows}, FIT)
+    folders = {ranks.name(at): spools.paths(staging / f"rank-{at}") for at, (_, spools) in enumerate(every)}
+    return {path: name for name, paths in folders.items() for path in paths}
 
 
-def _published(ranks: Ranks, spilled: Sequence[Spilled], staging: Path, folder: Path) -> Iterator[None]:
-    """Merge and publish, on the first rank."""
-    runs: dict[Path, Run] = {}
-    names: list[str] = []
-    for at, of_rank in enumerate(spilled):
-        for run in of_rank.runs:
-            path = staging / run.path
-            if not path.is_file() or path.stat().st_size != run.size:
-                msg = f"{path} of {ranks.name(at)} is not seen, or not whole, on {ranks.name(0)}; all ranks need one file system"
-                raise StoreError(errno.ENOENT, msg)
-            runs[path] = run
-            names.append(ranks.name(at))
-    given = [of_rank for of_rank in spilled if of_rank.columns is not None]
-    columns = next((of_rank.columns for of_rank in sorted(given, key=lambda of_rank: not of_rank.runs)), None)
-    if columns is None:
-        columns = Table({"id": torch.empty(0, dtype=torch.int64, device="cpu")})
+def _published(ranks: Ranks, spools: Mapping[Path, str], staging: Path, folder: Path) -> Iterator[None]:
+    """Write the rows of all tables in the order of their ids, and publish that, on the first rank."""
+    for path, name in spools.items():
+        if not path.is_file():
+            msg = f"{path} of {name} is not seen on {ranks.name(0)}; all ranks need one file system"
+            raise StoreError(errno.ENOENT, msg)
+    ids = [ids_of(open_table(path)).copy() for path in spools]
+    order = order_of(ranks.function, ids, list(spools.values()))
+    blocks = in_order(list(spools), [len(own) for own in ids], order)
+    like = map(open_table, spools) if spools else [Table({"id": torch.empty(0, dtype=torch.int64, device="cpu")})]
     table = staging / "table"
     with _explained(folder):
         table.mkdir()
-        yield from merged(runs, names, columns, table, ranks.function)
+        yield from saving(blocks, like, named_files(["all"], table)["all"])
         flush(table)
         if folder.is_dir():
             folder.rmdir()  # an empty one, which some systems cannot rename to
@@ -174,7 +169,7 @@ def _seldom(ask: Callable[[], bool]) -> Callable[[], bool]:
 def _explained(folder: Path) -> Iterator[None]:
     try:
         yield
-    except (StoreError, DataError):
+    except StoreError:
         raise
     except OSError as error:
         msg = f"{folder} cannot be written ({error.strerror or error}); give another folder, or free some space"

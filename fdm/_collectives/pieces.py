@@ -13,6 +13,7 @@ from torch import Tensor
 from .._arrays.differences import unlike
 from .._arrays.indexing import refuse_masked, select
 from .._arrays.ragged import Ragged
+from .._arrays.table import Column, Table
 from .._arrays.tree import map_leaves, places
 from .._errors import DataError
 
@@ -85,13 +86,25 @@ def kind_of(leaf: Leaf) -> str:
     return f"an array of {dtype} with rows of shape {leaf.shape[1:]}"
 
 
-def twice(ids: Sequence[NDArray[np.int64]]) -> tuple[int, list[int]] | None:
-    """The smallest id that comes more than once, and the numbers of the arrays that have it; None if none does."""
-    ordered = np.sort(np.concatenate([*ids, np.empty(0, np.int64)]))
-    again = ordered[1:][ordered[1:] == ordered[:-1]]
-    if not len(again):
-        return None
-    return int(again[0]), [number for number, own in enumerate(ids) for _ in range(int((own == again[0]).sum()))]
+def order_of(function: str, ids: Sequence[NDArray[np.int64]], names: Sequence[str]) -> NDArray[np.int64]:
+    """The order of all rows by their ids, which are those of the givers of these names, one after the other.
+
+    Raises `DataError`, which names the givers, for an id that comes twice.
+    """
+    every = np.concatenate([*ids, np.empty(0, np.int64)])
+    order = np.argsort(every, kind="stable")
+    ordered = every[order]
+    again = np.flatnonzero(ordered[1:] == ordered[:-1])
+    if len(again):
+        number = int(ordered[again[0]])
+        givers = [name for name, own in zip(names, ids, strict=True) for _ in range(int((own == number).sum()))]
+        msg = (
+            f"{function}: id {number} comes {len(givers)} times (from {', '.join(givers)}), but each example has one "
+            f"result; an fdm loader gives every example to one rank once, unless the split has a sample stage, which "
+            f"draws with replacement; a torch DistributedSampler pads with repeats: drop those, or let fdm make the batches"
+        )
+        raise DataError(msg)
+    return order
 
 
 def concatenated(leaves: Sequence[Leaf]) -> Leaf:
@@ -124,6 +137,42 @@ def picked(leaf: Leaf, order: NDArray[np.int64]) -> Leaf:
 def rebuilt(structure: Any, leaves: Callable[[str], Any]) -> Any:
     """A structure of places with the leaves in them."""
     return map_leaves(leaves, structure)
+
+
+def table_of(piece: Any) -> Table:
+    """A piece `(values, ids)` as a table, whose columns have memory of their own: the next piece may use that again.
+
+    Raises `DataError` for anything else, and for a column that has no row per id.
+    """
+    if not isinstance(piece, tuple | list) or len(piece) != 2:
+        msg = f"a piece is a pair (values, ids), not {piece!r:.60}"
+        raise DataError(msg)
+    values, ids = piece[0], checked_ids(piece[1])
+    named = values if isinstance(values, Mapping) else {"value": values}
+    if "id" in named:
+        msg = "values have a column 'id', which is the name that the ids get; leave it out, or give it another name"
+        raise DataError(msg)
+    columns = {name: _column(name, column) for name, column in named.items()}
+    for name, column in columns.items():
+        if len(column) != len(ids):
+            msg = f"column {name!r} has {len(column)} rows for {len(ids)} ids; it needs one for each id"
+            raise DataError(msg)
+    return Table({"id": torch.from_numpy(ids.copy()), **columns})
+
+
+def _column(name: Any, column: Any) -> Column:
+    if isinstance(column, list | tuple):
+        column = Ragged.of(column)
+    if isinstance(column, np.ndarray):
+        column = Table({name: column})[name]
+    if isinstance(column, Ragged):
+        column = column.to("cpu")
+        return Ragged(column.values.detach().clone(), column.offsets.clone(), column.kind)
+    if not isinstance(column, Tensor) or not column.ndim:
+        msg = f"column {name!r} is {column!r:.60}; a column is a tensor, array, Ragged or list with a row for each id"
+        raise DataError(msg)
+    plain: Tensor = column.detach().cpu().resolve_conj().resolve_neg()
+    return plain.clone(memory_format=torch.contiguous_format)
 
 
 def checked_ids(ids: Any) -> NDArray[np.int64]:

@@ -111,8 +111,8 @@ def _with_type(plain: dict[str, Any], value: Any, recur: Callable[[Any], Any]) -
     """The form of a value with its class, and what was set on it, where it is no plain instance of a known one."""
     if type(value) not in _PLAIN and not _SAYS_TYPE & plain.keys():
         plain["type"] = recur(type(value))
-        if attributes := getattr(value, "__dict__", None):
-            plain["attributes"] = recur(dict(attributes))
+    if not _SAYS_TYPE & plain.keys() and (attributes := getattr(value, "__dict__", None)):  # tensors may have them too
+        plain["attributes"] = recur(dict(attributes))
     return plain
 
 

@@ -1,18 +1,24 @@
 """Classes as code: what was written, and what was put in its place after that."""
 
 import ast
+import sys
 import types
-from collections import ChainMap
+from collections import ChainMap, deque
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import cached_property, partialmethod, singledispatchmethod
 from typing import Any
 
-from .canonical import is_named, namespace_of, qualified_name
-from .constants import UncoveredError
-from .excerpt import class_excerpts, closure_of, is_inside
-from .imports import is_own_code, is_own_namespace
-from .syntax import uses_of
+import attrs
+import numpy as np
+import torch
+
+from .arguments import changed_parameters, changing_uses
+from .canonical import is_named, module_of, namespace_of, qualified_name
+from .constants import Place, UncoveredError, check_defaults
+from .excerpt import class_excerpts, closure_of, function_excerpt, is_inside
+from .imports import is_own_code, is_own_namespace, is_standard
+from .syntax import Use, uses_of
 
 
 def class_code(reach: Any, cls: type, label: str, *, runs: bool) -> None:
@@ -40,8 +46,12 @@ def class_code(reach: Any, cls: type, label: str, *, runs: bool) -> None:
         reach.add(f"{label}()", excerpt.text)
         if runs_when_called:
             reach.running(excerpt)
-        scope = ChainMap(within, dict(namespace_of(cls)))
-        reach.uses(uses_of(excerpt.bare), scope, label, f"class {label}", runs=runs_when_called)
+        scope = ChainMap(within, {"(self)": cls, "(cls)": cls}, dict(namespace_of(cls)))
+        changing = changing_uses(excerpt.bare, scope, reach.known)
+        uses = uses_of(excerpt.bare).with_names(use for use in changing if not use.path[0].startswith("("))
+        reach.uses(uses, scope, label, f"class {label}", runs=runs_when_called)
+        if runs_when_called:
+            _check_methods(reach, cls, node=excerpt.node, methods=methods, changing=changing, label=label)
         written = _written(excerpt.node)
         for name, layers in methods.items():
             for layer in layers:
@@ -50,6 +60,49 @@ def class_code(reach: Any, cls: type, label: str, *, runs: bool) -> None:
         for name, item in vars(cls).items():
             if not methods[name] and _was_set(cls, name, item, written):
                 _note_attribute(reach, name, item, label, name in written, runs=runs)
+
+
+def class_attribute(reach: Any, cls: Any, use: Use, where: str) -> None:
+    """What is changed on a class while code runs, such as a counter: its source tells only how it begins."""
+    if not isinstance(cls, type) or len(use.path) < 2 or not use.by or not use.runs:
+        return
+    name = use.path[1]
+    owner = next((base for base in cls.__mro__ if name in vars(base)), cls)
+    if not is_own_code(owner):
+        return
+    try:
+        excerpt = class_excerpts(owner, frozenset())[-1]
+        node: Any = excerpt.node
+        place = Place(name, namespace_of(owner), node, excerpt.around)
+    except (OSError, TypeError, KeyError, SyntaxError):
+        place = Place(name, namespace_of(owner))
+    by = "=" if use.by == "." and len(use.path) == 2 else use.by
+    constant = reach.constant(f"{qualified_name(owner)}.{name}", vars(owner).get(name), place)
+    constant.add(attrs.evolve(use, path=use.path[1:], by=by, is_read=True), where)
+
+
+def _check_methods(
+    reach: Any,
+    cls: type,
+    *,
+    node: Any,
+    methods: Mapping[str, list[types.FunctionType]],
+    changing: list[Use],
+    label: str,
+) -> None:
+    """Follow what methods change on their class, and of the defaults of their parameters."""
+    own = {use.path[1] for use in changing if use.path[0] == "(self)" and use.by in (".", "+=") and len(use.path) == 2}
+    for use in changing:
+        first, *names = use.path
+        is_shared = bool(names) and names[0] not in own and isinstance(vars(cls).get(names[0]), _SHARED)
+        if first == "(cls)" or (first == "(self)" and is_shared):
+            class_attribute(reach, cls, use, f"class {label}")
+    for name, layers in methods.items():
+        for layer in layers:
+            if is_inside(layer, cls, node) and (layer.__defaults__ or layer.__kwdefaults__):
+                excerpt = function_excerpt(layer, reach.kept)
+                uses = changed_parameters(layer, reach.known)
+                check_defaults(layer, excerpt.node, uses, f"{label}.{name}", f"class {label}")
 
 
 def instance_state(value: object) -> Iterator[tuple[str, Any]]:
@@ -65,6 +118,17 @@ def registered(named: Any) -> list[tuple[type, Any]]:
     if not isinstance(registry, Mapping) or not hasattr(named, "dispatch"):
         return []
     return sorted(registry.items(), key=lambda pair: qualified_name(pair[0]))
+
+
+def is_made_by_a_call(cls: type) -> bool:
+    """Whether a class says that it is of the standard library, which does not have it: a call made it for the user."""
+    name = module_of(cls)
+    if not is_standard(name) or "<locals>" in cls.__qualname__ or not cls.__flags__ & _MADE_BY_PYTHON:
+        return False
+    value: Any = sys.modules.get(name)
+    for part in cls.__qualname__.split("."):
+        value = getattr(value, part, None)
+    return value is not cls and hasattr(cls, "__dict__") and "__module__" in vars(cls)
 
 
 def unreadable(label: str) -> UncoveredError:
@@ -163,4 +227,6 @@ def _note_attribute(reach: Any, name: str, item: Any, label: str, is_written: bo
 
 
 _SIMPLE = (bool, int, float, complex, str, bytes, tuple, frozenset, type(None), list, dict, set)
+_MADE_BY_PYTHON = 1 << 9  # classes that C code has laid out for good lack this flag
+_SHARED = (list, dict, set, deque, bytearray, np.ndarray, torch.Tensor)
 _OF_PYTHON = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType)

@@ -5,6 +5,7 @@ import sys
 import types
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,16 @@ import attrs
 
 from .._errors import PipelineError
 from .._public import is_module_of_fdm
+from .arguments import Known, changing_uses
 from .canonical import canonical, digest, is_named, module_name, qualified_name
-from .classes import class_code, instance_state, registered, unreadable
-from .constants import Constant, Place, Span, UncoveredError, key_of
+from .classes import class_attribute, class_code, instance_state, is_made_by_a_call, registered, unreadable
+from .constants import Constant, Place, Span, UncoveredError, check_defaults, computed, key_of
 from .excerpt import Excerpt, closure_of, defaults_of, function_excerpt, functions_around, module_excerpt, span_of
 from .imports import imported, is_own_code, is_own_namespace, is_patched, own_module
-from .syntax import CHANGING, Use, Uses, uses_of
+from .in_place import CHANGING
+from .origins import GLOBALS
+from .scopes import names_stored
+from .syntax import Use, Uses, uses_of
 
 
 def code_of(function: Any) -> dict[str, Any]:
@@ -60,6 +65,7 @@ class Reach:
     found: dict[str, Any] = attrs.field(factory=dict)
     words: set[str] = attrs.field(factory=set)
     changed_attributes: set[str] = attrs.field(factory=set)
+    known: Known = attrs.field(factory=dict)
     _constants: dict[object, Constant] = attrs.field(factory=dict)
     _rendered: dict[object, Any] = attrs.field(factory=dict)
     _spans: list[Span] = attrs.field(factory=list)
@@ -159,10 +165,8 @@ class Reach:
 
     def value_if_plain(self, value: Any, label: str, *, runs: bool) -> None:
         """Note a value where it has a form, and leave it out where it has none, since the source tells of it too."""
-        try:
+        with suppress(UncoveredError):
             self.add(label, self.value(value, label, runs=runs))
-        except UncoveredError:
-            return
 
     # Code
 
@@ -174,7 +178,7 @@ class Reach:
             if is_own_namespace(vars(named)):
                 self._module(named, label, runs=runs)
         elif isinstance(named, type):
-            if is_own_code(named):
+            if is_own_code(named) or is_made_by_a_call(named):
                 class_code(self, named, label, runs=runs)
         elif isinstance(named, types.MethodType):  # of a class, whose other methods it can call
             self.follow(named.__self__, qualified_name(named.__self__), runs=runs)
@@ -221,17 +225,17 @@ class Reach:
             self.add(f"{label}() as imported", digest(excerpt.compiled))
         scope = ChainMap(closure_of(function), function.__globals__)
         where = f"{function.__name__} ({Path(function.__code__.co_filename).name}:{function.__code__.co_firstlineno})"
-        own = (
-            function.__name__ if "." in function.__qualname__ and function.__name__ not in closure_of(function) else ""
-        )
-        uses = uses_of(excerpt.bare)
+        name = function.__name__
+        own = name if "." in function.__qualname__ and name not in closure_of(function) else ""
+        changing = changing_uses(excerpt.bare, scope, self.known)
+        uses = uses_of(excerpt.bare).with_names(changing)
         if runs:
             self.running(excerpt)
+            check_defaults(function, excerpt.node, changing, label, where)
         around = functions_around(excerpt.node, excerpt.around) if function.__closure__ else []
         self.uses(uses, scope, label, where, runs=runs, around=(around, excerpt.around), without=own)
-        nested = "<locals>" in function.__qualname__
+        note = self.strictly if "<locals>" in function.__qualname__ else self.value_if_plain
         for name, value in defaults_of(function, excerpt.node):
-            note = self.strictly if nested else self.value_if_plain
             note(value, f"{label} -> {name}", runs=runs)
 
     def strictly(self, value: Any, label: str, *, runs: bool) -> None:
@@ -265,6 +269,8 @@ class Reach:
             name = use.path[0]
             if name in _OF_THE_MODULE or name == without:
                 continue
+            if (name,) == GLOBALS and use.runs and runs:
+                raise computed(where)
             place = self._place(name, scope, around)
             for value in bound.get(name, [scope[name]] if name in scope else []):
                 self._use(value, attrs.evolve(use, runs=use.runs and runs), place, label, where, runs=runs and use.runs)
@@ -275,8 +281,9 @@ class Reach:
     def _place(self, name: str, scope: Mapping[str, Any], around: tuple[Sequence[Any], ast.Module] | None) -> Place:
         if around is not None:
             for function in around[0]:
-                bound = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and _is_stored(node)}
-                if name in bound | {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)}:
+                if name in {*names_stored(function)} | {
+                    node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)
+                }:
                     return Place(name, scope, function, around[1])
         return Place(name, scope.maps[-1] if isinstance(scope, ChainMap) else scope)
 
@@ -289,20 +296,21 @@ class Reach:
             self.follow(value, f"{label} -> {use.path[0]}" if "<" in name else name, runs=runs)
             self._use_of_attribute(value, use, label, where)
         else:
-            self._constant(f"{label} -> {use.path[0]}", value, place).add(use, where)
+            self.constant(f"{label} -> {use.path[0]}", value, place).add(use, where)
 
     def _use_of_attribute(self, value: Any, use: Use, label: str, where: str) -> None:
         """What was set on a function, and is read from it."""
         names = getattr(value, "__dict__", None)
+        class_attribute(self, value, use, where)
         if len(use.path) == 1 or isinstance(value, type) or not names or use.path[1] not in names:
             return
         name = use.path[1]
         if name != "__wrapped__":
             by = attrs.evolve(use, by="=" if use.by == "." and len(use.path) == 2 else use.by)
-            constant = self._constant(f"{label} -> {use.path[0]}.{name}", names[name], Place(name, names))
+            constant = self.constant(f"{label} -> {use.path[0]}.{name}", names[name], Place(name, names))
             constant.add(by, where)
 
-    def _constant(self, label: str, value: Any, place: Place) -> Constant:
+    def constant(self, label: str, value: Any, place: Place) -> Constant:
         return self._constants.setdefault(key_of(value, place), Constant(label, value, place))
 
     def _use_of_module(self, module: types.ModuleType, use: Use, label: str, where: str, *, runs: bool) -> None:
@@ -337,7 +345,7 @@ class Reach:
             self.add(label, {"name": qualified_name(value)})
             self._use_of_attribute(value, rest, label, where)
         else:
-            self._constant(label, value, place).add(rest, where)
+            self.constant(label, value, place).add(rest, where)
 
     def _module(self, module: types.ModuleType, label: str, *, runs: bool) -> None:
         """A module that is passed around as a whole, or reached by text, so that anything in it may be used."""
@@ -383,10 +391,6 @@ class Reach:
         module = sys.modules.get(str(scope.get("__name__")))
         if module is not None:
             self.follow(module, f"{label} -> {call}", runs=runs)
-
-
-def _is_stored(node: ast.Name) -> bool:
-    return isinstance(node.ctx, ast.Store)
 
 
 _MISSING = object()

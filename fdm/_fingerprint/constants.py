@@ -1,32 +1,40 @@
 """Constants: what code reads from outside itself by value, and whether it changes that while it runs."""
 
 import ast
+import builtins
 import importlib
 import linecache
+import types
 from collections import deque
-from collections.abc import Iterator, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
+from typing import Any, TypeAlias
 
 import attrs
 import numpy as np
 import torch
 
+from .._arrays.tree import field_names
 from .._errors import PipelineError
-from .excerpt import parsed
-from .syntax import CHANGING, CHANGING_FUNCTIONS, Use, uses_in
+from .changes import changes_in
+from .excerpt import defaults_now, defaults_written, parsed
+from .in_place import CHANGING, CHANGING_FUNCTIONS, is_in_place
+from .syntax import Use, uses_in
 
 
 class UncoveredError(PipelineError):
     """Code that a fingerprint cannot cover; the message names it, and the remedy."""
 
 
+Binding: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
 @attrs.frozen(eq=False)
 class Place:
-    """Where a name is bound: in a module, given by its names, or in a function around the code, given by its source."""
+    """Where a name is bound: in a module, given by its names, or in a function or class, given by its source."""
 
     name: str
     names: Mapping[str, Any]
-    around: ast.FunctionDef | ast.AsyncFunctionDef | None = None
+    around: Binding | None = None
     tree: ast.Module | None = None
 
 
@@ -67,13 +75,39 @@ class Constant:
         text = _beginning(self.place, spans, literal=only_bound)
         if text is not None:
             return text
-        use, where = changes[0]
-        msg = (
-            f"{self.label} is changed while the code runs, by {_how(use)} in {where}, so its value cannot tell what the "
-            f"code computes; change a copy, pass it as a parameter, keep what is to be computed once by functools.cache, "
-            f'or pin the stage by hand with .version("1") and change the string whenever its result changes'
-        )
-        raise UncoveredError(msg)
+        raise changed(self.label, *changes[0])
+
+
+def check_defaults(
+    function: types.FunctionType, node: ast.AST, changing: Sequence[Use], label: str, where: str
+) -> None:
+    """Refuse a default value that the function changes, unless it begins empty, since then the source tells all of it."""
+    written = dict(defaults_written(node))
+    for name, value in defaults_now(function):
+        changes = [use for use in changing if use.path[0] == f"({name})" and alters(value, use)]
+        if changes and not (name in written and _is_empty(written[name])):
+            path = (name, *changes[0].path[1:])
+            use = attrs.evolve(changes[0], path=path)
+            label = f"{label} -> {name}"
+            raise changed(label, use, where)
+
+
+def computed(where: str) -> UncoveredError:
+    """The error for code that changes names of its module that nobody can learn from its text."""
+    msg = (
+        f"{where} changes globals() by names that it computes, so a fingerprint cannot cover it; name what it changes, "
+        f'or pin the stage by hand with .version("1") and change the string whenever its result changes'
+    )
+    return UncoveredError(msg)
+
+
+def changed(label: str, use: Use, where: str) -> UncoveredError:
+    msg = (
+        f"{label} is changed while the code runs, by {_how(use)} in {where}, so its value cannot tell what the "
+        f"code computes; change a copy, pass it as a parameter, keep what is to be computed once by functools.cache, "
+        f'or pin the stage by hand with .version("1") and change the string whenever its result changes'
+    )
+    return UncoveredError(msg)
 
 
 def key_of(value: Any, place: Place) -> object:
@@ -82,23 +116,73 @@ def key_of(value: Any, place: Place) -> object:
 
 
 def alters(value: Any, use: Use) -> bool:
-    """Whether a use changes a value of this kind."""
+    """Whether a use changes a value of this kind, or what is in it."""
     if not use.by or use.by == "=":
         return bool(use.by)
-    if use.is_deep or use.by in ("[]", ".", "out") or use.by in CHANGING_FUNCTIONS:
-        return isinstance(value, _MUTABLE) or not isinstance(value, _SCALARS)
+    names = use.path[:-1] if use.by in (".", "+=") else use.path
+    if use.by == "+=" and not names:
+        return True
+    if use.is_deep or len(names) > 1:
+        return any(_alters_part(part, use) for part in parts(value))
+    return _alters_itself(value, use)
+
+
+def _alters_part(value: Any, use: Use) -> bool:
+    if not isinstance(value, (*_MUTABLE, *_SCALARS, *_NAMED)):
+        return use.only != "arrays"  # an instance, whose methods may be anything
+    return _alters_itself(value, use)
+
+
+def _alters_itself(value: Any, use: Use) -> bool:
+    is_array = isinstance(value, np.ndarray | torch.Tensor)
+    if use.only and is_array != (use.only == "arrays"):
+        return False
+    if use.by == "__iadd__":
+        return isinstance(value, _MUTABLE) or hasattr(type(value), "__iadd__")
+    if use.by in ("[]", ".", "+=", "out") or use.by in CHANGING_FUNCTIONS:
+        return isinstance(value, _MUTABLE) or not isinstance(value, (*_SCALARS, *_NAMED))
     if isinstance(value, torch.Tensor):
         return use.by.endswith("_")
     if isinstance(value, np.ndarray):
-        return use.by in _OF_ARRAYS
+        return use.by in _OF_ARRAYS or is_in_place(use.by)  # of a tensor that shares its memory
     return use.by in CHANGING and isinstance(value, _MUTABLE)
+
+
+def parts(value: Any) -> Iterator[Any]:
+    """All that is in a value; an array is a part of itself, since its items share its memory."""
+    seen: set[int] = set()
+    waiting = [value]
+    while waiting:
+        whole = waiting.pop()
+        if isinstance(whole, _ATOMS) or id(whole) in seen:
+            continue
+        seen.add(id(whole))
+        if isinstance(whole, np.ndarray | torch.Tensor):
+            yield whole
+        within = _within(whole)
+        yield from within
+        waiting += within
+
+
+def _within(whole: Any) -> list[Any]:
+    if isinstance(whole, Mapping):
+        return list(whole.values())
+    if isinstance(whole, list | tuple | set | frozenset | deque):
+        return list(whole)
+    names: Iterable[str] = field_names(whole) or ()
+    return [getattr(whole, name) for name in names] + list(getattr(whole, "__dict__", {}).values())
 
 
 def _how(use: Use) -> str:
     name = ".".join(use.path)
-    return {"[]": f"{name}[...]", ".": name, "=": f"{name} = ...", "out": f"out={name}"}.get(
-        use.by, f"{name} {use.by}(...)"
-    )
+    return {
+        "[]": f"{name}[...]",
+        ".": name,
+        "=": f"{name} = ...",
+        "+=": f"{name} += ...",
+        "__iadd__": f"{name} += ...",
+        "out": f"out={name}",
+    }.get(use.by, f"{name} {use.by}(...)")
 
 
 def _beginning(place: Place, spans: Sequence[Span], *, literal: bool) -> str | None:
@@ -129,7 +213,7 @@ def _names_of(module: str, package: str | None) -> Mapping[str, Any]:
 
 
 def _bound_once(
-    scope: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef,
+    scope: Binding | ast.Module,
     tree: ast.Module,
     name: str,
     spans: Sequence[Span],
@@ -148,10 +232,23 @@ def _bound_once(
     if len(values) != 1 or not (_is_empty(values[0]) or (literal and _is_literal(values[0]))):
         return None
     lines = [(span.first, span.last) for span in spans if span.tree is tree]
-    for use in uses_in(ast.Module(scope.body, [])):
-        if use.path[0] == name and use.by and not any(first <= use.line <= last for first, last in lines):
+    for line in _lines_of_changes(scope, tree, name):
+        if not any(first <= line <= last for first, last in lines):
             return None
     return ast.unparse(values[0])
+
+
+def _lines_of_changes(scope: Binding | ast.Module, tree: ast.Module, name: str) -> Iterator[int]:
+    """The lines that may change what a name of a scope stands for, wherever they are in its file."""
+    within = tree if isinstance(scope, ast.ClassDef) else ast.Module(scope.body, [])
+    changes = changes_in(within)
+    for use in (*uses_in(within), *changes.uses):
+        if use.by and (name in use.path[1:] if isinstance(scope, ast.ClassDef) else name == use.path[0]):
+            yield use.line
+    for passed in changes.passed:
+        is_known = bool(passed.callee) and hasattr(builtins, passed.callee[0])
+        if passed.origin.path[0] == name and not passed.runs and not is_known and passed.at != "self":
+            yield passed.line
 
 
 def _top_statements(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
@@ -183,7 +280,9 @@ def _is_literal(node: ast.AST) -> bool:
 
 
 _MUTABLE = (MutableSequence, MutableMapping, MutableSet, deque, bytearray, np.ndarray, torch.Tensor)
-_SCALARS = (str, bytes, int, float, complex, tuple, frozenset, type(None))
+_SCALARS = (str, bytes, int, float, complex, tuple, frozenset, type(None), np.generic)
+_NAMED = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)
+_ATOMS = (str, bytes, int, float, complex, type(None), *_NAMED)
 _OF_ARRAYS = frozenset(
     ["__delitem__", "__setitem__", "fill", "itemset", "partition", "put", "resize", "setflags", "sort"]
 )

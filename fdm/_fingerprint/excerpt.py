@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import attrs
 
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 
 
@@ -92,17 +93,29 @@ def _is_filled(cell: types.CellType) -> bool:
 
 def defaults_of(function: types.FunctionType, node: ast.AST) -> Iterator[tuple[str, Any]]:
     """The default values that the source does not write out."""
-    if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-        return
-    positional = [*node.args.posonlyargs, *node.args.args]
-    values = function.__defaults__ or ()
-    written = {arg.arg: default for arg, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)}
-    written |= {arg.arg: default for arg, default in zip(positional[::-1], node.args.defaults[::-1], strict=False)}
-    now = dict(zip([arg.arg for arg in positional][::-1], values[::-1], strict=False)) | (function.__kwdefaults__ or {})
-    for name, value in sorted(now.items()):
+    written = dict(defaults_written(node))
+    for name, value in sorted(defaults_now(function) if isinstance(node, Function) else ()):
         default = written.get(name)
         if default is None or any(isinstance(each, ast.Name | ast.Call | ast.Lambda) for each in ast.walk(default)):
             yield name, value
+
+
+def defaults_written(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
+    """The default values of parameters, as the source has them."""
+    if not isinstance(node, Function):
+        return
+    positional = [*node.args.posonlyargs, *node.args.args]
+    pairs = [*zip(positional[::-1], node.args.defaults[::-1], strict=False)]
+    for arg, default in (*zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True), *pairs):
+        if default is not None:
+            yield arg.arg, default
+
+
+def defaults_now(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """The default values of parameters, as the function has them."""
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    yield from zip(names[::-1], (function.__defaults__ or ())[::-1], strict=False)
+    yield from (function.__kwdefaults__ or {}).items()
 
 
 def is_inside(function: Any, cls: type, node: ast.AST) -> bool:

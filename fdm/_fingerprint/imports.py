@@ -20,7 +20,7 @@ def is_own_code(named: Any) -> bool:
     """Whether a function, class or module is the user's own: not built in, not installed, not of fdm."""
     names = vars(named) if isinstance(named, types.ModuleType) else namespace_of(named)
     if not names and isinstance(named, type) and module_of(named) not in sys.modules:
-        return not _is_standard(module_of(named))  # of a module that nobody else can find
+        return not is_standard(module_of(named))  # of a module that nobody else can find
     return is_own_namespace(names, is_python=isinstance(named, type) or hasattr(named, "__code__"))
 
 
@@ -34,7 +34,7 @@ def is_own_namespace(names: Mapping[str, Any], *, is_python: bool = True) -> boo
         return not any(_is_installed(str(Path(folder).resolve())) for folder in folders)
     if name in ("__main__", "__mp_main__"):
         return True
-    return is_python and "__builtins__" in names and not _is_standard(name)
+    return is_python and "__builtins__" in names and not is_standard(name)
 
 
 def imported(statements: Sequence[ast.Import | ast.ImportFrom], scope: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -83,7 +83,7 @@ def _may_be_own(top: str) -> bool:
     )
 
 
-def _is_standard(name: str) -> bool:
+def is_standard(name: str) -> bool:
     return name.partition(".")[0] in (*sys.stdlib_module_names, "builtins", "__builtin__")
 
 

@@ -1,11 +1,12 @@
 """Syntax: which names a piece of code reads from outside itself, and which of them it changes."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import attrs
 
+from .in_place import CHANGING, CHANGING_FUNCTIONS, PLAIN_TYPES, is_in_place
 from .scopes import Scope, names_stored, scope_of
 
 
@@ -16,7 +17,8 @@ class Use:
     `by` is empty where the code reads it; else it tells how it is changed: the name of a method or function, `[]` for
     items, `.` for attributes, `=` where the name itself is bound anew. `is_read` tells whether what was there can be
     learned from the use; `runs` whether the use is made when the code is called, not when it is defined. `is_deep`
-    means that something inside is changed, such as an item of an item.
+    means that something inside is changed, such as an item of an item. `only` tells of which values the use holds: a
+    slice shares the memory of "arrays", but only the items of "containers".
     """
 
     path: tuple[str, ...]
@@ -25,6 +27,7 @@ class Use:
     runs: bool
     line: int
     is_deep: bool = False
+    only: str = ""
 
 
 @attrs.frozen
@@ -36,6 +39,9 @@ class Uses:
     calls: tuple[tuple[str, str | None], ...]
     words: frozenset[str]
     attributes_changed: frozenset[str]
+
+    def with_names(self, more: Iterable[Use]) -> "Uses":
+        return attrs.evolve(self, names=(*self.names, *more))
 
 
 @lru_cache(maxsize=2048)
@@ -162,7 +168,7 @@ class _Visitor(ast.NodeVisitor):
         return False
 
     def _runs(self) -> bool:
-        return bool(self.functions) and not _WHEN_DEFINED & set(self.functions)
+        return bool(self.functions) and not WHEN_DEFINED & set(self.functions)
 
     # Uses
 
@@ -189,11 +195,11 @@ class _Visitor(ast.NodeVisitor):
         changed: ast.expr | None = None
         by = ""
         match node.func:
-            case ast.Attribute(value=ast.Name(id=owner), attr=by) if owner in _PLAIN_TYPES and node.args:
+            case ast.Attribute(value=ast.Name(id=owner), attr=by) if owner in PLAIN_TYPES and node.args:
                 changed = node.args[0] if by in CHANGING else None
             case ast.Name(id=by) | ast.Attribute(attr=by) if by in CHANGING_FUNCTIONS and node.args:
                 changed = node.args[0]
-            case ast.Attribute(value=receiver, attr=by) if by in CHANGING or _is_in_place(by):
+            case ast.Attribute(value=receiver, attr=by) if by in CHANGING or is_in_place(by):
                 changed = receiver
         self._told(node)
         if changed is None or not self._change(changed, by, is_read=is_read):
@@ -306,61 +312,6 @@ def _last_attribute(node: ast.AST) -> str | None:
     return node.attr if isinstance(node, ast.Attribute) else None
 
 
-def _is_in_place(method: str) -> bool:
-    """Whether a method is named as torch names those that change a tensor: `add_`."""
-    return method.endswith("_") and not method.startswith("_") and not method.endswith("__")
-
-
-CHANGING = frozenset(
-    [
-        "__delitem__",
-        "__setitem__",
-        "add",
-        "append",
-        "appendleft",
-        "clear",
-        "difference_update",
-        "discard",
-        "extend",
-        "extendleft",
-        "fill",
-        "insert",
-        "intersection_update",
-        "itemset",
-        "move_to_end",
-        "partition",
-        "pop",
-        "popitem",
-        "popleft",
-        "put",
-        "remove",
-        "resize",
-        "reverse",
-        "rotate",
-        "setdefault",
-        "setflags",
-        "sort",
-        "subtract",
-        "symmetric_difference_update",
-        "update",
-    ]
-)
-CHANGING_FUNCTIONS = frozenset(
-    [
-        "copyto",
-        "delattr",
-        "heapify",
-        "heappop",
-        "heappush",
-        "heappushpop",
-        "heapreplace",
-        "insort",
-        "insort_left",
-        "insort_right",
-        "setattr",
-        "shuffle",
-    ]
-)
 BY_TEXT = frozenset({"eval", "exec", "globals", "import_module", "__import__"})
 TELLING = frozenset(
     [
@@ -382,5 +333,4 @@ TELLING = frozenset(
 )
 """Words that tell that code reads docstrings, annotations, source text or subclasses of other code."""
 
-_PLAIN_TYPES = frozenset({"list", "dict", "set", "bytearray", "deque", "OrderedDict", "Counter"})
-_WHEN_DEFINED = frozenset({"__init_subclass__", "__set_name__", "__prepare__"})
+WHEN_DEFINED = frozenset({"__init_subclass__", "__set_name__", "__prepare__"})

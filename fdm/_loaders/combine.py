@@ -10,11 +10,33 @@ from typing import Any, Self, overload
 import attrs
 from torch import Tensor
 
+from .._checks import checked, one_of
 from .._errors import DataError, SnapshotError, did_you_mean, listed, noted
 from .._fingerprint.canonical import Value
-from .._plans.snapshot import Snapshot
+from .._plans.plan import within
+from .._plans.snapshot import VERSION, Snapshot, check_plain
 from .._public import public
-from .loader import Loader, within
+from .loader import Loader
+
+
+MODES = ("min_size", "max_size_cycle", "max_size", "sequential")
+
+
+def _parts(what: str, value: Any, error: type[SnapshotError]) -> Mapping[str, Snapshot]:
+    parts = dict(value) if isinstance(value, Mapping) else {}
+    if not isinstance(value, Mapping) or not all(
+        isinstance(name, str) and isinstance(part, Snapshot) for name, part in parts.items()
+    ):
+        msg = f"{what} are snapshots by the names of loaders, not {value!r:.60}"
+        raise error(msg)
+    return parts
+
+
+def _names(what: str, value: Any, error: type[SnapshotError]) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        msg = f"{what} are names of loaders, not {value!r:.60}"
+        raise error(msg)
+    return tuple(value)
 
 
 @public
@@ -26,38 +48,37 @@ class CombinedSnapshot(Value):
     on every rank, and independent of world size, batch size and workers.
     """
 
-    mode: str
-    parts: Mapping[str, Snapshot]
-    ended: tuple[str, ...] = ()
+    mode: str = attrs.field(**checked(one_of, SnapshotError, "the snapshot's mode", known=MODES))
+    parts: Mapping[str, Snapshot] = attrs.field(**checked(_parts, SnapshotError, "the snapshot's {field}"))
+    ended: tuple[str, ...] = attrs.field(default=(), **checked(_names, SnapshotError, "the snapshot's {field}"))
+
+    def __attrs_post_init__(self) -> None:
+        unknown = [name for name in self.ended if name not in self.parts]
+        if unknown:
+            msg = f"the snapshot says that {listed(unknown)} ended, but it is of {listed(self.parts)}"
+            raise SnapshotError(msg)
 
     def to_dict(self) -> dict[str, Any]:
         """The snapshot as plain JSON values, under 1 kB for each loader."""
         parts = {name: part.to_dict() for name, part in self.parts.items()}
-        return {"version": _VERSION, "mode": self.mode, "parts": parts, "ended": list(self.ended)}
+        return {"version": VERSION, "mode": self.mode, "parts": parts, "ended": list(self.ended)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
         """The snapshot that `to_dict` wrote. Raises `SnapshotError` for anything else, and says what is wrong."""
-        wanted = "version", "mode", "parts", "ended"
-        if not isinstance(plain, Mapping) or set(plain) != set(wanted) or not isinstance(plain["parts"], Mapping):
-            found = sorted(map(str, plain)) if isinstance(plain, Mapping) else type(plain).__name__
-            msg = f"a snapshot of combined loaders is a mapping with {', '.join(wanted)}, not {found!s:.200}"
-            raise SnapshotError(msg)
-        if plain["version"] != _VERSION or plain["mode"] not in MODES:
-            msg = (
-                f"the snapshot is of version {plain['version']!r} and mode {plain['mode']!r}; "
-                f"this fdm reads version {_VERSION} of the modes {listed(MODES)}"
-            )
-            raise SnapshotError(msg)
-        parts = {}
-        for name, part in plain["parts"].items():
-            with noted(f"in the snapshot of loader {name!r}"):
-                parts[name] = Snapshot.from_dict(part)
-        unknown = [name for name in plain["ended"] if name not in parts]
-        if unknown:
-            msg = f"the snapshot says that {listed(unknown)} ended, but it is of {listed(parts)}"
-            raise SnapshotError(msg)
-        return cls(plain["mode"], parts, tuple(plain["ended"]))
+        check_plain("snapshot of combined loaders", plain, ("mode", "parts", "ended"))
+        return cls(plain["mode"], snapshots_of(plain["parts"]), plain["ended"])
+
+
+def snapshots_of(plain: Any) -> Any:
+    """The snapshots by name that are in plain values; what is no mapping is left to whom it is for."""
+    if not isinstance(plain, Mapping):
+        return plain
+    parts = {}
+    for name, part in plain.items():
+        with noted(f"in the snapshot of loader {name!r}"):
+            parts[name] = Snapshot.from_dict(part)
+    return parts
 
 
 @public
@@ -163,9 +184,6 @@ class Combined:
         return f"<fdm.Combined of {listed(self.loaders)}, {self.mode}, {len(self)} steps>"
 
 
-MODES = ("min_size", "max_size_cycle", "max_size", "sequential")
-
-
 @public
 def combine(
     loaders: Mapping[str, Loader], *, mode: str = "min_size", start: CombinedSnapshot | None = None
@@ -191,9 +209,7 @@ def combine(
     Raises `DataError` for a mode that is not there, a slice that stops before its epoch does, and a loader without
     steps that would have to cycle; `SnapshotError` for a snapshot of another mode or of other names.
     """
-    if mode not in MODES:
-        msg = f"combine: mode is one of {listed(MODES)}, not {mode!r}{did_you_mean(mode, MODES)}"
-        raise DataError(msg)
+    one_of("combine: mode", mode, DataError, MODES)
     _check_loaders(loaders)
     if start is not None:
         _check_start(start, mode, loaders)
@@ -310,6 +326,3 @@ def _check_start(start: object, mode: str, loaders: Mapping[str, Loader]) -> Non
 def _resumed(name: str, loader: Loader, start: CombinedSnapshot) -> Loader:
     with noted(f"in loader {name!r}"):
         return loader.again(start=start.parts[name])
-
-
-_VERSION = 1

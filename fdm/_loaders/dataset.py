@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .._arrays.indexing import row_numbers
-from .._batches.operations import Assembly, example_maker
+from .._batches.operations import example_maker
+from .._plans.branch import Branch
 from .._plans.order import Order
 from .._plans.plan import Rows
 from .gate import Gate
@@ -22,13 +23,13 @@ from .repeats import Reading
 class ExampleDataset(Dataset[Any]):
     """The transformed examples of a split in the order of one epoch; made by `data.dataset`."""
 
-    _assembly: Assembly
-    _order: Order
+    _branch: Branch
+    order: Order
     _gate: Gate
     _reading: Reading | None = None
 
     def __len__(self) -> int:
-        return self._order.size
+        return self.order.size
 
     def __iter__(self) -> Iterator[Any]:
         # Without it Python would ask for one after the other, and take an IndexError of the user's for the end.
@@ -45,8 +46,8 @@ class ExampleDataset(Dataset[Any]):
         self._gate.check()
         if self._reading is not None:
             self._reading.count(len(positions))
-        ids = self._order.at(positions.numpy())
-        return example_maker(self._assembly)(Rows(torch.from_numpy(np.ascontiguousarray(ids)), positions))
+        ids = self.order.at(positions.numpy())
+        return example_maker(self._branch)(Rows(torch.from_numpy(np.ascontiguousarray(ids)), positions))
 
     def __repr__(self) -> str:
-        return f"<fdm dataset of {self._assembly.place}, {len(self)} examples>"
+        return f"<fdm dataset of {self._branch.where}, {len(self)} examples>"

@@ -6,26 +6,24 @@ from typing import Any
 import attrs
 import torch
 
-from .._batches.operations import Applied
 from .._batches.transfer import arrived, has_streams, move, moved_ahead
 from .._errors import note, noted, stage_note
 from .._plans.plan import Rows
 from .._stages.stage import Transfer
-from .options import Speed
+from .options import LoaderOptions
 from .threads import pulled_ahead
 
 
 @attrs.frozen(eq=False)
-class OnDevice:
-    """What happens to a batch in the main process: the transfer, with its stage number, and the stages after it."""
+class Crossing:
+    """How batches come to the device: by which stage, with its number, to which device, and with which options."""
 
     transfer: tuple[int, Transfer] | None
-    stages: tuple[Applied, ...]
     device: str
-    speed: Speed
+    options: LoaderOptions
 
 
-def on_device(on_host: Iterator[tuple[Rows, Any]], crossing: OnDevice) -> Iterator[tuple[Rows, Any]]:
+def on_device(on_host: Iterator[tuple[Rows, Any]], crossing: Crossing) -> Iterator[tuple[Rows, Any]]:
     """The batches where the transfer brings them, with their rows; where there is no transfer, as they are."""
     if crossing.transfer is None:
         return on_host
@@ -49,13 +47,13 @@ def _moved(
 
 
 def _streamed(
-    on_host: Iterator[tuple[Rows, Any]], crossing: OnDevice, skip: Sequence[str], where: str
+    on_host: Iterator[tuple[Rows, Any]], crossing: Crossing, skip: Sequence[str], where: str
 ) -> Iterator[tuple[Rows, Any]]:
     """The same, copied on a stream of its own; where batches are made ahead, the next one while this one is used."""
     # Which device "cuda" is depends on the thread that asks.
     device = crossing.device if ":" in crossing.device else f"{crossing.device}:{torch.cuda.current_device()}"
-    sent = moved_ahead(on_host, device, skip, pin=crossing.speed.pins(device))
-    for rows, batch, there in pulled_ahead(sent) if crossing.speed.is_ahead else sent:
+    sent = moved_ahead(on_host, device, skip, pin=crossing.options.pins(device))
+    for rows, batch, there in pulled_ahead(sent) if crossing.options.is_ahead else sent:
         with noted(where):
             moved = arrived(batch, there, device, skip)
         yield rows, moved

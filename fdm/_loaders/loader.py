@@ -1,28 +1,27 @@
 """Loaders: the batches of one epoch of a split, by iteration or by number."""
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, overload
 
 import attrs
 from torch import Tensor
 
-from .._batches.operations import Applier, Assembly, applier
+from .._batches.draws import to_watch, to_watch_on_device, told_after_first, watched_first
+from .._batches.operations import after_transfer, in_turn, watching
 from .._batches.rows import rows_told
 from .._checks import integer
 from .._errors import DataError
-from .._plans.order import Order
-from .._plans.plan import Rows, rows_of_steps
+from .._plans.branch import Branch
+from .._plans.plan import Plan, Rows
 from .._plans.snapshot import Snapshot
-from .._plans.steps import Steps
-from .._processes.torch_state import settled, single
+from .._processes.torch_state import settled
 from .._public import public
-from .._ranks.context import RankContext
 from .._text import page, table
-from .device import OnDevice, on_device
+from .device import Crossing, on_device
 from .gate import Gate
-from .options import Making
+from .options import Maker
 from .profile import Profile, profiled
 from .repeats import Repeats
 from .threads import Inline
@@ -38,29 +37,33 @@ class Loader:
     loader of these steps. Made by `data.loader` and `data.epochs`.
     """
 
-    split: str
-    epoch: int
-    _assembly: Assembly
-    _on_device: OnDevice
-    _order: Order
-    _steps: Steps
-    _context: RankContext
+    _branch: Branch
+    _plan: Plan
+    _crossing: Crossing
     _start: Snapshot
-    _first: int
-    _last: int
     _gate: Gate
-    _making: Making
+    _maker: Maker
     _again: Callable[..., "Loader"]
     _passes: Repeats | None = None
 
+    @property
+    def split(self) -> str:
+        """The name of the split."""
+        return self._branch.where.split
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch."""
+        return self._branch.where.epoch
+
     def __len__(self) -> int:
         """The number of steps of this rank."""
-        return self._last - self._first
+        return len(self._plan)
 
     def __iter__(self) -> Iterator[Any]:
         self._gate.check()
-        batches = self._finished(on_device(self._batches(), self._on_device), self._after_transfer())
-        return batches if self._passes is None else self._passes.watched(batches, self._first)
+        batches = self._finished(on_device(self._batches(), self._crossing))
+        return batches if self._passes is None else self._passes.watched(batches, self._plan.first)
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -69,8 +72,9 @@ class Loader:
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return self._slice(index)
-        step = self._first + within(index, len(self))
-        return next(iter(attrs.evolve(self, first=step, last=step + 1, making=Inline(), passes=None)))
+        return next(
+            iter(attrs.evolve(self, plan=self._plan.alone(index), maker=Inline(self._maker.draws), passes=None))
+        )
 
     def again(self, epoch: int | None = None, start: Snapshot | None = None) -> "Loader":
         """A loader of the same split of the same data for another epoch, or from another start; as `data.loader`."""
@@ -78,18 +82,17 @@ class Loader:
 
     def indices(self, index: int) -> Tensor:
         """The example ids in this rank's batch of step `index`, int64: positions in the split's source."""
-        step = self._first + within(index, len(self))
-        return next(rows_of_steps(self._order, self._steps, self._context.rank, step, step + 1)).ids
+        return next(self._plan.alone(index).rows()).ids
 
     @property
     def ends_epoch(self) -> bool:
         """Whether its last step is the epoch's last one; a slice may stop before."""
-        return self._last == self._steps.count_of(self._context.rank)
+        return self._plan.ends_epoch
 
     @property
     def is_even(self) -> bool:
         """Whether all ranks have the same number of steps: unless there are fewer examples than ranks."""
-        return self._steps.count_of(self._context.world_size - 1) == self._steps.count
+        return self._plan.is_even
 
     def snapshot(self, done: int) -> Snapshot:
         """The place after `done` steps of this loader: after the last of an epoch, the start of the next.
@@ -100,30 +103,40 @@ class Loader:
         if not 0 <= done <= len(self):
             msg = f"snapshot takes the number of steps done, from 0 to the loader's {len(self)}, not {done}"
             raise DataError(msg)
-        step = self._first + done
-        if done and step == self._steps.count:
+        if done and self._plan.first + done == self._plan.steps.count:
             return attrs.evolve(self._start, epoch=self.epoch + 1, examples=0)
-        at = self._steps.bounds(step)[0] if step < self._steps.count else self._steps.start
-        return attrs.evolve(self._start, epoch=self.epoch, examples=at)
+        return attrs.evolve(self._start, epoch=self.epoch, examples=self._plan.examples_before(done))
 
     def on_host(self) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
         """The batches before the transfer, each with what does the stages after it: for trainers that move batches."""
         self._gate.check()
-        stages = self._after_transfer()
+        finish = self._after_transfer()
         for rows, batch in self._batches():
-            yield batch, partial(_through, rows=rows, stages=stages)
+            yield batch, partial(_finished, rows=rows, finish=finish)
             self._gate.check()
 
     def _batches(self) -> Iterator[tuple[Rows, Any]]:
         """The batches before the transfer with their rows: where a batch has ids, as they tell, since here they are near."""
-        made = self._making.batches(self._assembly, self._rows())
-        ids = self._assembly.batch[1].ids if self._assembly.batch is not None else None
-        return made if ids is None else ((rows_told(rows, batch, ids), batch) for rows, batch in made)
+        batches, draws = self._maker.batches(self._branch, self._rows()), self._maker.draws
+        if draws.are_open(to_watch(self._branch)):
+            batches = told_after_first(batches, draws)
+        ids = self._branch.batching[1].ids
+        return batches if ids is None else ((rows_told(rows, batch, ids), batch) for rows, batch in batches)
 
-    def _after_transfer(self) -> list[Applier]:
-        device = self._on_device.device
-        appliers = (applier(applied, self._assembly, device) for applied in self._on_device.stages)
-        return [attrs.evolve(stage, call=settled(single(stage.call), device)) for stage in appliers]
+    def _after_transfer(self) -> Callable[[Any, Rows], tuple[Any, Rows]]:
+        """What is done for a batch on the device; in the first one of opened data, draws are watched and told of."""
+        operations, draws = after_transfer(self._branch, self._crossing.device), self._maker.draws
+        finish, texts = in_turn(operations), to_watch_on_device(self._branch)
+        if not draws.are_open(texts):
+            return finish
+        every = in_turn(watching(operations, texts, draws))
+
+        def finish_and_tell(batch: Any, rows: Rows) -> tuple[Any, Rows]:
+            result = every(batch, rows)
+            draws.tell()
+            return result
+
+        return watched_first(draws, texts, finish_and_tell, finish)
 
     def profile(self, steps: int = 20) -> Profile:
         """How long each stage takes for a batch, over the first `steps` steps; as `data.profile(split)`."""
@@ -131,35 +144,32 @@ class Loader:
         if not len(part):
             msg = f"there are no steps of {self.split!r} to profile"
             raise DataError(msg)
-        return profiled(self._assembly, self._on_device, list(part._rows()), part)  # noqa: SLF001 - one of us
+        return profiled(self._branch, self._crossing, list(part._plan.rows()), part)  # noqa: SLF001 - its own
 
     def _slice(self, index: slice) -> "Loader":
         first, last, stride = index.indices(len(self))
         if stride != 1:
             msg = f"a slice of a loader is contiguous, without a step of {stride}"
             raise DataError(msg)
-        return attrs.evolve(self, first=self._first + first, last=self._first + max(first, last))
+        return attrs.evolve(self, plan=self._plan.part(first, last))
 
-    def _finished(self, crossed: Iterator[tuple[Rows, Any]], stages: Sequence[Applier]) -> Iterator[Any]:
+    def _finished(self, crossed: Iterator[tuple[Rows, Any]]) -> Iterator[Any]:
+        finish = self._after_transfer()
         try:
             for rows, batch in crossed:
-                for stage in stages:
-                    batch, rows = stage.after(batch, rows)  # noqa: PLW2901 - a function of its own would be a call more a batch
-                yield batch
+                yield finish(batch, rows)[0]
                 self._gate.check()
         except Exception:
             self._gate.check()  # what fails once the data is closed fails for that reason
             raise
 
     def _rows(self) -> Iterator[Rows]:
-        """The rows of the steps in turn, looked up in blocks, but for the first, so that its batch does not wait."""
-        step, until = self._first, min(self._first + 1, self._last)
-        while step < self._last:
-            yield from _settled_rows(self._order, self._steps, self._context.rank, step, until)
-            step, until = until, min(until + max(1, _BLOCK // self._steps.size), self._last)
+        for block in self._plan.blocks():
+            yield from settled(block.rows)()
 
     def __repr__(self) -> str:
-        ranks = f", rank {self._context.rank} of {self._context.world_size}" if self._context.world_size > 1 else ""
+        rank, world_size = self._plan.rank, self._plan.steps.world_size
+        ranks = f", rank {rank} of {world_size}" if world_size > 1 else ""
         return f"<fdm.Loader of {self.split!r}, epoch {self.epoch}, {len(self)} steps{ranks}>"
 
     def _repr_html_(self) -> str:
@@ -180,28 +190,22 @@ class Loader:
         >>> plan["steps"], plan["examples"], plan["tail"]
         (3, 10, [2])
         """
-        world, steps = self._context.world_size, self._steps
+        steps, world = self._plan.steps, self._plan.steps.world_size
         counts = [steps.count] if self.is_even else [steps.count_of(rank) for rank in range(world)]
         return {
             "epoch": self.epoch,
             "steps": counts[0] if len(counts) == 1 else counts,
             "examples": steps.bounds(steps.count - 1)[1] - steps.start if steps.count else 0,
             "dropped": steps.stop - (steps.bounds(steps.count - 1)[1] if steps.count else steps.start),
-            "rank": self._context.rank,
+            "rank": self._plan.rank,
             "world_size": world,
             "batch_size": steps.size,
             "tail": list(steps.tail),
         }
 
 
-_settled_rows = settled(rows_of_steps)
-_BLOCK = 65_536  # positions looked up at once: less than a millisecond, and half a megabyte
-
-
-def _through(batch: Any, rows: Rows, stages: Sequence[Applier]) -> Any:
-    for stage in stages:
-        batch, rows = stage.after(batch, rows)
-    return batch
+def _finished(batch: Any, rows: Rows, finish: Callable[[Any, Rows], tuple[Any, Rows]]) -> Any:
+    return finish(batch, rows)[0]
 
 
 def _told(value: Any) -> str:
@@ -210,10 +214,6 @@ def _told(value: Any) -> str:
     return f"{value:,}"
 
 
-def within(index: int, length: int) -> int:
-    """A step counted from either end as one counted from 0; `IndexError` for a step that is not there."""
-    number = operator.index(index)
-    if not -length <= number < length:
-        msg = f"step {number} of a loader of {length} steps"
-        raise IndexError(msg)
-    return number % length
+def plan_of(loader: Loader) -> Plan:
+    """The plan of a loader, for those who look into it."""
+    return loader._plan  # noqa: SLF001 - of this very module

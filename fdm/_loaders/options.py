@@ -1,21 +1,22 @@
-"""Speed: how batches are made and moved, none of which can change one."""
+"""Options of loaders: how batches are made and moved, none of which can change one."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import attrs
 
-from .._batches.operations import Assembly
+from .._batches.draws import Draws
 from .._batches.transfer import has_streams
+from .._plans.branch import Branch
 from .threads import Inline, Threads
 from .workers import Workers
 
 
-Making: TypeAlias = Inline | Threads | Workers
+Maker: TypeAlias = Inline | Threads | Workers
 
 
 @attrs.frozen
-class Speed:
+class LoaderOptions:
     """The settings of an executor that decide how fast batches come."""
 
     workers: int = 0
@@ -24,14 +25,14 @@ class Speed:
     pin_memory: bool | None = None
     start_method: str | None = None
 
-    def making(self, assemblies: Callable[[], Mapping[str, Assembly]], device: str) -> Making:
+    def maker(self, branches: Callable[[], Mapping[str, Branch]], device: str, draws: Draws) -> Maker:
         """Who makes the batches; one of those that are ahead may be on its way to the device."""
         if self.workers:
-            return Workers(self.workers, self.threads, self.prefetch, self.start_method, assemblies)
+            return Workers(self.workers, self.threads, self.prefetch, self.start_method, branches, draws)
         if self.threads:
             ahead = max(self.prefetch, self.threads - 1)
-            return Threads(self.threads, max(1, ahead - has_streams(device)))
-        return Inline()
+            return Threads(self.threads, max(1, ahead - has_streams(device)), draws)
+        return Inline(draws)
 
     def pins(self, device: str) -> bool:
         """Whether batches are put into pinned memory on their way to a device: by default, where that can be."""

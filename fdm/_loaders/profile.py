@@ -9,16 +9,16 @@ from typing import Any
 import attrs
 import torch
 
-from .._batches.operations import Applied, Assembly, applier, batch_maker, collator, source_reader, through, with_ids
-from .._batches.readahead import ahead
+from .._batches.draws import Draws
+from .._batches.operations import EACH, Operation, after_transfer, batch_maker, is_drawing, on_host
 from .._batches.transfer import has_streams, move
 from .._errors import noted, stage_note
+from .._plans.branch import Branch
 from .._plans.plan import Rows
 from .._prepare.pool import cores
 from .._public import public
-from .._sources.loaded import kind_of
 from .._text import aligned
-from .device import OnDevice
+from .device import Crossing
 
 
 @attrs.frozen
@@ -77,120 +77,63 @@ class Profile:
         return f"<fdm profile of {self.split!r}: {self.seconds * 1e3:.3f} ms a batch, limit {self.limit.name}>"
 
 
-@attrs.frozen(eq=False)
-class Piece:
-    """One thing that is done for a batch: `(what came out before, rows) -> what comes out`; `number` is its stage's."""
-
-    name: str
-    call: Callable[[Any, Rows], Any]
-    is_on_device: bool = False
-    number: int | None = None
-
-
-def profiled(assembly: Assembly, crossing: OnDevice, rows: Sequence[Rows], batches: Iterable[Any]) -> Profile:
-    """Time the batches of these rows piece by piece, and `batches`, which are the same, as a loader makes them."""
-    seconds = _seconds_of([*on_host(assembly), *across(assembly, crossing)], rows)
+def profiled(branch: Branch, crossing: Crossing, rows: Sequence[Rows], batches: Iterable[Any]) -> Profile:
+    """Time the batches of these rows operation by operation, and `batches`, which are the same, as a loader makes them."""
+    seconds = _seconds_of([*on_host(branch), *on_device(branch, crossing)], rows)
     whole = sum(seconds.values())
     stages = tuple(
-        StageTime(piece.name, each, each / whole, 1 / each, piece.is_on_device) for piece, each in seconds.items()
+        StageTime(operation.name, each, each / whole, 1 / each, operation.is_on_device)
+        for operation, each in seconds.items()
     )
-    gain = None if assembly.is_ambient else _gain_of_threads(assembly, rows)
-    advice = _advice(stages, gain, crossing.speed.workers, crossing.speed.threads)
-    return Profile(assembly.place.split, len(rows), stages, _per_second(batches), gain, advice)
+    gain = None if is_drawing(branch) else _gain_of_threads(branch, rows)
+    advice = _advice(stages, gain, crossing.options.workers, crossing.options.threads)
+    return Profile(branch.where.split, len(rows), stages, _per_second(batches), gain, advice)
 
 
-def on_host(assembly: Assembly) -> list[Piece]:
-    """The pieces of a batch on the host, one after the other."""
-    assert assembly.batch is not None, "a loader is only made where a batch stage holds"
-    number, batch = assembly.batch
-    source, ids = assembly.source, batch.ids
-    if assembly.is_whole:
-        gather = ahead(source, source.gather)
-        found = [Piece("gather", lambda _, rows: gather(rows.ids))]
-    else:
-        read = source_reader(assembly)
-        found = [Piece(f"read from {kind_of(source)}", lambda _, rows: read(rows))]
-        found += [_of_examples(applied, assembly) for applied in assembly.on_examples]
-        found.append(Piece(f"{number} batch: collate", collator(assembly), number=number))
-    if ids is not None:
-        found.append(
-            Piece(
-                f"{number} batch: ids",
-                lambda made, rows: with_ids(made, ids, rows.ids, number, batch.collate),
-                number=number,
-            )
-        )
-    stages = [(applied, applier(applied, assembly)) for applied in assembly.on_batches]
-    return [*found, *(Piece(_label(applied), stage.on_batch, number=applied.number) for applied, stage in stages)]
-
-
-def across(assembly: Assembly, crossing: OnDevice) -> list[Piece]:
-    """The pieces of a batch from the transfer on."""
+def on_device(branch: Branch, crossing: Crossing) -> list[Operation]:
+    """What is done for a batch from the transfer on, each when the device has done what it was asked for."""
     if crossing.transfer is None:
         return []
     number, transfer = crossing.transfer
     device, skip = crossing.device, transfer.skip
 
-    def moved(made: Any, _: Rows) -> Any:
+    def moved(batch: Any, rows: Rows) -> tuple[Any, Rows]:
         with noted(stage_note(number, f"transfer to {device}")):
-            return move(made, device, skip)
+            return move(batch, device, skip), rows
 
-    return [
-        Piece(f"{number} transfer to {device}", _settled(moved, device), is_on_device=True, number=number),
-        *(
-            Piece(
-                _label(applied),
-                _settled(applier(applied, assembly, device).on_batch, device),
-                is_on_device=True,
-                number=applied.number,
-            )
-            for applied in crossing.stages
-        ),
-    ]
+    moving = Operation(f"{number} transfer to {device}", moved, number, is_on_device=True)
+    operations = (moving, *after_transfer(branch, device))
+    return [attrs.evolve(operation, call=_settled(operation.call, device)) for operation in operations]
 
 
-def _of_examples(applied: Applied, assembly: Assembly) -> Piece:
-    stage = applier(applied, assembly)
-
-    def each(found: Any, rows: Rows) -> list[Any]:
-        ids, keys = rows.ids.tolist(), [stage.keys_of_examples(rows)]
-        return [through(example, [stage], keys, ids, at) for at, example in enumerate(found)]
-
-    return Piece(f"{_label(applied)}, {_EACH}", each, number=applied.number)
-
-
-def _label(applied: Applied) -> str:
-    return f"{applied.number} {applied.stage.kind} {applied.stage.function.name}"
-
-
-def _settled(call: Callable[[Any, Rows], Any], device: str) -> Callable[[Any, Rows], Any]:
+def _settled(call: Callable[[Any, Rows], tuple[Any, Rows]], device: str) -> Callable[[Any, Rows], tuple[Any, Rows]]:
     """A call that ends when the device has done what it was asked for."""
     if not has_streams(device):
         return call
 
-    def settled(made: Any, rows: Rows) -> Any:
-        made = call(made, rows)
+    def settled(batch: Any, rows: Rows) -> tuple[Any, Rows]:
+        result = call(batch, rows)
         torch.cuda.synchronize(device)
-        return made
+        return result
 
     return settled
 
 
-def _seconds_of(pieces: Sequence[Piece], rows: Sequence[Rows]) -> dict[Piece, float]:
-    """The median seconds of each piece; the first batch is made once more before, and does not count."""
-    times: dict[Piece, list[float]] = {piece: [] for piece in pieces}
+def _seconds_of(operations: Sequence[Operation], rows: Sequence[Rows]) -> dict[Operation, float]:
+    """The median seconds of each operation; the first batch is made once more before, and does not count."""
+    times: dict[Operation, list[float]] = {operation: [] for operation in operations}
     for step, these in enumerate([rows[0], *rows]):
-        made: Any = None
-        for piece in pieces:
+        batch: Any = None
+        for operation in operations:
             began = time.perf_counter()
-            made = piece.call(made, these)
-            times[piece] += [time.perf_counter() - began] if step else []
-    return {piece: max(median(found), 1e-9) for piece, found in times.items()}
+            batch, these = operation.call(batch, these)  # noqa: PLW2901 - as in the loop
+            times[operation] += [time.perf_counter() - began] if step else []
+    return {operation: max(median(found), 1e-9) for operation, found in times.items()}
 
 
-def _gain_of_threads(assembly: Assembly, rows: Sequence[Rows]) -> float:
+def _gain_of_threads(branch: Branch, rows: Sequence[Rows]) -> float:
     """How many times as many batches two threads make as one, in the better of two tries each."""
-    make, work = batch_maker(assembly), [*rows, *rows][: max(2, len(rows))]
+    make, work = batch_maker(branch, Draws()), [*rows, *rows][: max(2, len(rows))]
     with ThreadPoolExecutor(2) as pool:
         alone = min(_seconds(lambda: list(map(make, work))) for _ in range(2))
         return alone / min(_seconds(lambda: list(pool.map(make, work))) for _ in range(2))
@@ -224,7 +167,7 @@ def _advice(stages: Sequence[StageTime], gain: float | None, workers: int, threa
             "What runs in the main process costs most: move stages before transfer, where threads and workers run them, "
             "or transfer less (bytes, made floats on the device)"
         )
-    cheaper = "; for whole batches, after batch, it would cost less" if limit.name.endswith(_EACH) else ""
+    cheaper = "; for whole batches, after batch, it would cost less" if limit.name.endswith(EACH) else ""
     if max(workers, threads) >= n:
         return f"All {n} cores work on batches already (workers={workers}, threads={threads}){cheaper}"
     if gain is None:
@@ -234,6 +177,5 @@ def _advice(stages: Sequence[StageTime], gain: float | None, workers: int, threa
     return f"Two threads gain little ({gain:.1f} times), as where Python holds the GIL: open with workers={n}{cheaper}"
 
 
-_EACH = "each example"
 _CHEAP = 0.5e-3  # seconds for a batch, of which handing it from thread to thread would be a good part
 _WORTH = 1.3

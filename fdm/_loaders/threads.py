@@ -10,8 +10,11 @@ from typing import Any, TypeVar
 import attrs
 import torch
 
-from .._batches.operations import Assembly, batch_maker
+from .._batches.draws import Draws, to_watch
+from .._batches.operations import batch_maker, is_drawing
+from .._plans.branch import Branch
 from .._plans.plan import Rows
+from .._processes.numerics import flushes, flushing
 
 
 T = TypeVar("T")
@@ -21,9 +24,11 @@ T = TypeVar("T")
 class Inline:
     """Batches are made one at a time, when they are asked for."""
 
-    def batches(self, assembly: Assembly, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
+    draws: Draws = attrs.field(factory=Draws)
+
+    def batches(self, branch: Branch, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
         """The host batches of these rows, with their rows."""
-        make = batch_maker(assembly)
+        make = batch_maker(branch, self.draws)
         return ((these, make(these)) for these in rows)
 
     def close(self) -> None:
@@ -36,6 +41,7 @@ class Threads:
 
     count: int
     ahead: int
+    draws: Draws = attrs.field(factory=Draws)
     _pools: dict[int, ThreadPoolExecutor] = attrs.field(factory=dict, init=False)
 
     @property
@@ -46,18 +52,20 @@ class Threads:
             self._pools[process] = _started(ThreadPoolExecutor(self.count, thread_name_prefix="fdm"), self.count)
         return self._pools[process]
 
-    def batches(self, assembly: Assembly, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
+    def batches(self, branch: Branch, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
         """The host batches of these rows, with their rows, in order."""
-        if assembly.is_ambient:  # a thread would disturb what the loop draws from the same global state
-            yield from Inline().batches(assembly, rows)
+        if is_drawing(branch):  # a thread would disturb what the loop draws from the same global state
+            yield from Inline(self.draws).batches(branch, rows)
             return
-        make, pool = batch_maker(assembly), self.pool
+        is_alone = self.draws.are_open(to_watch(branch))
+        make, pool = batch_maker(branch, self.draws), self.pool
         pending: deque[tuple[Rows, Future[Any]]] = deque()
         try:
             for these in rows:
-                pending.append((these, pool.submit(make, these)))
-                if len(pending) > self.ahead:
+                pending.append((these, pool.submit(flushing, flushes(), make, these)))
+                if len(pending) > self.ahead or is_alone:
                     yield _result(*pending.popleft())
+                    is_alone = False  # the first batch was watched, beside which no other may draw
             while pending:
                 yield _result(*pending.popleft())
         finally:

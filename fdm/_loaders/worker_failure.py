@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from .._errors import WorkerError, text_of
+from .._errors import WorkerError, notes_of, text_of
 
 
 @attrs.frozen(eq=False)
@@ -23,7 +23,7 @@ class WorkerFailure:
     def of(cls, error: BaseException) -> "WorkerFailure":
         """The failure as it can be sent: where the error itself cannot, a `WorkerError` that tells of it."""
         text = "".join(traceback.format_exception(error))
-        notes: list[str] = list(getattr(error, "__notes__", ()))
+        notes = notes_of(error)
         for pickled_by in (pickle.dumps, _pickled_error):
             # A user's exception may fail to be pickled, or to be made again, in any way it likes.
             with suppress(Exception):
@@ -37,7 +37,7 @@ class WorkerFailure:
     def reraise(self) -> None:
         """Raise the error here, with what it was told there."""
         error = pickle.loads(self.pickled)
-        error.__notes__ = self.notes
+        vars(error)["__notes__"] = self.notes
         raise error from _InWorkerError(self.text)
 
 

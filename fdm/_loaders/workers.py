@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data._utils import signal_handling
 
-from .._batches.operations import Assembly, Read, batch_maker, example_maker
-from .._errors import DataError, WorkerError, text_of
+from .._batches.draws import Draws, to_watch
+from .._batches.operations import Read, batch_maker, example_maker, is_drawing
+from .._errors import DataError, WorkerError, add_note, text_of
+from .._plans.branch import Branch
 from .._plans.plan import Rows
 from .._processes.memory import trim
+from .._processes.numerics import Numerics, flushes, flushing, numerics, set_numerics
 from .._processes.start import check_may_start, default_method, end_with_parent, start_method, starting, warn_of_fork
 from .._processes.torch_state import fresh, settled
 from .._sources.loaded import kind_of
@@ -30,15 +33,15 @@ from .sending import pickled
 from .worker_failure import WorkerFailure
 
 
-Item: TypeAlias = tuple[str, int, torch.dtype, NDArray[Any], NDArray[Any]]
-"""What a worker is sent: split, epoch, default dtype, example ids and positions; as arrays, which travel without files."""
+Item: TypeAlias = tuple[str, int, Numerics, NDArray[Any], NDArray[Any]]
+"""What a worker is sent: split, epoch, torch's settings, example ids and positions; as arrays, which travel without files."""
 
 
 @attrs.frozen(eq=False)
 class Workers:
     """`count` processes for each loop that runs at a time; each has up to `prefetch` batches ready.
 
-    `assemblies` says how the batches of each split are made; it is asked for when the first processes start. With
+    `branches` says how the batches of each split are made; it is asked for when the first processes start. With
     `threads`, each process makes the examples of a batch on that many.
     """
 
@@ -46,11 +49,12 @@ class Workers:
     threads: int
     prefetch: int
     start_method: str | None
-    assemblies: Callable[[], Mapping[str, Assembly]]
+    branches: Callable[[], Mapping[str, Branch]]
+    draws: Draws = attrs.field(factory=Draws)
     _of_process: "dict[int, list[_Crew]]" = attrs.field(factory=dict, init=False)
     _idle: "dict[int, list[_Crew]]" = attrs.field(factory=dict, init=False)
 
-    def batches(self, assembly: Assembly, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
+    def batches(self, branch: Branch, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
         """The host batches of these rows, with their rows, in order.
 
         Raises `WorkerError` if a process dies; an error of a user's function keeps its type.
@@ -59,7 +63,7 @@ class Workers:
         crews, idle = (kept.setdefault(os.getpid(), []) for kept in (self._of_process, self._idle))
         crew = idle.pop() if idle else self._started(crews)
         try:
-            yield from crew.batches(assembly, rows)
+            yield from crew.batches(branch, rows)
         finally:
             if crew.is_waiting:  # an interrupt or a death came between: what the processes send next belongs to nobody
                 with suppress(ValueError):  # another thread has closed the data
@@ -77,12 +81,12 @@ class Workers:
 
     def _started(self, crews: "list[_Crew]") -> "_Crew":
         check_may_start("worker processes (workers=)", "use threads= in their place")
-        feed, maker = _Feed(), _Maker(self.assemblies(), self.threads)
+        feed, maker = _Feed(), _Maker(self.branches(), self.threads, self.draws)
         method = start_method(self.start_method)
         # Where the way was fdm's choice, what cannot go it is forked as if there were no threads.
         is_instead = self.start_method is None and method == "forkserver" and default_method() == "fork"
         forked = partial(self._loader, maker, feed, "fork") if is_instead else None
-        crew = _Crew(self._loader(maker, feed, method), feed, forked)
+        crew = _Crew(self._loader(maker, feed, method), feed, self.draws, forked)
         crews.append(crew)
         return crew
 
@@ -107,40 +111,44 @@ class _Crew:
 
     loader: "DataLoader[Any]"
     feed: "_Feed"
+    draws: Draws
     forked: "Callable[[], DataLoader[Any]] | None" = None
     is_waiting: bool = attrs.field(default=False, init=False)
 
-    def batches(self, assembly: Assembly, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
+    def batches(self, branch: Branch, rows: Iterator[Rows]) -> Iterator[tuple[Rows, Any]]:
         sent: deque[Rows] = deque()
 
         def items() -> Iterator[Item]:
             for these in rows:
                 sent.append(these)
-                place, dtype = assembly.place, torch.get_default_dtype()
-                yield place.split, place.epoch, dtype, these.ids.numpy(), these.positions.numpy()
+                where = branch.where
+                yield where.split, where.epoch, numerics(), these.ids.numpy(), these.positions.numpy()
 
         self.feed.items = items()
         try:
             self.is_waiting = True
-            made = self._begun(assembly)
-            while (batch := self._next(made, assembly)) is not _END:
+            made = self._begun(branch)
+            while (batch := self._next(made, branch)) is not _END:
                 yield sent.popleft(), batch
             if sent:
                 msg = (
-                    f"the batches of {assembly.place} ended {len(sent)} too early: something in a batch raises "
+                    f"the batches of {branch.where} ended {len(sent)} too early: something in a batch raises "
                     f"StopIteration where it is received from a worker process"
                 )
                 raise WorkerError(msg)
         finally:
             self.feed.items = iter(())  # which hold the loader, and with it this crew
 
-    def _next(self, made: Iterator[Any], assembly: Assembly) -> Any:
+    def _next(self, made: Iterator[Any], branch: Branch) -> Any:
         self.is_waiting = True
         try:
             batch = _received(made, _END)
         except Exception as error:  # noqa: BLE001 - of torch's own: those of the user's functions come as a WorkerFailure
-            self._tell(error, assembly)
+            self._tell(error, branch)
         self.is_waiting = False
+        if isinstance(batch, _Seen):
+            self.draws.hear(batch.watched, batch.found)
+            return batch.batch
         if isinstance(batch, WorkerFailure):
             batch.reraise()
         return batch
@@ -152,7 +160,7 @@ class _Crew:
             _end(running)
         self.loader._iterator = None  # noqa: SLF001 - else the loader would give it out again
 
-    def _begun(self, assembly: Assembly) -> Iterator[Any]:
+    def _begun(self, branch: Branch) -> Iterator[Any]:
         try:
             return _begun(self.loader)
         except Exception as error:
@@ -160,23 +168,23 @@ class _Crew:
                 self.loader, self.forked = self.forked(), None
                 return _begun(self.loader, f"another way was tried, and failed ({text_of(error):.200}); ")
             if isinstance(error, _DEATHS):
-                self._tell(error, assembly)
+                self._tell(error, branch)
             if not isinstance(error, TypeError | AttributeError | pickle.PicklingError):
                 raise
             msg = (
-                f"the source of split {assembly.place.split!r}, a {kind_of(assembly.source)}, or another one, "
+                f"the source of split {branch.where.split!r}, a {kind_of(branch.source)}, or another one, "
                 f"cannot be sent to a worker process: {error}; make it one that pickle can, or a class of your own "
                 f"with __len__ and __getitem__, returned by the function of fdm.load, which each process calls itself"
             )
             raise DataError(msg) from error
 
-    def _tell(self, error: Exception, assembly: Assembly) -> NoReturn:
+    def _tell(self, error: Exception, branch: Branch) -> NoReturn:
         """Raise the error of a worker that died; where none did, what torch said, and where."""
         dead = _dead(getattr(getattr(self.loader, "_iterator", None), "_workers", []))
         if not dead:
-            error.add_note(f"while worker processes made batches for {assembly.place}")
+            add_note(error, f"while worker processes made batches for {branch.where}")
             raise error
-        msg = f"a worker process died while batches were made for {assembly.place}: {'; '.join(map(_end_of, dead))}"
+        msg = f"a worker process died while batches were made for {branch.where}: {'; '.join(map(_end_of, dead))}"
         msg = f"{msg}. {_remedy(dead[0].exitcode)}"
         raise WorkerError(msg) from error
 
@@ -212,36 +220,57 @@ class _Feed:
 class _Maker(Dataset[Any]):
     """What a worker process has: how to make the batches of every split."""
 
-    assemblies: Mapping[str, Assembly]
+    branches: Mapping[str, Branch]
     threads: int
+    draws: Draws = attrs.field(factory=Draws)
     _last: tuple[tuple[str, int], Callable[[Rows], Any]] | None = attrs.field(default=None, init=False)
 
     def __getitem__(self, item: Item) -> Any:
-        split, epoch, dtype, ids, positions = item
+        split, epoch, settings, ids, positions = item
         trim()
         try:
-            torch.set_default_dtype(dtype)
+            set_numerics(settings)
             if self._last is None or self._last[0] != (split, epoch):
-                self._last = (split, epoch), self._made(self.assemblies[split].at(epoch))
+                self._last = (split, epoch), self._told(self.branches[split].at(epoch))
             return _Sent.of(self._last[1](Rows(torch.from_numpy(ids), torch.from_numpy(positions))))
         except Exception as error:  # noqa: BLE001 - torch would rebuild it from its text, without type and notes
             return WorkerFailure.of(error)
 
-    def _made(self, assembly: Assembly) -> Callable[[Rows], Any]:
-        if not self.threads or assembly.is_whole or assembly.is_ambient:
-            return batch_maker(assembly)
-        return batch_maker(assembly, self._on_threads(example_maker(assembly)))
+    def _told(self, branch: Branch) -> Callable[[Rows], Any]:
+        """What makes batches; the first that is watched comes with what was seen."""
+        is_first = [True] if self.draws.are_open(to_watch(branch)) else []
+        make, draws = self._made(branch), self.draws
+
+        def make_and_tell(rows: Rows) -> Any:
+            return _Seen(make(rows), draws.watched, draws.found) if is_first and is_first.pop() else make(rows)
+
+        return make_and_tell if is_first else make
+
+    def _made(self, branch: Branch) -> Callable[[Rows], Any]:
+        if not self.threads or branch.is_whole or is_drawing(branch):
+            return batch_maker(branch, self.draws)
+        return batch_maker(branch, self.draws, self._on_threads(example_maker(branch)))
 
     def _on_threads(self, make: Read) -> Read:
         def parts(rows: Rows) -> list[Any]:
+            flush = flushes()
             pieces = map(Rows, rows.ids.tensor_split(self.threads), rows.positions.tensor_split(self.threads))
-            return list(chain.from_iterable(self._pool.map(make, pieces)))
+            return list(chain.from_iterable(self._pool.map(lambda piece: flushing(flush, make, piece), pieces)))
 
         return parts
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.threads)
+
+
+@attrs.frozen(eq=False)
+class _Seen:
+    """A batch with what was seen of the stages while it was made."""
+
+    batch: Any
+    watched: set[int]
+    found: dict[int, str]
 
 
 @attrs.frozen(eq=False)

@@ -11,20 +11,22 @@ from .._stages.function import Function, shown
 from .._stages.limits import applying, branches, parts
 from .._stages.stage import (
     Alias,
-    Augment,
     Batch,
+    Change,
     Clean,
+    Cut,
     Fetch,
     Fold,
     Load,
     Measure,
+    Ordering,
     Sample,
     Shuffle,
+    Source,
     Split,
     Stage,
     Take,
     Transfer,
-    Transform,
 )
 
 
@@ -80,8 +82,7 @@ def sizes_of(stages: Sequence[Stage]) -> dict[str, str]:
 
 def last_cut(stages: Sequence[Stage]) -> int:
     """The number of the stage after which a pipeline runs in branches; -1 where that is from its start."""
-    sources = Fetch | Clean | Load | Split | Fold | Alias
-    return max((number for number, stage in enumerate(stages) if isinstance(stage, sources)), default=-1)
+    return max((number for number, stage in enumerate(stages) if isinstance(stage, Source | Cut)), default=-1)
 
 
 def _places(stages: Sequence[Stage]) -> list[str]:
@@ -119,7 +120,7 @@ def _boxes(stages: Sequence[Stage]) -> list[Box]:
 def _holding(stages: Sequence[Stage], names: Sequence[str]) -> set[int]:
     """The numbers of the stages that hold for a split."""
     found = {number for number, stage in enumerate(stages) if not hasattr(stage, "splits")}
-    for kinds in (Measure, Shuffle | Sample | Take, Transform | Augment):
+    for kinds in (Measure, Ordering, Change):
         limited: list[tuple[int, Any]] = [
             (number, stage) for number, stage in enumerate(stages) if isinstance(stage, kinds)
         ]

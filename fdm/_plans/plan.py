@@ -1,9 +1,10 @@
 """Plans: the order of an epoch, and the example ids of each step of a rank, from values alone."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Iterator, Mapping
 from math import floor
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import attrs
 import numpy as np
@@ -14,22 +15,15 @@ from torch import Tensor
 from .._errors import DataError, UnknownNameError, unknown
 from .._fingerprint.canonical import digest
 from .._pipeline import Pipeline
-from .._random.key import Key
 from .._random.permutation import derive
 from .._stages.describe import summary
 from .._stages.digest import decisive, stage_digest
 from .._stages.limits import applying
 from .._stages.rounding import as_written
-from .._stages.stage import Augment, Batch, Clean, Fetch, Load, Sample, Shuffle, Stage, Take, Transform
+from .._stages.stage import Batch, Ordering, Sample, Shuffle, Source, Stage, Take
 from .order import Drawn, Order, Shuffled, take
 from .splits import Examples
 from .steps import Steps, steps_across_world
-
-
-def batch_of(p: Pipeline, names: Sequence[str]) -> tuple[int, Batch] | None:
-    """The batch stage of a split, with its number: the one that names it, else the one that names none."""
-    found = applying(list(p.of_kind(Batch)), names)
-    return max(found, key=lambda pair: bool(pair[1].splits), default=None)
 
 
 def check_names(p: Pipeline, splits: Mapping[str, Examples]) -> None:
@@ -48,7 +42,7 @@ def order_of_epoch(p: Pipeline, examples: Examples, epoch: int, weights: Mapping
     """
     order = examples.order
     seen: dict[str, int] = {}
-    for number, stage in applying(list(p.of_kind(Shuffle, Sample, Take)), examples.names):
+    for number, stage in applying(list(p.of_kind(Ordering)), examples.names):
         count = seen[stage.kind] = seen.get(stage.kind, -1) + 1
         if isinstance(stage, Take):
             order = take(order, _count(stage.amount, order.size))
@@ -63,10 +57,10 @@ def order_entries(
     p: Pipeline, examples: Examples, source_size: int, weights: Mapping[int, NDArray[np.float64]]
 ) -> list[tuple[str, str]]:
     """What decides the order of a split: descriptions and digests of its stages, and how large its source is."""
-    entries = [_entry(stage) for _, stage in p.of_kind(Fetch, Clean, Load)]
+    entries = [_entry(stage) for _, stage in p.of_kind(Source)]
     entries.append((f"{examples.source}: {source_size} examples", digest([examples.source, source_size])))
     entries += [_entry(p.stages[number]) for number in examples.lineage]
-    for number, stage in applying(list(p.of_kind(Shuffle, Sample, Take)), examples.names):
+    for number, stage in applying(list(p.of_kind(Ordering)), examples.names):
         plain = attrs.evolve(stage, splits=())
         if not isinstance(stage, Take) and stage.seed is None:
             plain = attrs.evolve(plain, seed=p.seed)
@@ -101,32 +95,72 @@ class Rows(NamedTuple):  # made once a batch, and several times faster than a fr
         return self.at if isinstance(self.at, Tensor) else torch.arange(self.at, self.at + len(self.ids), device="cpu")
 
 
-def rows_of_steps(order: Order, steps: Steps, rank: int, first: int, last: int) -> Iterator[Rows]:
-    """The examples of `rank` in steps `first` to `last`, from one look-up for all."""
-    if first == last:
-        return iter(())
-    lows, sizes = steps.shards(first, last, rank)
-    positions = np.arange(sizes.sum()) + np.repeat(lows + sizes - sizes.cumsum(), sizes)
-    ids = torch.from_numpy(np.ascontiguousarray(order.at(positions)))
-    return map(Rows, torch.split(ids, sizes.tolist()), lows.tolist())
+@attrs.frozen(eq=False)
+class Plan:
+    """Which examples are in which step of an epoch, for one rank: the steps `first` to `last` of all that there are."""
+
+    order: Order
+    steps: Steps
+    rank: int
+    first: int
+    last: int
+
+    @classmethod
+    def of(cls, order: Order, steps: Steps, rank: int) -> Self:
+        """The plan of all steps in which `rank` has examples."""
+        return cls(order, steps, rank, 0, steps.count_of(rank))
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+    def part(self, first: int, last: int) -> Self:
+        """The plan of some of its steps, counted from its own first one."""
+        return attrs.evolve(self, first=self.first + first, last=self.first + max(first, last))
+
+    def alone(self, step: int) -> Self:
+        """The plan of one step, counted from either end. Raises `IndexError` for one that is not there."""
+        number = within(step, len(self))
+        return self.part(number, number + 1)
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether its last step is the epoch's last one."""
+        return self.last == self.steps.count_of(self.rank)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all ranks have the same number of steps: unless there are fewer examples than ranks."""
+        return self.steps.count_of(self.steps.world_size - 1) == self.steps.count
+
+    def examples_before(self, step: int) -> int:
+        """How many examples of the epoch come before a step, over all ranks; the start of the next one after the last."""
+        step += self.first
+        return self.steps.bounds(step)[0] if step < self.steps.count else self.steps.start
+
+    def rows(self) -> Iterator[Rows]:
+        """The examples of its steps, from one look-up for all."""
+        if not len(self):
+            return iter(())
+        lows, sizes = self.steps.shards(self.first, self.last, self.rank)
+        positions = np.arange(sizes.sum()) + np.repeat(lows + sizes - sizes.cumsum(), sizes)
+        ids = torch.from_numpy(np.ascontiguousarray(self.order.at(positions)))
+        return map(Rows, torch.split(ids, sizes.tolist()), lows.tolist())
+
+    def blocks(self) -> Iterator["Plan"]:
+        """Its steps in parts that are looked up at once: many in each, but one in the first, whose batch shall not wait."""
+        step, until = 0, min(1, len(self))
+        while step < len(self):
+            yield self.part(step, until)
+            step, until = until, min(until + max(1, _BLOCK // self.steps.size), len(self))
 
 
-def streams(p: Pipeline, names: Sequence[str]) -> list[tuple[int, Key | None]]:
-    """The transform and augment stages of a split, by number, with the keys that name the streams of the augments.
-
-    A stream is named by the seed, the function and its count among those of the same name: not by its place, so that
-    another stage moves none, and an augment draws the same before `batch` and after it.
-    """
-    seen: dict[str, int] = {}
-    found: list[tuple[int, Key | None]] = []
-    for number, stage in applying(list(p.of_kind(Transform, Augment)), names):
-        key = None
-        if isinstance(stage, Augment):
-            name = stage.function.qualified_name
-            seen[name] = seen.get(name, -1) + 1
-            key = Key(p.seed, "augment", name, seen[name])
-        found.append((number, key))
-    return found
+def within(index: int, length: int) -> int:
+    """A step counted from either end as one counted from 0; `IndexError` for a step that is not there."""
+    number = operator.index(index)
+    if not -length <= number < length:
+        msg = f"step {number} of a loader of {length} steps"
+        raise IndexError(msg)
+    return number % length
 
 
 def _count(amount: float, size: int) -> int:
@@ -143,3 +177,6 @@ def _drawn(order: Order, stage: Sample, weights: NDArray[np.float64], key: int) 
 
 def _entry(stage: Stage, more: str = "") -> tuple[str, str]:
     return f"{stage.kind} {summary(decisive(stage))[0]}".rstrip(), digest([stage_digest(stage), more])
+
+
+_BLOCK = 65_536  # positions looked up at once: less than a millisecond, and half a megabyte

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import DataError
+from .._stages.fields import Sizes
 from .._stages.rounding import SLACK, as_written, largest_remainder, proportional
-from .._stages.stage import Sizes
 from .order import Ids
 
 

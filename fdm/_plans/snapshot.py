@@ -3,14 +3,61 @@
 import json
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import attrs
 
+from .._checks import checked, integer
 from .._errors import SnapshotError
 from .._fingerprint.canonical import Value, digest
 from .._public import public
 from .._text import cut
+
+
+VERSION = 1
+"""Of what is written as plain values: snapshots, those of combined loaders, and the states of datamodules."""
+
+
+def check_plain(what: str, plain: Any, names: Sequence[str]) -> None:
+    """Raise `SnapshotError` unless `plain` is a mapping with a version that this fdm reads, and these entries alone."""
+    if not isinstance(plain, Mapping):
+        msg = f"a {what} is a mapping, as its to_dict writes it, not {type(plain).__name__}"
+        raise SnapshotError(msg)
+    wanted = ["version", *names]
+    if plain.keys() != set(wanted):
+        odd = sorted(set(map(str, plain)) ^ set(wanted))
+        msg = f"a {what} has the entries {', '.join(wanted)}; missing or unknown: {', '.join(odd)}"
+        raise SnapshotError(msg)
+    if type(plain["version"]) is not int or plain["version"] != VERSION:
+        msg = f"the {what} is of version {plain['version']!r}; this fdm reads version {VERSION}"
+        raise SnapshotError(msg)
+
+
+def _texts(what: str, value: Any, error: type[SnapshotError]) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, str) for each in value):
+        _refuse(what, value, "list", error)
+    return tuple(value)
+
+
+def _text(what: str, value: Any, error: type[SnapshotError]) -> str:
+    return value if isinstance(value, str) else _refuse(what, value, "str", error)
+
+
+def _count(what: str, value: Any, error: type[SnapshotError]) -> int:
+    try:
+        return integer(what, value, error, least=0)
+    except SnapshotError:
+        _refuse(what, value, "int", error)
+
+
+def _refuse(what: str, value: Any, kind: str, error: type[SnapshotError]) -> NoReturn:
+    msg = f"{what} is {value!r:.60}, which is no {kind} that can be"
+    raise error(msg) from None
+
+
+_TEXT = checked(_text, SnapshotError, "the snapshot's {field}")
+_TEXTS = checked(_texts, SnapshotError, "the snapshot's {field}")
+_COUNT = checked(_count, SnapshotError, "the snapshot's {field}")
 
 
 @public
@@ -26,46 +73,24 @@ class Snapshot(Value):
     True
     """
 
-    fingerprint: str
-    split: str
-    epoch: int
-    examples: int
-    stages: tuple[str, ...] = ()
+    fingerprint: str = attrs.field(**_TEXT)
+    split: str = attrs.field(**_TEXT)
+    epoch: int = attrs.field(**_COUNT)
+    examples: int = attrs.field(**_COUNT)
+    stages: tuple[str, ...] = attrs.field(default=(), **_TEXTS)
 
     def to_dict(self) -> dict[str, Any]:
         """The snapshot as plain JSON values, under 1 kB."""
-        return {"version": _VERSION, **attrs.asdict(self), "stages": list(self.stages)}
+        return {"version": VERSION, **attrs.asdict(self), "stages": list(self.stages)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
         """The snapshot that `to_dict` wrote. Raises `SnapshotError` for anything else, and says what is wrong."""
-        if not isinstance(plain, Mapping):
-            msg = f"a snapshot is a mapping, as Snapshot.to_dict writes it, not {type(plain).__name__}"
-            raise SnapshotError(msg)
-        wanted = {"version": int, "fingerprint": str, "split": str, "epoch": int, "examples": int, "stages": list}
-        if plain.keys() != wanted.keys():
-            odd = sorted(set(map(str, plain)) ^ wanted.keys())
-            msg = f"a snapshot has the entries {', '.join(wanted)}; missing or unknown: {', '.join(odd)}"
-            raise SnapshotError(msg)
-        if plain["version"] != _VERSION:
-            msg = f"the snapshot is of version {plain['version']!r}; this fdm reads version {_VERSION}"
-            raise SnapshotError(msg)
-        for name, kind in wanted.items():
-            value = plain[name]
-            number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-            if not isinstance(value, kind) or (kind is int and not number) or (kind is list and not _all_text(value)):
-                msg = f"the snapshot's {name} is {value!r:.60}, which is no {kind.__name__} that can be"
-                raise SnapshotError(msg)
-        return cls(
-            **{name: plain[name] for name in wanted if name not in ("version", "stages")}, stages=tuple(plain["stages"])
-        )
+        names = [field.name for field in attrs.fields(cls)]
+        check_plain("snapshot", plain, names)
+        return cls(**{name: plain[name] for name in names})
 
 
-def _all_text(values: Any) -> bool:
-    return all(isinstance(value, str) for value in values)
-
-
-_VERSION = 1
 _BYTES = 800  # for the descriptions and the name of the split, in JSON, which keeps a snapshot under 1 kB
 _ENTRIES = 20
 

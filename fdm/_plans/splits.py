@@ -12,7 +12,7 @@ from .._arrays.indexing import refuse_masked
 from .._errors import DataError, UnknownNameError, listed, noted, stage_note, unknown
 from .._random.permutation import derive, permute
 from .._stages.function import Function
-from .._stages.stage import Alias, Fold, Split
+from .._stages.stage import Alias, Cut, Fold, Split
 from .grouping import grouped
 from .order import Chosen, Ids, Natural, Order, Shuffled, Window, Without
 from .sizes import exact_sizes, hashed, stratified
@@ -35,9 +35,7 @@ class Examples:
     lineage: tuple[int, ...] = ()
 
 
-def resolve_splits(
-    stages: Sequence[tuple[int, Split | Fold | Alias]], sources: Mapping[str, Any]
-) -> dict[str, Examples]:
+def resolve_splits(stages: Sequence[tuple[int, Cut]], sources: Mapping[str, Any]) -> dict[str, Examples]:
     """The examples of every split that the numbered `stages` make of `sources`; what none names passes through.
 
     Raises `DataError` for sizes that do not sum, indices that overlap or lie outside, and names that clash;

@@ -4,7 +4,7 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import contextmanager, suppress
 from functools import partial as bind
@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
+from .._checks import checked, switch
 from .._errors import DownloadError, PipelineError
 from .._fingerprint.canonical import digest
 from .._processes.owner import is_abandoned, owned
@@ -50,7 +51,7 @@ def _checked_mirrors(_: object, attribute: "attrs.Attribute[tuple[str, ...]]", m
 
 
 def _several(mirrors: Any) -> tuple[str, ...]:
-    return (mirrors,) if isinstance(mirrors, str) else tuple(mirrors)
+    return tuple(mirrors) if isinstance(mirrors, Iterable) and not isinstance(mirrors, str) else (mirrors,)
 
 
 @public
@@ -70,12 +71,13 @@ class File:
     url: str = attrs.field(validator=_checked_url)
     sha256: str | None = attrs.field(default=None, converter=_lower, validator=_checked_digest)
     name: str | None = None
-    unpack: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
+    unpack: bool = attrs.field(default=False, **checked(switch, PipelineError, "File: {field}"))
     mirrors: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_checked_mirrors)
 
     def __attrs_post_init__(self) -> None:
-        path = PurePosixPath(self.path)
-        strange = "\\" in self.path or "\0" in self.path or PureWindowsPath(self.path).drive
+        written = self.path if isinstance(self.path, str) else ""
+        path = PurePosixPath(written)
+        strange = "\\" in written or "\0" in written or PureWindowsPath(written).drive
         if not path.name or path.is_absolute() or ".." in path.parts or strange:
             msg = f"File: {self.path!r} is no name of a file below the folder; give one: File(..., name='train.csv')"
             raise PipelineError(msg)

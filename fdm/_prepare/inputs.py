@@ -77,8 +77,8 @@ def _texts(function: Function) -> Iterator[tuple[str, str | PurePath]]:
     if is_frozen_instance(function.call):
         values[type(function.call).__name__] = function.call
     for name, value in values.items():
-        found = (leaf for leaf in leaves(value, _is_opaque) if isinstance(leaf, str | PurePath))
-        yield from ((name, leaf) for leaf in found if _may_be_path(leaf))
+        every = (os.fsdecode(leaf) if isinstance(leaf, bytes) else leaf for leaf in leaves(value, _is_opaque))
+        yield from ((name, leaf) for leaf in every if isinstance(leaf, str | PurePath) and _may_be_path(leaf))
 
 
 def _is_opaque(value: object) -> bool:

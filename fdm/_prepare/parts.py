@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 
 from .._arrays.table import Table, tables_of
-from .._errors import DataError, PoisonError, StoreError, text_of
+from .._errors import DataError, PoisonError, StoreError, add_note, text_of
 from .._fingerprint.canonical import digest
 from .._processes.owner import owned
 from .._stages.function import Function
@@ -181,8 +181,8 @@ def _first(failures: dict[str, Exception], names: Sequence[str]) -> Exception | 
         f" (so did {', '.join(map(repr, failed[1:4]))}{' and others' if len(failed) > 4 else ''})" if failed[1:] else ""
     )
     error = failures[failed[0]]
-    error.add_note(
-        f"part {failed[0]!r} failed{others}; finished parts are saved, and the next run makes only the others"
+    add_note(
+        error, f"part {failed[0]!r} failed{others}; finished parts are saved, and the next run makes only the others"
     )
     return error
 
@@ -215,7 +215,7 @@ def _sendable(error: Exception) -> Exception:
     # A user's exception may fail to be pickled in any way it likes, and would take the whole pool with it.
     with suppress(Exception):
         if type(pickle.loads(pickle.dumps(error))) is type(error):  # noqa: S301 - made by ourselves
-            error.add_note(f"where it happened:\n{text}")
+            add_note(error, f"where it happened:\n{text}")
             return error
     return RuntimeError(f"{type(error).__name__}: {text_of(error)}\n\n{text}")
 

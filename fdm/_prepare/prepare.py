@@ -21,7 +21,7 @@ from .._sources.loaded import closed_on_failure, loaded, opened_here
 from .._sources.turns import first_on_machine
 from .._stages.digest import address, stage_digest, tracked_content
 from .._stages.function import Function, Tracked
-from .._stages.stage import Alias, Clean, Fetch, Fold, Load, Measure, Split, Stage
+from .._stages.stage import Clean, Cut, Fetch, Load, Preparation, Source, Stage
 from ..store._artifacts import measures_at, place_of
 from ..store._facts import open_facts, plain_fact, save_facts
 from ..store._publish import Patience, Staging, manifest, publish
@@ -61,7 +61,7 @@ def prepared(p: Pipeline, means: Means) -> Prepared:
     """
     sources = prepare_sources(p, means)
     with closed_on_failure(sources.values()), opened_here(sources) as here:
-        splits = resolve_splits(list(p.of_kind(Split, Fold, Alias)), here)
+        splits = resolve_splits(list(p.of_kind(Cut)), here)
         check_names(p, splits)
         return Prepared(sources, splits, prepare_facts(p, here, splits, means))
 
@@ -72,7 +72,7 @@ def prepare_sources(p: Pipeline, means: Means) -> Mapping[str, Any]:
     Raises `PipelineError` for a pipeline without a source, and `DataError` for functions that return what is no table
     or source.
     """
-    stages = list(p.of_kind(Fetch, Clean, Load))
+    stages = list(p.of_kind(Source))
     if not any(isinstance(stage, Clean | Load) for _, stage in stages):
         msg = "the pipeline has no source: begin with fdm.clean or fdm.load, or splice it behind one that does"
         raise PipelineError(msg)
@@ -99,7 +99,7 @@ def prepare_facts(
             function = stage.function.with_facts(facts)
         view = given(View(sources[examples.source], examples.order))
         stages = [
-            *(each for _, each in p.of_kind(Fetch, Clean, Load)),
+            *(each for _, each in p.of_kind(Source)),
             *(p.stages[by] for by in examples.lineage),
             stage,
         ]
@@ -115,7 +115,7 @@ def prepare_facts(
 def _result(p: Pipeline, number: int, means: Means) -> Any:
     """What the stage of this number hands on: a folder, a table or source, or a mapping of them."""
     stage = p.stages[number]
-    assert isinstance(stage, Fetch | Clean | Load), "sources come first, so these are the first stages"
+    assert isinstance(stage, Source), "sources come first, so these are the first stages"
 
     def upstream() -> tuple[Any, ...]:
         return (_result(p, number - 1, means),) if number else ()
@@ -144,7 +144,7 @@ def _result(p: Pipeline, number: int, means: Means) -> Any:
 def _published(stages: Sequence[Stage], at: str, make: Callable[[Staging], None], means: Means) -> Path:
     """The folder of what the last of `stages` keeps; the ones before it have decided what it was made from."""
     stage, store = stages[-1], means.folder()
-    assert isinstance(stage, Fetch | Clean | Measure), "nothing else is kept"
+    assert isinstance(stage, Preparation), "nothing else is kept"
     folder = place_of(stage, at, store)
     about: dict[str, Any] = {
         "stage": stage.kind,

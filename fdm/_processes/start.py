@@ -140,17 +140,21 @@ def _renew() -> None:
     """In a process that `starting` forked: streams and locks that no thread of its parent can hold."""
     if not getattr(_STARTING, "now", False):
         return
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
+    renewed: dict[int, Any] = {}  # by the stream before, since one may stand in the place of another
+    for name in ("stdin", "stdout", "stderr"):
         old = getattr(sys, name)
         with suppress(OSError, ValueError):
-            if type(old) is io.TextIOWrapper and old.fileno() == number:
-                _RETIRED.append(old)  # who lets go of it would flush it, and wait
-                setattr(sys, name, _reopened(number, old))
-                _repoint(old, getattr(sys, name))
+            if type(old) is io.TextIOWrapper and old.fileno() in (0, 1, 2):
+                if id(old) not in renewed:
+                    renewed[id(old)] = _reopened(old)
+                    _RETIRED.append(old)  # who lets go of it would flush it, and wait
+                    _repoint(old, renewed[id(old)])
+                setattr(sys, name, renewed[id(old)])
     tqdm.set_lock(threading.RLock())
 
 
-def _reopened(number: int, old: io.TextIOWrapper) -> Any:
+def _reopened(old: io.TextIOWrapper) -> Any:
+    number = old.fileno()
     return open(
         number,
         "r" if number == 0 else "w",
@@ -164,8 +168,8 @@ def _reopened(number: int, old: io.TextIOWrapper) -> Any:
 def _repoint(old: Any, new: Any) -> None:
     handlers: list[Callable[[], Any]] = getattr(logging, "_handlerList", [])
     for handler in (reference() for reference in handlers):
-        if getattr(handler, "stream", None) is old:
-            handler.stream = new
+        if vars(handler).get("stream") is old:  # of its own: logging's last resort asks for sys.stderr each time
+            setattr(handler, "stream", new)  # noqa: B010 - not all handlers have one
 
 
 _STARTING = threading.local()

@@ -9,14 +9,14 @@ from typing import Any, Self
 import attrs
 import torch
 
-from .._checks import integer
+from .._checks import checked, integer
 from .._errors import ContextError
 from .._public import public
 from .launchers import launched, local_to
 
 
-def _count(_: object, attribute: "attrs.Attribute[int]", value: object) -> None:
-    integer(attribute.name, value, ContextError, least=1 if attribute.name.endswith("world_size") else 0)
+_RANK = checked(integer, ContextError, "{field}", least=0)
+_SIZE = checked(integer, ContextError, "{field}", least=1)
 
 
 def _known_device(_: object, __: object, device: str) -> None:
@@ -38,10 +38,10 @@ class RankContext:
     Raises `ContextError` if a rank is not below its world size, or torch does not know the device.
     """
 
-    rank: int = attrs.field(default=0, validator=_count)
-    world_size: int = attrs.field(default=1, validator=_count)
-    local_rank: int = attrs.field(default=0, validator=_count)
-    local_world_size: int = attrs.field(default=1, validator=_count)
+    rank: int = attrs.field(default=0, **_RANK)
+    world_size: int = attrs.field(default=1, **_SIZE)
+    local_rank: int = attrs.field(default=0, **_RANK)
+    local_world_size: int = attrs.field(default=1, **_SIZE)
     device: str = attrs.field(default="cpu", converter=str, validator=_known_device)
 
     def __attrs_post_init__(self) -> None:

@@ -73,7 +73,7 @@ def checked_sources(function: Function, made: Any) -> Mapping[str, Any]:
 
 def _check_source(says: str, source: Any) -> None:
     """Raise `DataError` for what is no source: some things have a length and an index, and mean another thing by it."""
-    kind = qualified_name(type(source))
+    kind = qualified_name(type(source)).removeprefix("builtins.")
     remedy = _remedy(source)
     if remedy is not None:
         msg = f"{says} a {kind}, {remedy}"

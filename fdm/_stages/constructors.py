@@ -1,19 +1,16 @@
-"""Constructors: the functions that make stages, and check what they are given."""
+"""Constructors: the functions that make stages; what the records of stages refuse, they refuse."""
 
-from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
-from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, overload
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
-from .._checks import integer
-from .._errors import PipelineError, did_you_mean, listed
+from .._errors import PipelineError
 from .._public import public
 from .._random.ambient import Ambient
 from .._random.key import Key
+from .fields import Amount
 from .function import Function, function
-from .rounding import SLACK, as_written
 from .stage import (
     Alias,
-    Amount,
     Augment,
     Batch,
     Clean,
@@ -23,7 +20,6 @@ from .stage import (
     Measure,
     Sample,
     Shuffle,
-    Sizes,
     Split,
     Take,
     Transfer,
@@ -32,6 +28,7 @@ from .stage import (
 
 
 P = ParamSpec("P")
+StageT = TypeVar("StageT")
 
 By: TypeAlias = str | Callable[..., Any] | None
 """What to stratify, group or key by: a column name, or a pure function of the source."""
@@ -43,8 +40,7 @@ def fetch(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params:
 
     Runs once per store; the folder is published atomically when `fn` returns.
     """
-    _no_positional("fetch", args)
-    return Fetch(function(fn, params, "fetch"))
+    return Fetch(_held("fetch", fn, args, params))
 
 
 # What a stage passes itself (upstream, part) depends on where it stands, so checkers may choose among the forms.
@@ -62,8 +58,7 @@ def clean(fn: Callable[..., object], /, *args: object, **params: object) -> Clea
     that is the first stage is called without it. Runs once per store; the tables are saved, and memory-mapped by
     every process that reads them.
     """
-    _no_positional("clean", args)
-    return Clean(function(fn, params, "clean"))
+    return Clean(_held("clean", fn, args, params))
 
 
 @overload
@@ -82,8 +77,7 @@ def load(fn: Callable[..., object], /, *args: object, **params: object) -> Load:
     and `.shared()` says so of others. The global random state is seeded while it runs, so that all find the same.
     `.ambient()` is for sources whose `__getitem__` draws from that state. Sources with `close()` are closed with the data.
     """
-    _no_positional("load", args)
-    return Load(function(fn, params, "load"))
+    return Load(_held("load", fn, args, params))
 
 
 @public
@@ -109,28 +103,7 @@ def split(
 
     Raises `PipelineError` for sizes that cannot be: negative, fractions over 1, two that take the rest.
     """
-    if callable(into) and not (shuffle and stratify is None and groups is None and key is None):
-        msg = "split: a function decides alone; leave out shuffle, stratify, groups and key"
-        raise PipelineError(msg)
-    if key is not None and not (shuffle and stratify is None and groups is None):
-        msg = "split: key decides alone; leave out shuffle, stratify and groups"
-        raise PipelineError(msg)
-    if not shuffle and not (stratify is None and groups is None):
-        msg = "split: stratify and groups need shuffle=True; shuffle=False cuts in order"
-        raise PipelineError(msg)
-    sizes = function(into, {}, "split") if callable(into) else _checked_sizes(into)
-    if key is not None and any(isinstance(size, int) for _, size in _sizes_of(sizes)):
-        msg = "split: with key, sizes are fractions (or None for the rest), since data that grows has no fixed counts"
-        raise PipelineError(msg)
-    return Split(
-        sizes,
-        _checked_of("split", of),
-        integer("split: seed", seed, PipelineError),
-        _checked_bool("split", "shuffle", shuffle),
-        _checked_by("split", "stratify", stratify),
-        _checked_by("split", "groups", groups),
-        _checked_by("split", "key", key),
-    )
+    return _of(Split, into, of, seed, shuffle, stratify, groups, key)
 
 
 @public
@@ -140,18 +113,7 @@ def fold(k: int, index: int, *, of: str | None = None, seed: int = 0, stratify: 
     The folds of one seed are disjoint and cover the source, so `[replace(p, fold(5, i)) for i in range(5)]` is all of
     5-fold cross-validation. `stratify` and `groups` are as for `split`.
     """
-    k, index = integer("fold: k", k, PipelineError, least=2), integer("fold: index", index, PipelineError, least=0)
-    if index >= k:
-        msg = f"fold: index counts from 0 to k - 1; {index} is no fold of {k}"
-        raise PipelineError(msg)
-    return Fold(
-        k,
-        index,
-        _checked_of("fold", of),
-        integer("fold: seed", seed, PipelineError),
-        _checked_by("fold", "stratify", stratify),
-        _checked_by("fold", "groups", groups),
-    )
+    return _of(Fold, k, index, of, seed, stratify, groups)
 
 
 @public
@@ -160,14 +122,7 @@ def alias(**names: str) -> Alias:
 
     Stages `.on("test")` hold for `"predict"` too, unless one of their kind names it.
     """
-    if not names:
-        msg = 'alias takes new names for splits: alias(predict="test")'
-        raise PipelineError(msg)
-    for new, old in names.items():
-        if not isinstance(old, str) or not old:
-            msg = f"alias: {new}={old!r} is not the name of a split"
-            raise PipelineError(msg)
-    return Alias(tuple(names.items()))
+    return _of(Alias, names)
 
 
 @public
@@ -177,8 +132,7 @@ def measure(fn: Callable[Concatenate[Any, P], Mapping[str, Any]], /, *args: P.ar
     `.on(split)` names the split. Runs once per store; the results are `data.facts`, and `fact(name)` as a parameter of
     a later stage stands for one.
     """
-    _no_positional("measure", args)
-    return Measure(function(fn, params, "measure"))
+    return Measure(_held("measure", fn, args, params))
 
 
 @public
@@ -187,7 +141,7 @@ def shuffle(*, seed: int | None = None) -> Shuffle:
 
     `seed` is the pipeline's unless given.
     """
-    return Shuffle(None if seed is None else integer("shuffle: seed", seed, PipelineError))
+    return Shuffle(seed)
 
 
 @public
@@ -197,12 +151,7 @@ def sample(weights: str | Callable[[Any], Any], size: int | None = None, seed: i
     `weights` is a column name or a pure function of the source: one number per example, none negative, not all zero.
     `seed` is the pipeline's unless given.
     """
-    by = _checked_by("sample", "weights", weights)
-    if by is None:
-        msg = "sample: weights is a column name or a function of the source, not None"
-        raise PipelineError(msg)
-    checked_size = None if size is None else integer("sample: size", size, PipelineError, least=0)
-    return Sample(by, checked_size, None if seed is None else integer("sample: seed", seed, PipelineError))
+    return _of(Sample, weights, size, seed)
 
 
 @public
@@ -211,7 +160,7 @@ def take(n_or_fraction: Amount) -> Take:
 
     A count beyond the size takes all.
     """
-    return Take(_checked_amount("take", "n_or_fraction", n_or_fraction))
+    return Take(n_or_fraction)
 
 
 @public
@@ -220,11 +169,7 @@ def transform(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **par
 
     Before `batch` an item is an example; after it, a batch on the host; after `transfer`, a batch on the device.
     """
-    _no_positional("transform", args)
-    if isinstance(fn, Ambient):
-        msg = f"transform: what ambient makes is random, and so for augment: fdm.augment(fdm.ambient({fn.call!r:.60}))"
-        raise PipelineError(msg)
-    return Transform(function(fn, params, "transform"))
+    return Transform(_held("transform", fn, args, params))
 
 
 @overload
@@ -248,10 +193,8 @@ def augment(fn: Callable[..., object], /, *args: object, **params: object) -> Au
     0 augment  fdm.brighten(most=0.1)  on train
     seed 0
     """
-    _no_positional("augment", args)
-    if isinstance(fn, Ambient):
-        return Augment(function(fn.call, params, "augment"), ambient=True)
-    return Augment(function(fn, params, "augment"), ambient=False)
+    is_ambient = isinstance(fn, Ambient)
+    return Augment(_held("augment", fn.call if isinstance(fn, Ambient) else fn, args, params), is_ambient)
 
 
 @public
@@ -279,19 +222,7 @@ def batch(
     0 batch  256, across=world
     seed 0
     """
-    if across not in _ACROSS:
-        msg = f"batch: across is one of {listed(_ACROSS)}, not {across!r}{did_you_mean(across, _ACROSS)}"
-        raise PipelineError(msg)
-    if ids is not None and (not isinstance(ids, str) or not ids):
-        msg = f"batch: ids is the name of the entry that holds the example ids, a string, not {ids!r}"
-        raise PipelineError(msg)
-    return Batch(
-        integer("batch: size", size, PipelineError, least=1),
-        _checked_bool("batch", "drop_last", drop_last),
-        None if collate is None else function(collate, {}, "batch"),
-        ids,
-        across,
-    )
+    return _of(Batch, size, drop_last, collate, ids, across)
 
 
 @public
@@ -300,81 +231,17 @@ def transfer(*, skip: tuple[str, ...] | list[str] = ()) -> Transfer:
 
     `skip` names top-level entries (keys or fields) that stay on the host.
     """
-    if isinstance(skip, str) or not isinstance(skip, Sequence) or not all(isinstance(name, str) for name in skip):
-        msg = f"transfer: skip is a tuple of names of entries, not {skip!r}"
-        raise PipelineError(msg)
-    return Transfer(tuple(skip))
+    return _of(Transfer, skip)
 
 
-def _no_positional(stage: str, args: tuple[object, ...]) -> None:
+def _held(stage: str, fn: Callable[..., Any], args: tuple[object, ...], params: Mapping[str, Any]) -> Function:
+    """The function of a stage with its parameters, which `args` can only misspell."""
     if args:
         msg = f"{stage} takes one function and its parameters by keyword; {args[0]!r:.60} has no name"
         raise PipelineError(msg)
+    return function(fn, params, stage)
 
 
-def _sizes_of(into: Sizes | Function) -> Sizes:
-    return () if isinstance(into, Function) else into
-
-
-def _checked_sizes(into: object) -> Sizes:
-    if not isinstance(into, Mapping) or not into:
-        msg = f'split takes sizes, such as {{"train": 0.9, "val": None}}, or a function, not {into!r:.60}'
-        raise PipelineError(msg)
-    for name in into:
-        if not isinstance(name, str) or not name:
-            msg = f"split: the name of a split is a string, not {name!r}"
-            raise PipelineError(msg)
-    sizes = tuple((name, None if size is None else _checked_amount("split", name, size)) for name, size in into.items())
-    if sum(size is None for _, size in sizes) > 1:
-        msg = f"split: only one split can take the rest (None), not {[name for name, size in sizes if size is None]}"
-        raise PipelineError(msg)
-    fractions = sum((as_written(size) for _, size in sizes if isinstance(size, float)), Fraction(0))
-    if fractions > 1 + SLACK:
-        msg = f"split: the fractions {_shown(sizes)} sum to {float(fractions):g}, more than 1"
-        raise PipelineError(msg)
-    if all(isinstance(size, float) for _, size in sizes) and fractions < 1 - SLACK:
-        msg = (
-            f"split: the fractions {_shown(sizes)} sum to {float(fractions):g}, so some examples would be in no split; "
-            f'name one that takes the rest: "unused": None'
-        )
-        raise PipelineError(msg)
-    return sizes
-
-
-def _shown(sizes: Sizes) -> str:
-    return ", ".join(f"{name}={size}" for name, size in sizes)
-
-
-def _checked_amount(stage: str, name: str, amount: object) -> Amount:
-    if isinstance(amount, float):
-        if not 0 <= amount <= 1:
-            msg = f"{stage}: {name}={amount} is a float, so a fraction, and fractions lie in 0 to 1; a count is an int"
-            raise PipelineError(msg)
-        return float(amount)
-    return integer(f"{stage}: {name}", amount, PipelineError, least=0)
-
-
-def _checked_bool(stage: str, name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        msg = f"{stage}: {name} is True or False, not {value!r}"
-        raise PipelineError(msg)
-    return value
-
-
-def _checked_of(stage: str, of: object) -> str | None:
-    if of is not None and (not isinstance(of, str) or not of):
-        msg = f"{stage}: of is the name of a source or split, not {of!r}"
-        raise PipelineError(msg)
-    return of
-
-
-def _checked_by(stage: str, name: str, by: object) -> str | Function | None:
-    if by is None or (isinstance(by, str) and by):
-        return by
-    if not callable(by):
-        msg = f"{stage}: {name} is a column name or a function of the source, not {by!r}"
-        raise PipelineError(msg)
-    return function(by, {}, stage)
-
-
-_ACROSS = ("rank", "world")
+def _of(stage: Callable[..., StageT], *fields: object) -> StageT:
+    """The record of a stage, which checks and converts what users give."""
+    return stage(*fields)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from .._arrays.tree import leaves, map_leaves
+from .._checks import checked, text
 from .._errors import ParameterError, PipelineError, UnknownNameError, did_you_mean, listed
 from .._fingerprint.canonical import (
     Value,
@@ -33,7 +34,7 @@ from .._text import short
 class Fact(Value):
     """A parameter that stands for a measured fact until the pipeline is opened."""
 
-    name: str
+    name: str = attrs.field(**checked(text, PipelineError, "fact takes the name of a fact, a string"))
 
 
 @public
@@ -46,17 +47,21 @@ def fact(name: str) -> Any:
     >>> fact("mean")
     Fact(name='mean')
     """
-    if not isinstance(name, str) or not name:
-        msg = f"fact takes the name of a fact, a string, not {name!r}"
-        raise PipelineError(msg)
     return Fact(name)
+
+
+def _path(_: str, value: Any, error: type[PipelineError]) -> str:
+    if not isinstance(value, str | PurePath) or not str(value) or "\x00" in str(value):
+        msg = f"tracked takes the path of a file or folder, a string or Path, not {value!r:.60}"
+        raise error(msg)
+    return str(value)
 
 
 @attrs.frozen(eq=False, repr=False)
 class Tracked(Value):
     """A parameter that stands for a file or folder, which is fingerprinted by its content."""
 
-    path: str
+    path: str = attrs.field(**checked(_path, PipelineError))
 
     def absolute(self) -> Path:
         """Where it is: a relative path is resolved by the working directory."""
@@ -79,10 +84,37 @@ def tracked(path: str | PurePath) -> Any:
     """
     if isinstance(path, Tracked):
         return path
-    if not isinstance(path, str | PurePath) or not str(path) or "\x00" in str(path):
-        msg = f"tracked takes the path of a file or folder, a string or Path, not {path!r:.60}"
-        raise PipelineError(msg)
-    return Tracked(str(path))
+    unchecked: Any = path
+    return Tracked(unchecked)
+
+
+def _comparable(stage: str, call: Any, error: type[PipelineError]) -> Callable[..., Any]:
+    """`call` if it is a function or an instance that has a value, whether or not it can be found by its name now."""
+    if not callable(call):
+        is_source = stage == "load" and hasattr(type(call), "__getitem__") and hasattr(type(call), "__len__")
+        kind = type(call).__name__
+        remedy = (
+            f"; pass what makes it: fdm.load({kind}, name=value), or a function that returns it" if is_source else ""
+        )
+        msg = f"{stage} takes a function, not {call!r:.60}{remedy}"
+        raise error(msg)
+    if not is_named(call) and not _is_value(call):
+        name = qualified_name(type(call)).removeprefix("builtins.")
+        odd = _remedy_of(call, stage)
+        if odd is not None:
+            msg = (
+                f"{stage} takes a function with an importable name, not {odd}, with the function at the top of a module"
+            )
+            raise error(msg)
+        msg = (
+            f"{stage} takes a function with an importable name, not a {name}: its value cannot be compared or sent to "
+            f"a worker; write a function at the top of a module and pass parameters by keyword, or make "
+            f"{type(call).__name__} a frozen attrs class or dataclass"
+        )
+        raise error(msg)
+    if getattr(call, "__name__", "") == "<lambda>":
+        raise error(_not_importable(stage, call))
+    return call  # type: ignore[no-any-return]  # callable, as was asked
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -94,7 +126,7 @@ class Function(Value):
     fields) and of the parameters by value.
     """
 
-    call: Callable[..., Any]
+    call: Callable[..., Any] = attrs.field(**checked(_comparable, PipelineError, "a stage"))
     params: tuple[tuple[str, Any], ...] = ()
 
     @property
@@ -222,28 +254,36 @@ def function(call: Callable[..., Any], params: Mapping[str, Any], stage: str) ->
 
 
 def _check_importable(call: Any, stage: str) -> None:
-    if not callable(call):
-        msg = f"{stage} takes a function, not {call!r:.60}"
-        raise PipelineError(msg)
-    if isinstance(call, torch.nn.Module) or (not is_named(call) and is_frozen_instance(call)):
+    _comparable(stage, call, PipelineError)
+    if isinstance(call, torch.nn.Module) or not is_named(call):
         _check_importable(type(call), stage)
         return
-    if not is_named(call):
-        name = qualified_name(type(call))
-        msg = (
-            f"{stage} takes a function with an importable name, not a {name}: its value cannot be compared or sent to "
-            f"a worker; write a function at the top of a module and pass parameters by keyword, or make "
-            f"{type(call).__name__} a frozen attrs class or dataclass"
-        )
-        raise PipelineError(msg)
     if _resolved(call) is not call and _resolved(call) != call:
-        kind = "a lambda" if "<lambda>" in call.__qualname__ else f"{call.__qualname__!r}"
-        msg = (
-            f"{stage} takes a function with an importable name, not {kind} in {module_of(call)}: it cannot be found "
-            f"again by name, so it can be neither compared nor sent to a worker; define it with def at the top of a "
-            f"module, and pass what it needs as keyword parameters: fdm.{stage}(fn, name=value)"
+        raise PipelineError(_not_importable(stage, call))
+
+
+def _not_importable(stage: str, call: Any) -> str:
+    kind = "a lambda" if "<lambda>" in call.__qualname__ else f"{call.__qualname__!r}"
+    return (
+        f"{stage} takes a function with an importable name, not {kind} in {module_of(call)}: it cannot be found "
+        f"again by name, so it can be neither compared nor sent to a worker; define it with def at the top of a "
+        f"module, and pass what it needs as keyword parameters: fdm.{stage}(fn, name=value)"
+    )
+
+
+def _remedy_of(call: Any, stage: str) -> str | None:
+    """What a callable is that people often write in the place of a function, and what to write instead."""
+    if isinstance(call, types.MethodType):
+        owner = type(call.__self__).__name__
+        return (
+            f"{call.__name__!r}, a bound method of {owner}, whose value cannot be compared: make {owner} a frozen "
+            f"dataclass with __call__, and write fdm.{stage}({owner}(...))"
         )
-        raise PipelineError(msg)
+    if isinstance(call, partial):
+        fields = ", ".join(f"{name}=..." for name in call.keywords) or "name=value"
+        named = getattr(call.func, "__name__", "fn")
+        return f"a functools.partial, whose value cannot be compared: write fdm.{stage}({named}, {fields})"
+    return None
 
 
 def _resolved(call: Any) -> Any:

@@ -1,24 +1,26 @@
 """The grammar: in which order stages may stand, how often, and what their functions must take."""
 
 from collections.abc import Sequence
+from typing import Any, get_args
 
 from .._errors import PipelineError, stage_note
 from .digest import KEPT, code_of_stage
 from .function import Function
 from .stage import (
-    Alias,
     Augment,
     Batch,
+    Change,
     Clean,
+    Cut,
     Fetch,
     Fold,
     Load,
     Measure,
+    Ordering,
     Sample,
-    Shuffle,
+    Source,
     Split,
     Stage,
-    Take,
     Transfer,
     Transform,
     functions,
@@ -33,20 +35,11 @@ def check_grammar(stages: Sequence[Stage]) -> None:
     _check_functions(stages)
 
 
-_PHASES: tuple[tuple[type, ...], ...] = (
-    (Fetch,),
-    (Clean,),
-    (Load,),
-    (Split, Fold, Alias),
-    (Measure,),
-    (Shuffle, Sample, Take),
-    (Transform, Augment),
-    (Batch,),
-    (Transform, Augment),
-    (Transfer,),
-    (Transform, Augment),
+_PHASES: tuple[Any, ...] = (
+    *(Fetch, Clean, Load, Cut, Measure, Ordering),
+    *(Change, Batch, Change, Transfer, Change),
 )
-_ORDER = ", ".join(" or ".join(cls.__name__.lower() for cls in phase) for phase in _PHASES)
+_ORDER = ", ".join(" or ".join(each.kind for each in get_args(phase) or (phase,)) for phase in _PHASES)
 
 
 def _check_order(stages: Sequence[Stage]) -> None:
@@ -106,7 +99,7 @@ def _check_functions(stages: Sequence[Stage]) -> None:
 
 
 def _check_facts(stage: Stage) -> None:
-    early = isinstance(stage, Fetch | Clean | Load)
+    early = isinstance(stage, Source)
     facts = [name for function in functions(stage) for name in function.facts] if early else []
     if facts:
         msg = f"{stage.kind} cannot take the fact {facts[0]!r}, since facts are measured later; give it a value"

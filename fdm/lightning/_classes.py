@@ -58,12 +58,35 @@ def assigned_name(frame: FrameType) -> str | None:
     >>> print(call())
     None
     """
-    following = (one for one in dis.get_instructions(frame.f_code) if one.offset > frame.f_lasti)
-    store = next(following, None)
-    if store is None or store.opname not in _STORES:
-        return None
-    name = store.argval[0] if isinstance(store.argval, tuple) else store.argval
-    return f"{_scope(frame.f_code, store.opname)}{name}" if name.isidentifier() else None
+    above, before = 0, None  # how many values are above the result on the stack
+    for one in dis.get_instructions(frame.f_code):
+        if one.offset <= frame.f_lasti or one.opname == "CACHE":
+            continue
+        if one.opname == "STORE_ATTR" and above == 1 and before is not None and before.opname in _LOADS:
+            return f"{_scope(frame.f_code, before.opname)}{before.argval}.{one.argval}"
+        if one.opname in _STORES and not above:
+            name = one.argval[0] if isinstance(one.argval, tuple) else one.argval
+            return f"{_scope(frame.f_code, one.opname)}{name}" if name.isidentifier() else None
+        above, before = _above(one, above), one
+        if above < 0:
+            return None
+    return None
+
+
+def _above(one: dis.Instruction, above: int) -> int:
+    """How many values are above one after an instruction, of which so many are before; -1 where it may be used up."""
+    if one.opname == "COPY":  # a copy of the result is as good
+        return 0 if one.arg == above + 1 else above + 1
+    if one.opname == "SWAP":  # with the topmost
+        deep = int(one.arg or 1) - 1
+        return deep if above == 0 else 0 if above == deep else above
+    if one.opname in _STORES:
+        return above - 1
+    if not one.opname.startswith(("LOAD_", "CALL", "PRECALL", "PUSH_NULL", "KW_NAMES")):
+        return -1
+    effect = dis.stack_effect(one.opcode, one.arg)
+    taken = 1 - effect if one.opname.startswith("CALL") else int(one.opname in {"LOAD_ATTR", "LOAD_METHOD"})
+    return -1 if taken > above else above + effect
 
 
 def _scope(code: CodeType, store: str) -> str:
@@ -122,6 +145,11 @@ def _written(kind: Any) -> Any:
     return str | kind if Path in get_args(kind) else kind
 
 
-_STORES = {"STORE_NAME", "STORE_GLOBAL", "STORE_FAST", "STORE_DEREF", "STORE_FAST_LOAD_FAST"}
+_STORES = {
+    *("STORE_NAME", "STORE_GLOBAL", "STORE_FAST", "STORE_DEREF"),
+    "STORE_FAST_LOAD_FAST",
+    "STORE_FAST_STORE_FAST",
+}
+_LOADS = {"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FAST", "LOAD_DEREF"}
 _SIMPLE = {int, float, bool, str, Path, NoneType}
 _OPTIMIZED = 0x1  # the flag of a function's code, whose names are local: inspect.CO_OPTIMIZED

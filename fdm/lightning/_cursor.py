@@ -8,7 +8,7 @@ import attrs
 from .._errors import SnapshotError
 from .._loaders.combine import Combined, CombinedSnapshot
 from .._loaders.loader import Loader
-from .._plans.snapshot import Snapshot
+from .._plans.snapshot import VERSION, Snapshot, check_plain
 
 
 Place: TypeAlias = Snapshot | CombinedSnapshot
@@ -105,16 +105,18 @@ def to_plain(at: Place) -> dict[str, Any]:
     """A place as plain JSON values, by split."""
     parts = {at.split: at} if isinstance(at, Snapshot) else at.parts
     ended = [] if isinstance(at, Snapshot) else list(at.ended)
-    return {"cursor": {name: part.to_dict() for name, part in parts.items()}, "ended": ended}
+    return {"version": VERSION, "cursor": {name: part.to_dict() for name, part in parts.items()}, "ended": ended}
 
 
 def from_plain(plain: Mapping[str, Any], mode: str) -> Place:
     """The place that `to_plain` wrote. Raises `SnapshotError` for anything else."""
-    if not isinstance(plain.get("cursor"), Mapping) or not plain["cursor"] or "ended" not in plain:
-        msg = f"the datamodule's state has a cursor by split, and what ended, not {sorted(map(str, plain))}"
+    entries = "cursor", "ended"
+    check_plain("datamodule's state", {name: plain[name] for name in ("version", *entries) if name in plain}, entries)
+    if not isinstance(plain["cursor"], Mapping) or not plain["cursor"]:
+        msg = f"the datamodule's state has a cursor by split, not {plain['cursor']!r:.60}"
         raise SnapshotError(msg)
     parts = {name: Snapshot.from_dict(part) for name, part in plain["cursor"].items()}
-    return CombinedSnapshot(mode, parts, tuple(plain["ended"])) if len(parts) > 1 else next(iter(parts.values()))
+    return CombinedSnapshot(mode, parts, plain["ended"]) if len(parts) > 1 else next(iter(parts.values()))
 
 
 def _current(cursor: Cursor) -> Pass | None:

@@ -1,7 +1,7 @@
 """The shell: a LightningDataModule whose every answer comes from a frozen pipeline."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -10,26 +10,28 @@ import attrs
 from .._arrays.tree import entries
 from .._batches.transfer import move
 from .._data import Data
-from .._errors import DataError, SnapshotError, did_you_mean, noted, stage_note
+from .._errors import DataError, did_you_mean, noted, stage_note
 from .._executor import Executor, agree, open_alone
 from .._pipeline import Pipeline, fingerprint, replace
 from .._ranks.context import RankContext
-from .._stages.constructors import batch
 from .._stages.stage import Batch, Measure, Transfer
 from ._cursor import Loading, from_plain, place, to_plain
 from ._feed import TRAIN_MODE, Feed, Train
-from ._hooks import guard, has, hide, is_hidden
+from ._hooks import GUARDED, guarded, has, hide, is_hidden
 from ._passes import Passes
 from ._roles import PREDICT, TEST, TRAIN, VAL, Role, batch_of_role, roles_in, roles_of
 from ._trainer import (
+    asks_for,
     context_of,
     flat_description,
+    has_asked_for,
     indices_for_writers,
     is_fitting,
     is_running,
+    place_beside,
     saved_states,
 )
-from ._underway import Underway
+from ._underway import Handed, Path, Underway, at, changed_at
 
 
 class Shell:
@@ -122,7 +124,7 @@ class Shell:
 
     @batch_size.setter
     def batch_size(self, size: int) -> None:
-        changed = attrs.evolve(self._batch, size=batch(size).size)
+        changed = attrs.evolve(self._batch, size=size)
         if self._arguments is not None and "batch_size" in self._arguments:
             self._arguments["batch_size"] = changed.size
         self._become(replace(self._pipeline, changed))
@@ -175,6 +177,8 @@ class Shell:
             lambda: begin(self._train, self.trainer),
             lambda loader: went_on(self.trainer, loader),
             self._tracked(),
+            lambda: asks_for(self.trainer),
+            lambda: has_asked_for(self.trainer),
         )
 
     def val_dataloader(self) -> Any:
@@ -194,15 +198,14 @@ class Shell:
         number, transfer = next(self._pipeline.of_kind(Transfer), (0, None))
         if transfer is None:
             return self._lightnings("transfer_batch_to_device")(batch, device, dataloader_idx)
-        handed = self._underway.known(batch, is_asked_for=is_running(self.trainer))
+        found = self._known(batch)
         with noted(stage_note(number, f"transfer to {device}")):
-            if handed is None:
-                return move(batch, device, [name for name in transfer.skip if name in entries(batch)])
-            if handed.is_of_parts:
-                moved: Any = {name: move(part, device, transfer.skip) for name, part in batch.items()}
-            else:
-                moved = move(batch, device, transfer.skip)
-        handed.becomes(moved)
+            moves = dict.fromkeys(found, lambda part: move(part, device, transfer.skip))
+            moved = changed_at(batch, moves, lambda part: _moved_from_elsewhere(part, device, transfer.skip))
+        for path, handed in found.items():
+            handed.becomes(at(moved, path))
+            if not has("on_after_batch_transfer", self._pipeline, self.roles):
+                self._underway.done(handed)
         return moved
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -213,10 +216,11 @@ class Shell:
         """
         if not has("on_after_batch_transfer", self._pipeline, self.roles):
             return self._lightnings("on_after_batch_transfer")(batch, dataloader_idx)
-        handed = self._underway.known(batch, is_asked_for=is_running(self.trainer))
-        if handed is not None:
+        found = self._known(batch)
+        for handed in found.values():
             self._underway.done(handed)
-            return handed.finish(batch)
+        if found:
+            return changed_at(batch, {path: handed.finish for path, handed in found.items()}, lambda part: part)
         if self.trainer is None:
             msg = "a batch came to on_after_batch_transfer that is from none of this datamodule's loaders"
             raise DataError(msg)
@@ -234,11 +238,11 @@ class Shell:
 
     def state_dict(self) -> dict[str, Any]:
         """The cursor and the pipeline's fingerprint, as plain JSON values; nothing before there was a train batch."""
-        at = place(self._passes.cursor)
-        if at is None:
+        here = place(self._passes.cursor)
+        if here is None:
             return {}
         self._fingerprint = self._fingerprint or fingerprint(self._pipeline)
-        return {"version": _VERSION, "fingerprint": self._fingerprint, **to_plain(at)}
+        return {"fingerprint": self._fingerprint, **to_plain(here)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take the cursor from a checkpoint, to fit on from there. Only `fit` asks for it, so others do not check it.
@@ -248,9 +252,6 @@ class Shell:
         is_asked = self.trainer is None or is_fitting(self.trainer)
         if not is_asked or not {"version", "cursor"} & state_dict.keys():  # before the first batch there is none
             return
-        if state_dict.get("version") != _VERSION:
-            msg = f"the datamodule's state is of version {state_dict.get('version')!r}; this fdm reads {_VERSION}"
-            raise SnapshotError(msg)
         restored = from_plain(state_dict, TRAIN_MODE)
         self._train().at(start=restored)
         self._passes.restore(restored)
@@ -279,10 +280,25 @@ class Shell:
         sampler = None if seen is None else indices_for_writers(type(self), seen)
         steps = len(self.data.loader(split))
         begin = partial(self._begin_evaluation, split)
-        return Feed((split,), steps, begin, underway=self._tracked(), seen=seen, batch_sampler=sampler)
+        return Feed(
+            (split,),
+            steps,
+            begin,
+            underway=self._tracked(),
+            asks=lambda: asks_for(self.trainer),
+            has_asked=lambda: has_asked_for(self.trainer),
+            seen=seen,
+            batch_sampler=sampler,
+        )
 
     def _begin_evaluation(self, split: str) -> Callable[[], Loading]:
         return partial(self.data.loader, split, epoch=0)
+
+    def _known(self, batch: Any) -> dict[Path, Handed]:
+        """The batches of this datamodule's loaders that are in one that came to a hook, and where."""
+        if not is_running(self.trainer):
+            return self._underway.by_hand(batch)
+        return self._underway.under(batch, has_asked_for(self.trainer), partial(place_beside, self.trainer))
 
     def _tracked(self) -> Underway | None:
         return None if next(self._pipeline.of_kind(Transfer), None) is None else self._underway
@@ -292,13 +308,10 @@ class Shell:
         if data is not None:
             data.close()
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        guard(cls)
-
     def __getattribute__(self, name: str) -> Any:
         try:
-            return super().__getattribute__(name)
+            found = super().__getattribute__(name)
+            return guarded(self, Shell, name, found) if name in GUARDED else found
         except AttributeError as error:
             # Errors of properties have passed through the user's functions, and mean something else.
             if name.startswith("_") or error.name != name or error.obj is not self:
@@ -351,6 +364,10 @@ def _save_hyperparameters(datamodule: Any, values: Mapping[str, Any]) -> None:
     datamodule.save_hyperparameters(dict(values))
 
 
+def _moved_from_elsewhere(batch: Any, device: Any, skip: Sequence[str]) -> Any:
+    return move(batch, device, [name for name in skip if name in entries(batch)])
+
+
 def _shown(names: tuple[str, ...], sizes: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {sizes[name]}" if name in sizes else name for name in names) or "absent"
 
@@ -370,6 +387,3 @@ def _itself(cls: type) -> type:
 def _remade(make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     cls = make(*arguments)
     return cls.__new__(cls)
-
-
-_VERSION = 1

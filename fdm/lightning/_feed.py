@@ -1,18 +1,17 @@
 """Feeds: what a trainer iterates over. It gets host batches, and brings them to the device itself."""
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
 
 from .._data import Data
 from .._errors import DataError, SnapshotError, listed
-from .._loaders.combine import Combined, combine
+from .._loaders.combine import combine
 from .._loaders.loader import Loader
 from .._plans.snapshot import Snapshot
 from ._cursor import Loading, Place
-from ._underway import Finish, Handed, Underway
+from ._underway import Asked, Finish, Handed, Path, Underway
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -21,7 +20,8 @@ class Feed:
 
     `begin` is asked when an iteration begins, and what it returns, the loader, when the first batch is. `went_on` hears
     of a loader that somebody did more with than look at its first batch. What is to be done after the transfer waits in
-    `underway`, where somebody does it; the example ids of the batches are noted in `seen`, where somebody asks.
+    `underway`, where somebody does it, under the number of the batch that a trainer `asks` for now, or that it `has_asked`
+    for and works with; the example ids of the batches are noted in `seen`, where somebody asks.
     `batch_sampler` is where Lightning looks for them.
     """
 
@@ -30,6 +30,8 @@ class Feed:
     begin: Callable[[], Callable[[], Loading]]
     went_on: Callable[[Loading], None] = lambda _: None
     underway: Underway | None = None
+    asks: Callable[[], Asked | None] = lambda: None
+    has_asked: Callable[[], Asked | None] = lambda: None
     seen: list[list[int]] | None = None
     batch_sampler: Any = None
 
@@ -53,17 +55,20 @@ class Feed:
             self.went_on(loader)
 
     def _handed_out(self, loader: Loading) -> Iterator[Any]:
-        handed: Handed | None = None
+        handed: list[Handed] = []
         try:
-            for batch, finish in on_host(loader):
-                if handed is not None:
-                    handed.is_newest = False
+            for batch, finishes in on_host(loader):
+                _are_older(handed)
                 if self.underway is not None:
-                    handed = self.underway.put(batch, finish, is_of_parts=isinstance(loader, Combined))
+                    handed = self.underway.put(batch, finishes, self, self.asks())
                 yield batch
+        except GeneratorExit:
+            if self.has_asked() is None:  # somebody only looked
+                for one in handed:
+                    one.asked = None
+            raise
         finally:
-            if handed is not None:
-                handed.is_newest = False
+            _are_older(handed)
 
     def __repr__(self) -> str:
         return f"<fdm batches of {listed(self.splits)}, {self.length} steps>"
@@ -99,19 +104,20 @@ TRAIN_MODE = "max_size_cycle"
 """How Lightning puts several train loaders together, unless it is told otherwise."""
 
 
-def on_host(loader: Loading) -> Iterator[tuple[Any, Finish]]:
-    """The batches of a loader before the transfer, each with what comes after it."""
-    return loader.on_host() if isinstance(loader, Loader) else _on_host(loader)
-
-
-def _on_host(loader: Combined) -> Iterator[tuple[Any, Finish]]:
+def on_host(loader: Loading) -> Iterator[tuple[Any, dict[Path, Finish]]]:
+    """The batches of a loader before the transfer, each with what comes after it, by where in it that is to be done."""
+    if isinstance(loader, Loader):
+        for batch, finish in loader.on_host():
+            yield batch, {(): finish}
+        return
     for step in loader.on_host():
         batches = {name: batch for name, (batch, _) in step.items()}
-        yield batches, partial(_each, {name: finish for name, (_, finish) in step.items()})
+        yield batches, {(name,): finish for name, (_, finish) in step.items()}
 
 
-def _each(finishes: Mapping[str, Finish], batches: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: finish(batches[name]) for name, finish in finishes.items()}
+def _are_older(handed: list[Handed]) -> None:
+    for one in handed:
+        one.is_newest = False
 
 
 def _check_splits(splits: tuple[str, ...], start: Place | None) -> None:

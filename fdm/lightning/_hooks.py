@@ -1,13 +1,11 @@
 """Hooks: which of Lightning's a datamodule of a pipeline has; those that it has no use for are hidden on the instance."""
 
 from collections.abc import Callable
-from functools import wraps
-from types import FunctionType
 from typing import Any
 
 from .._errors import note
 from .._pipeline import Pipeline
-from .._stages.stage import Augment, Transfer, Transform
+from .._stages.stage import Change, Transfer
 from ._roles import Roles
 
 
@@ -38,26 +36,43 @@ def has(hook: str, p: Pipeline, roles: Roles) -> bool:
     transfer = next((number for number, _ in p.of_kind(Transfer)), len(p.stages))
     if hook == "transfer_batch_to_device":
         return transfer < len(p.stages)
-    return any(number > transfer for number, _ in p.of_kind(Transform, Augment))
+    return any(number > transfer for number, _ in p.of_kind(Change))
 
 
-def guard(cls: type) -> None:
-    """Let no `StopIteration` leave the hooks that a class overrides: the Trainer would take it for the end of an epoch."""
-    for name in (*HOOKS, *_OTHERS):
-        hook = vars(cls).get(name)
-        if isinstance(hook, FunctionType):
-            setattr(cls, name, _guarded(hook))
+def guarded(datamodule: Any, owner: type, name: str, hook: Any) -> Any:
+    """A hook, as the Trainer looks it up, that lets no `StopIteration` out: it would be taken for the end of an epoch.
+
+    That holds wherever a user's hook is from: a subclass, a mixin beside it, the instance. Those of `owner`, a class of
+    the datamodule, and of Lightning raise none.
+    """
+    function, theirs = getattr(hook, "__func__", hook), getattr(super(owner, datamodule), name, None)
+    is_users = function is not vars(owner).get(name) and function is not getattr(theirs, "__func__", None)
+    return Guarded(hook) if is_users and callable(hook) else hook
 
 
-def _guarded(hook: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(hook)
-    def run(*args: Any, **kwargs: Any) -> Any:
+class Guarded:
+    """A hook that raises `StopError` for a `StopIteration`, and is what it guards to whoever looks at it."""
+
+    __slots__ = ("_hook",)
+
+    def __init__(self, hook: Callable[..., Any]) -> None:
+        self._hook = hook
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
-            return hook(*args, **kwargs)
+            return self._hook(*args, **kwargs)
         except StopIteration as error:
-            note(error, f"in the hook {hook.__qualname__}")
+            note(error, f"in the hook {getattr(self._hook, '__qualname__', repr(self._hook))}")
 
-    return run
+    def __reduce__(self) -> Any:
+        return Guarded, (self._hook,)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._hook, name)
+
+    @property  # type: ignore[misc]  # which isinstance asks
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # read only, unlike an object's
+        return type(self._hook)
 
 
 HOOKS = (
@@ -68,4 +83,7 @@ HOOKS = (
     "transfer_batch_to_device",
     "on_after_batch_transfer",
 )
-_OTHERS = ("prepare_data", "setup", "on_before_batch_transfer", "state_dict", "load_state_dict", "teardown")
+GUARDED = {
+    *HOOKS,
+    *("prepare_data", "setup", "on_before_batch_transfer", "state_dict", "load_state_dict", "teardown", "on_exception"),
+}

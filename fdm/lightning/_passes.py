@@ -9,7 +9,7 @@ import attrs
 
 from ._cursor import Cursor, Loading, Place, batches_done, begun, following, place
 from ._feed import Train
-from ._trainer import Hush, is_fitting, steps_ahead
+from ._trainer import Hush, has_others, is_fitting, steps_ahead
 
 
 @attrs.define(eq=False)
@@ -43,6 +43,7 @@ class Passes:
         if not is_fitting(trainer):
             loader = train().at(start=self.by_hand or self.cursor.restored)
             return lambda: loader
+        self._hush_over(trainer)
         if trainer.overfit_batches:  # the same batches in every epoch
             return train().at
         return partial(self._next, train, trainer)  # where it begins is known when the trainer has read its checkpoint
@@ -64,7 +65,6 @@ class Passes:
         self._reload_as_before(trainer)
         if self.cursor.restored is None or self.cursor.passes:
             return whole
-        self._hush.begin()
         progress = trainer.fit_loop.epoch_loop.batch_progress
         done, self._is_told_early = batches_done(progress), not progress.total.ready
         steps = done + len(train.at(start=self.cursor.restored))
@@ -93,6 +93,12 @@ class Passes:
             warnings.warn(_OTHER_STEPS, stacklevel=2)
         self._is_told_early = False
         return current.loader
+
+    def _hush_over(self, trainer: Any) -> None:
+        """Say nothing of loaders that cannot be resumed, unless there is one."""
+        self._hush.end()
+        if self.cursor.restored is not None and not self.cursor.passes and not has_others(trainer):
+            self._hush.begin()
 
     def _reload_as_before(self, trainer: Any) -> None:
         if self._reloads is not None:

@@ -1,16 +1,18 @@
 """Trainers: what Lightning's Trainer and Fabric tell, and what is told to them."""
 
+import pathlib
 import warnings
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import attrs
+from torch.utils.data import DataLoader
 
 from .._pipeline import Pipeline, describe
 from .._ranks.context import RankContext
+from ._underway import Asked, Path
 
 
 def context_of(trainer: Any) -> RankContext:
@@ -57,9 +59,72 @@ def steps_ahead(trainer: Any) -> int:
     loop = trainer.fit_loop
     fetcher: Any = getattr(loop, "_data_fetcher", None)
     progress = loop.epoch_loop.batch_progress
-    if type(fetcher).__name__ != "_DataLoaderIterDataFetcher":
+    if not _is_left_to_steps(fetcher):
         return 0
     return int(progress.current.ready > fetcher.fetched)
+
+
+def asks_for(trainer: Any) -> Asked | None:
+    """The batch that a Trainer asks a loader for now; None where it asks for none, and somebody else does.
+
+    It is told by its loop's own counts: in the midst of a batch, it is a callback or a step that asks.
+    """
+    loop, fetcher, progress = _loop(trainer)
+    if progress is None or _is_left_to_steps(fetcher):
+        return None
+    fetched, current = getattr(fetcher, "fetched", 0), progress.current
+    if fetched and current.ready != current.completed:
+        return None
+    return id(loop), progress.total.ready + max(fetched - current.ready, 0)
+
+
+def has_asked_for(trainer: Any) -> Asked | None:
+    """The batch that a Trainer has got, and not counted yet, since its hooks bring it to the device; else None."""
+    loop, fetcher, progress = _loop(trainer)
+    if progress is None or fetcher is None or _is_left_to_steps(fetcher):
+        return None
+    taken = fetcher.fetched - len(getattr(fetcher, "batches", ()))
+    return (id(loop), progress.total.ready) if taken > progress.current.ready else None
+
+
+def place_beside(trainer: Any, loader: Any) -> Path | None:
+    """Where the batches of a loader are in those that a Trainer puts together; None where it is not told.
+
+    A loader that is the only one may be inside of another object, which iterates over it.
+    """
+    loop, _, _ = _loop(trainer)
+    combined = getattr(loop, "_combined_loader", None)
+    if combined is None or combined._mode == "sequential":  # noqa: SLF001 - there is no public name for it
+        return ()
+    there = list(_places(combined.iterables))
+    found = [path for path, each in there if each is loader or len(there) == 1]
+    return found[0] if len(found) == 1 else None
+
+
+def _places(loaders: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    if isinstance(loaders, Mapping | list | tuple):
+        named = dict(zip(getattr(loaders, "_fields", range(len(loaders))), loaders, strict=False))
+        for key, each in (loaders if isinstance(loaders, Mapping) else named).items():
+            yield from _places(each, (*path, key))
+    else:
+        yield path, loaders
+
+
+def _loop(trainer: Any) -> tuple[Any, Any, Any]:
+    """The loop that a Trainer is in, what fetches its batches, and its account of them."""
+    loop = getattr(trainer, "_active_loop", None) if is_running(trainer) else None
+    progress = getattr(getattr(loop, "epoch_loop", loop), "batch_progress", None)
+    return loop, getattr(loop, "_data_fetcher", None), progress
+
+
+def _is_left_to_steps(fetcher: Any) -> bool:
+    return type(fetcher).__name__ == "_DataLoaderIterDataFetcher"
+
+
+def has_others(trainer: Any) -> bool:
+    """Whether a fit has DataLoaders of torch among its loaders."""
+    combined = getattr(trainer.fit_loop, "_combined_loader", None)
+    return any(isinstance(loader, DataLoader) for loader in getattr(combined, "flattened", ()))
 
 
 def saved_states(trainer: Any) -> list[Mapping[str, Any]]:
@@ -67,7 +132,7 @@ def saved_states(trainer: Any) -> list[Mapping[str, Any]]:
     path = trainer.ckpt_path
     if path is None:
         return []
-    sharded = Path(path, _META)
+    sharded = pathlib.Path(path, _META)
     try:
         found: Mapping[str, Any] = trainer.strategy.checkpoint_io.load_checkpoint(
             sharded if sharded.is_file() else path

@@ -14,7 +14,8 @@ import attrs
 from .._errors import StoreError
 from .._pipeline import Pipeline
 from .._stages.digest import address, stage_digest
-from .._stages.stage import Clean, Fetch, Measure
+from .._stages.stage import Measure, Preparation
+from ._access import access_told, check_readable
 from ._publish import MANIFEST, digest_of, is_published, manifest, remove, store_folder, sweep
 
 
@@ -46,16 +47,21 @@ class Damage:
 def artifacts(store: str | Path | None = None) -> list[Artifact]:
     """The artifacts in a store (default: the one that executors use), most recently used first.
 
-    Raises `StoreError` for one whose manifest cannot be read.
+    Raises `StoreError` for one whose manifest cannot be read, and for a store that this user may not read.
     """
     folder = _folder(store)
+    check_readable(folder)
     folders = [path for path in folder.iterdir() if is_published(path)] if folder.is_dir() else []
     return sorted(map(_artifact, folders), key=lambda artifact: (artifact.used, artifact.folder), reverse=True)
 
 
 def verify(store: str | Path | None = None) -> list[Damage]:
-    """Compare every file of every artifact with its manifest, by size and sha256; the empty list means all is well."""
-    return [damage for artifact in artifacts(store) for damage in _damages(artifact.folder)]
+    """Compare every file of every artifact with its manifest, by size and sha256; the empty list means all is well.
+
+    Raises `StoreError` for a file that this user may not read, which tells nothing of what is in it.
+    """
+    with access_told():
+        return [damage for artifact in artifacts(store) for damage in _damages(artifact.folder)]
 
 
 def prune(
@@ -71,6 +77,8 @@ def prune(
     `unused_for` removes what has not been opened for that long; `larger_than` removes what was used longest ago until
     the store has no more than that many bytes; one of the two is needed. What the pipelines in `keep` need stays in
     any case. Also removes what dead processes left half-made. Who has an artifact open can go on reading it.
+
+    Raises `StoreError` where this user may not read the store, or not remove an artifact; the others are removed then.
     """
     if unused_for is None and larger_than is None:
         msg = "prune: say what to remove: unused_for=timedelta(days=30), or larger_than=bytes"
@@ -85,16 +93,30 @@ def prune(
             chosen.append(artifact)
             total -= artifact.size
     if not dry_run:
-        for artifact in chosen:
+        _remove(chosen)
+        with access_told():
+            _tidy(_folder(store), unused_for)
+    return chosen
+
+
+def _remove(chosen: Iterable[Artifact]) -> None:
+    """Remove artifacts; those that are not this user's to remove are told when the others are gone."""
+    refused: list[StoreError] = []
+    for artifact in chosen:
+        try:
             with suppress(FileNotFoundError):  # another process was faster
                 remove(artifact.folder)
-        _tidy(_folder(store), unused_for)
-    return chosen
+        except StoreError as error:
+            refused.append(error)
+    if refused:
+        more = f" (and {len(refused) - 1} more)" if refused[1:] else ""
+        msg = f"{refused[0].strerror}{more}; what else was to go is removed"
+        raise StoreError(refused[0].errno, msg) from refused[0]
 
 
 def _needs(p: Pipeline) -> Iterator[str]:
     """The addresses of what a pipeline keeps; for measures, whose data decides, the digests of the stages."""
-    for number, stage in p.of_kind(Fetch, Clean, Measure):
+    for number, stage in p.of_kind(Preparation):
         yield stage_digest(stage) if isinstance(stage, Measure) else address(p.stages[: number + 1])
 
 
@@ -135,7 +157,9 @@ def _damages(folder: Path) -> Iterator[Damage]:
             yield Damage(path, f"sha256 {file['sha256']}", f"sha256 {found}")
     known = {folder / file["path"] for file in files} | {folder / MANIFEST}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path not in known:
+        if path.is_dir():
+            check_readable(path)  # what is in it would not be listed
+        elif path.is_file() and path not in known:
             yield Damage(path, "no file", f"{path.stat().st_size} bytes")
 
 

@@ -3,7 +3,8 @@
 import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .._errors import StoreError
@@ -15,6 +16,27 @@ def check_readable(path: Path) -> None:
     if blocked is not None:
         msg = f"{blocked} cannot be read{whose(blocked)}; {_REMEDY}"
         raise StoreError(errno.EACCES, msg)
+
+
+@contextmanager
+def access_told() -> Iterator[None]:
+    """Tell of a file that this user may not read, where it comes up as a bare `PermissionError`, as `check_readable` does."""
+    try:
+        yield
+    except PermissionError as error:
+        if error.filename is not None:
+            check_readable(Path(os.fsdecode(error.filename)))
+        raise
+
+
+def not_removed(folder: Path, into: Path) -> StoreError:
+    """The error of a folder that this user may not move away, by a rename into the folder `into`."""
+    blocked = next((path for path in (into, folder.parent, folder) if not os.access(path, os.W_OK | os.X_OK)), folder)
+    msg = (
+        f"{folder} cannot be removed: {blocked} cannot be written{whose(blocked)}; let that user prune the store, or "
+        f"leave it as it is"
+    )
+    return StoreError(errno.EACCES, msg)
 
 
 def remedy_of(path: Path) -> str:

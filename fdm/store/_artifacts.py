@@ -9,7 +9,7 @@ from .._fingerprint.canonical import digest
 from .._pipeline import Pipeline
 from .._plans.splits import Examples
 from .._stages.digest import address, measure_address
-from .._stages.stage import Clean, Fetch, Load, Measure
+from .._stages.stage import Clean, Fetch, Measure, Preparation, Source
 from ._publish import artifact_folder, is_published
 
 
@@ -18,7 +18,7 @@ class Kept:
     """A stage whose result is kept: its number, its address, and the folder in which the result is, or will be."""
 
     number: int
-    stage: Fetch | Clean | Measure
+    stage: Preparation
     address: str
     folder: Path
 
@@ -42,7 +42,7 @@ def kept_facts(p: Pipeline, splits: Mapping[str, Examples], store: Path) -> list
 def measures_at(p: Pipeline, splits: Mapping[str, Examples]) -> list[tuple[int, Measure, str]]:
     """The measure stages with their numbers and addresses."""
     found: list[tuple[int, Measure, str]] = []
-    source_stages = [stage for _, stage in p.of_kind(Fetch, Clean, Load)]
+    source_stages = [stage for _, stage in p.of_kind(Source)]
     for number, stage in p.of_kind(Measure):
         examples = splits[stage.splits[0]]
         upstream = address([*source_stages, *(p.stages[made_by] for made_by in examples.lineage)])
@@ -52,6 +52,6 @@ def measures_at(p: Pipeline, splits: Mapping[str, Examples]) -> list[tuple[int, 
     return found
 
 
-def place_of(stage: Fetch | Clean | Measure, at: str, store: Path) -> Path:
+def place_of(stage: Preparation, at: str, store: Path) -> Path:
     """The folder of what a stage keeps at this address."""
     return artifact_folder(store, f"{stage.kind}-{stage.function.name}", at)

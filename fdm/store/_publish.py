@@ -20,7 +20,7 @@ import platformdirs
 
 from .._errors import DownloadError, StoreError
 from .._processes.owner import is_abandoned, owned
-from ._access import check_readable, whose
+from ._access import check_readable, not_removed, whose
 from ._lock import Tell, turn
 
 
@@ -134,11 +134,22 @@ def sweep(store: Path) -> list[Path]:
 
 
 def remove(folder: Path) -> None:
-    """Take an artifact away: it vanishes by one rename, so nobody can read half of it; who has it open keeps it."""
+    """Take an artifact away: it vanishes by one rename, so nobody can read half of it; who has it open keeps it.
+
+    Raises `StoreError` if this user may not.
+    """
     gone = folder.parent / ".staging" / owned(folder.name)
-    gone.parent.mkdir(exist_ok=True)
-    folder.rename(gone)
-    shutil.rmtree(gone)
+    try:
+        gone.parent.mkdir(exist_ok=True)
+        folder.rename(gone)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        raise not_removed(folder, gone.parent) from error
+    with explained(folder.parent):
+        shutil.rmtree(gone)
 
 
 def manifest(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import errno
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -12,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from .._arrays.indexing import dtype_name
 from .._arrays.ragged import Ragged, mapped
 from .._arrays.table import Column, Table, with_origin
 from .._errors import DataError, StoreError
@@ -19,23 +21,30 @@ from ._access import remedy_of
 
 
 @attrs.frozen
-class _Entry:
-    """A tensor of a file that is still to be written, in pieces: its name, type, rows, and shape of a row.
+class _Column:
+    """A column that is still to be written: name, kind of its rows if ragged, dtype and shape of a value, how many.
 
     A dtype that files lack is written as `STAND_INS` has it, and its name beside.
     """
 
     name: str
+    ragged: str | None
     dtype: torch.dtype
+    shape: tuple[int, ...]
     rows: int
-    row: tuple[int, ...]
-    pieces: tuple[Tensor, ...]
-    offsets: bool = False
+    values: int
 
-    @property
-    def size(self) -> int:
-        """The number of bytes."""
-        return self.rows * torch.Size(self.row).numel() * self.dtype.itemsize
+    def tensors(self, number: int) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+        """What a file has of it as its column of this number: names of tensors, their dtypes and shapes."""
+        values = self.dtype, (self.values, *self.shape)
+        if self.ragged is None:
+            return {str(number): values}
+        return {f"{number}.values": values, f"{number}.offsets": (torch.int64, (self.rows + 1,))}
+
+    def described(self) -> dict[str, str]:
+        """What a file says of it besides its tensors."""
+        ragged = {} if self.ragged is None else {"ragged": self.ragged}
+        return {"name": self.name, **ragged, **({"dtype": dtype_name(self.dtype)} if self.dtype in STAND_INS else {})}
 
 
 def save_tables(tables: Mapping[str, Sequence[Table]], folder: Path) -> None:
@@ -44,10 +53,15 @@ def save_tables(tables: Mapping[str, Sequence[Table]], folder: Path) -> None:
     Tables that are memory-mapped themselves are copied without being held in memory. Raises `DataError` for tables
     that do not fit together, `StoreError` if they cannot be written.
     """
-    files = {name: f"{number}-{quote(name, safe='')[:80]}.safetensors" for number, name in enumerate(tables)}
-    for name, parts in tables.items():
-        save_table(parts, folder / files[name])
+    for name, path in named_files(list(tables), folder).items():
+        save_table(tables[name], path)
+
+
+def named_files(names: Sequence[str], folder: Path) -> dict[str, Path]:
+    """The paths of the files that tables of these names get in a folder, which `tables.json` there has in order."""
+    files = {name: f"{number}-{quote(name, safe='')[:80]}.safetensors" for number, name in enumerate(names)}
     (folder / _TABLES).write_text(json.dumps(files), encoding="utf-8")
+    return {name: folder / file for name, file in files.items()}
 
 
 def open_tables(folder: Path) -> dict[str, Table]:
@@ -62,19 +76,36 @@ def open_tables(folder: Path) -> dict[str, Table]:
 
 
 def save_table(parts: Sequence[Table], path: Path) -> None:
-    """Write the concatenation of tables as one safetensors file, one piece at a time.
+    """Write the concatenation of tables as one safetensors file, one piece at a time."""
+    for _ in saving(parts, parts, path):
+        pass
 
-    The library's own writer wants everything in memory at once, and a table may be larger.
+
+def saving(blocks: Iterable[Table], like: Iterable[Table], path: Path) -> Iterator[None]:
+    """Write blocks of rows, one after the other, as one safetensors file; yields after each, and holds no other.
+
+    The file begins with what is in it: `like` are tables that have as many rows and values altogether, such as the same
+    rows in another order. The library's own writer wants everything in memory at once, and a table may be larger.
     """
-    entries, columns = _entries([table for table in parts if len(table)] or parts[:1])
-    header = json.dumps({"__metadata__": {"columns": json.dumps(columns)}, **_offsets(entries)}).encode()
-    # Torch reads values from whole multiples of their size, and complex128 has 16 bytes.
-    header += b" " * (-(len(header) + 8) % max(8, *(entry.dtype.itemsize for entry in entries)))
+    header, places = _header(reduce(_joined, map(_columns, like)))
+    ends = dict.fromkeys(places, 0)
     try:
         with path.open("wb") as file:
-            file.write(len(header).to_bytes(8, "little") + header)
-            for entry in entries:
-                _write(entry, file)
+            file.write(header)
+            for name in (name for name in places if name.endswith(".offsets")):
+                _write(torch.zeros(1, dtype=torch.int64, device="cpu"), name, places, file)
+            for block in blocks:
+                for number, column in enumerate(block.values()):
+                    if isinstance(column, Ragged):
+                        _write(column.values, f"{number}.values", places, file)
+                        name = f"{number}.offsets"  # each block's continue where those before ended
+                        _write(column.offsets[1:] + ends[name], name, places, file)
+                        ends[name] += len(column.values)
+                    else:
+                        _write(column, str(number), places, file)
+                yield
+    except StoreError:  # of a block that cannot be read
+        raise
     except OSError as error:
         msg = f"cannot write {path} ({error.strerror or error}); what is published is untouched"
         raise StoreError(error.errno, msg) from error
@@ -118,84 +149,67 @@ def in_place_of(tensor: Tensor, dtype: str | None) -> Tensor:
     return torch.view_as_complex(tensor) if wanted.is_complex else tensor.view(wanted)
 
 
-def name_of(dtype: torch.dtype) -> str:
-    """The name of a dtype without its module."""
-    return str(dtype).removeprefix("torch.")
+def _columns(table: Table) -> list[_Column]:
+    return [_column_of(name, column) for name, column in table.items()]
 
 
-def _entries(parts: Sequence[Table]) -> tuple[list[_Entry], list[dict[str, str]]]:
-    """What is to be written of the columns of tables, and the names and kinds of these columns in order."""
-    entries: list[_Entry] = []
-    columns: list[dict[str, str]] = []
-    for number, name in enumerate(parts[0].keys()):
-        pieces = [_same_columns(table, parts[0])[name] for table in parts]
-        ragged = [piece for piece in pieces if isinstance(piece, Ragged)]
-        plain = [piece for piece in pieces if isinstance(piece, Tensor)]
-        if len({piece.kind for piece in ragged}) + bool(plain) > 1:
-            msg = f"column {name!r} is ragged in some tables and not in others, or of several kinds; they must agree"
-            raise DataError(msg)
-        if ragged:
-            entries.append(_entry(f"{number}.values", name, [piece.values for piece in ragged]))
-            offsets = _entry(f"{number}.offsets", name, [piece.offsets for piece in ragged])
-            entries.append(attrs.evolve(offsets, rows=offsets.rows - len(ragged) + 1, offsets=True))
-            columns.append({"name": name, "ragged": ragged[0].kind, **_noted(entries[-2].dtype)})
-        else:
-            entries.append(_entry(str(number), name, plain))
-            columns.append({"name": name, **_noted(entries[-1].dtype)})
+def _column_of(name: str, column: Column) -> _Column:
+    ragged, values = (column.kind, column.values) if isinstance(column, Ragged) else (None, column)
+    if values.dtype not in DTYPES and values.dtype not in STAND_INS:
+        msg = f"column {name!r} has dtype {values.dtype}, which tables on disk cannot have; convert it"
+        raise DataError(msg)
+    return _Column(name, ragged, values.dtype, tuple(values.shape[1:]), len(column), len(values))
+
+
+def _joined(ones: list[_Column], others: list[_Column]) -> list[_Column]:
+    """The columns of two tables one after the other; a table without rows may have any."""
+    if not (ones[0].rows and others[0].rows):
+        return ones if ones[0].rows or not others[0].rows else others
+    names, of_others = [one.name for one in ones], [other.name for other in others]
+    if names != of_others:
+        msg = f"tables of one source have the same columns; these have {names} and {of_others}"
+        raise DataError(msg)
+    return [_joined_column(one, other) for one, other in zip(ones, others, strict=True)]
+
+
+def _joined_column(one: _Column, other: _Column) -> _Column:
+    if one.ragged != other.ragged:
+        msg = f"column {one.name!r} is ragged in some tables and not in others, or of several kinds; they must agree"
+        raise DataError(msg)
+    if one.values and other.values and (one.dtype, one.shape) != (other.dtype, other.shape):
+        kinds = " and ".join(sorted(f"{column.dtype} of shape {column.shape}" for column in (one, other)))
+        msg = f"column {one.name!r} has rows of {kinds}; the rows of a column have one dtype and shape"
+        raise DataError(msg)
+    first = one if one.values or not other.values else other
+    return attrs.evolve(first, rows=one.rows + other.rows, values=one.values + other.values)
+
+
+def _header(columns: list[_Column]) -> tuple[bytes, dict[str, int]]:
+    """How a file of these columns begins, and where in it each tensor does."""
+    tensors = [tensor for number, column in enumerate(columns) for tensor in column.tensors(number).items()]
+    described, starts, start = {}, {}, 0
     # The widest first, which keeps every tensor aligned without holes.
-    return sorted(entries, key=lambda entry: -entry.dtype.itemsize), columns
-
-
-def _noted(dtype: torch.dtype) -> dict[str, str]:
-    return {"dtype": name_of(dtype)} if dtype in STAND_INS else {}
-
-
-def _same_columns(table: Table, first: Table) -> Table:
-    if list(table.keys()) != list(first.keys()):
-        msg = f"tables of one source have the same columns; these have {list(first.keys())} and {list(table.keys())}"
-        raise DataError(msg)
-    return table
-
-
-def _entry(name: str, column: str, pieces: Sequence[Tensor]) -> _Entry:
-    kinds = {(piece.dtype, tuple(piece.shape[1:])) for piece in pieces if len(piece)} or {
-        (pieces[0].dtype, tuple(pieces[0].shape[1:]))
-    }
-    if len(kinds) > 1:
-        found = " and ".join(sorted(f"{dtype} of shape {row}" for dtype, row in kinds))
-        msg = f"column {column!r} has rows of {found}; the rows of a column have one dtype and shape"
-        raise DataError(msg)
-    ((dtype, row),) = kinds
-    if dtype not in DTYPES and dtype not in STAND_INS:
-        msg = f"column {column!r} has dtype {dtype}, which tables on disk cannot have; convert it"
-        raise DataError(msg)
-    return _Entry(name, dtype, sum(len(piece) for piece in pieces), row, tuple(pieces))
-
-
-def _offsets(entries: Sequence[_Entry]) -> dict[str, Any]:
-    described, start = {}, 0
-    for entry in entries:
-        stand_in, pair = STAND_INS.get(entry.dtype, (entry.dtype, ()))
-        shape, stop = [entry.rows, *entry.row, *pair], start + entry.size
-        described[entry.name] = {"dtype": DTYPES[stand_in], "shape": shape, "data_offsets": [start, stop]}
+    for name, (dtype, shape) in sorted(tensors, key=lambda tensor: -tensor[1][0].itemsize):
+        stand_in, pair = STAND_INS.get(dtype, (dtype, ()))
+        starts[name], stop = start, start + torch.Size(shape).numel() * dtype.itemsize
+        described[name] = {"dtype": DTYPES[stand_in], "shape": [*shape, *pair], "data_offsets": [start, stop]}
         start = stop
-    return described
+    about = json.dumps([column.described() for column in columns])
+    header = json.dumps({"__metadata__": {"columns": about}, **described}).encode()
+    # Torch reads values from whole multiples of their size, and complex128 has 16 bytes.
+    header += b" " * (-(len(header) + 8) % max(8, *(dtype.itemsize for _, (dtype, _) in tensors)))
+    begin = len(header).to_bytes(8, "little") + header
+    return begin, {name: len(begin) + start for name, start in starts.items()}
 
 
-def _write(entry: _Entry, file: BinaryIO) -> None:
-    for piece in _running(entry.pieces) if entry.offsets else entry.pieces:
-        for block in torch.split(piece, max(1, _BLOCK // max(1, piece[:1].nbytes))) if len(piece) else ():
-            flat = block.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
-            file.write(flat.view(torch.uint8).numpy().data)
-
-
-def _running(pieces: Sequence[Tensor]) -> Iterator[Tensor]:
-    """Offsets of several ragged columns as those of one: each continues where the one before ended."""
-    yield pieces[0][:1]
-    end = 0
-    for piece in pieces:
-        yield piece[1:] + end
-        end += int(piece[-1])
+def _write(tensor: Tensor, name: str, places: dict[str, int], file: BinaryIO) -> None:
+    """Write the next rows of a tensor of the file, a few MB at a time, and advance its place."""
+    if not len(tensor):
+        return
+    file.seek(places[name])
+    for block in torch.split(tensor, max(1, _BLOCK // max(1, tensor[:1].nbytes))):
+        flat = block.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+        places[name] += file.write(flat.view(torch.uint8).numpy().data)
 
 
 _TABLES = "tables.json"

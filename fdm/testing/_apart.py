@@ -10,7 +10,7 @@ import attrs
 from .._arrays.differences import difference
 from .._stages.stage import Sample
 from ._laws import compared_splits, unlike_ids
-from ._process import Answer, asked, digest_of, ids_of, order_of, pieces_of
+from ._process import Answer, asked, digest_of, ids_of, order_of, results_of
 from ._purity import INPUTS, Walk
 from ._subject import Broken, Look, Skipped, Trial, under
 
@@ -68,7 +68,7 @@ def opened_there(apart: Apart) -> Broken | Skipped | None:
 
 def same_splits(apart: Apart) -> Broken | Skipped | None:
     """The splits have the same examples in another process."""
-    found = {name: ids_of(examples.order) for name, examples in apart.trial.parts.splits.items()}
+    found = {name: ids_of(examples.order) for name, examples in apart.trial.prepared.splits.items()}
     return _unless(apart) or compared_splits(apart.trial, found, apart.there["splits"])
 
 
@@ -100,20 +100,20 @@ def _unlike_pieces(apart: Apart, split: str, look: Look) -> Broken | None:
     sent = apart.there["pieces"][split]
     if isinstance(sent, Broken):
         return sent
-    ours = under(_SEED, lambda: pieces_of(look, look.rows))
-    on_host = [piece for piece in look.pieces if not piece.is_on_device or apart.trial.data.context.device == "cpu"]
-    for piece, one, other in zip(on_host, ours, pickle.loads(sent), strict=False):  # noqa: S301 - from our process
+    ours = under(_SEED, lambda: results_of(look, look.rows))
+    on_host = [each for each in look.operations if not each.is_on_device or apart.trial.data.context.device == "cpu"]
+    for operation, one, other in zip(on_host, ours, pickle.loads(sent), strict=False):  # noqa: S301 - from our process
         how = difference(one, other)
         if how is not None:
             changing = apart.walk.of(INPUTS)  # which may have changed the sources of this process meanwhile
-            number = apart.walk.blamed(piece) if changing is None else changing.number
+            number = apart.walk.blamed(operation) if changing is None else changing.number
             return Broken(number, f"{look.of(look.rows)}: {how} in another process")
     return None
 
 
 def _unlike_source(apart: Apart, name: str, there: tuple[int, bytes | Broken] | None) -> Broken | None:
     trial = apart.trial
-    size = len(trial.parts.sources[name])
+    size = len(trial.prepared.sources[name])
     if there is None or there[0] != size:
         other = "is not there" if there is None else f"has {there[0]}"
         return Broken(trial.source_stage, f"source {name!r} has {size} examples, and {other} in another process")

@@ -11,11 +11,11 @@ from .._checks import integer
 from .._data import Data
 from .._errors import DataError, LawError, ParameterError, UnknownNameError, did_you_mean, listed, stage_of, unknown
 from .._executor import Executor, check_options
-from .._loaders.options import Speed
+from .._loaders.options import LoaderOptions
 from .._pipeline import Pipeline
 from .._processes.torch_state import settled, single
 from .._stages.function import Function
-from .._stages.stage import Augment, Measure, Split, Transform
+from .._stages.stage import Augment, Change, Measure, Split
 from .._text import shortened
 from ._apart import Apart, importable, opened_there, same_batches, same_orders, same_splits
 from ._laws import (
@@ -127,7 +127,7 @@ def examine(
 
 
 def _report(trial: Trial, executor: Executor, without: Sequence[str]) -> Report:
-    examination = Examination(trial, executor, {name: _first_rows(trial, name) for name in trial.parts.sources})
+    examination = Examination(trial, executor, {name: _first_rows(trial, name) for name in trial.prepared.sources})
     return Report(tuple(_verdict(examination, name, law) for name, law in LAWS.items() if name not in without))
 
 
@@ -157,7 +157,7 @@ def _report_of_closed(p: Pipeline, error: DataError, without: Sequence[str]) -> 
     stage = None if number is None else p.stages[number]
     if isinstance(stage, Split) and isinstance(stage.into, Function):
         law = DISJOINT
-    elif isinstance(error, UnknownNameError) and isinstance(stage, Transform | Augment | Measure):
+    elif isinstance(error, UnknownNameError) and isinstance(stage, Change | Measure):
         law = FACTS
     else:
         raise error
@@ -184,14 +184,16 @@ def _walked(law: str, *kinds: type, otherwise: str = "") -> Law:
 
 
 def _by_threads(examination: Examination) -> Broken | Skipped | None:
-    speed = Speed(threads=examination.executor.threads or 2)
-    return unchanged_by(examination.trial, examination.walk, speed)
+    options = LoaderOptions(threads=examination.executor.threads or 2)
+    return unchanged_by(examination.trial, examination.walk, options)
 
 
 def _by_workers(examination: Examination) -> Broken | Skipped | None:
     executor = examination.executor
-    speed = Speed(executor.workers or 1, executor.threads, executor.prefetch, start_method=executor.start_method)
-    return unchanged_by(examination.trial, examination.walk, speed)
+    options = LoaderOptions(
+        executor.workers or 1, executor.threads, executor.prefetch, start_method=executor.start_method
+    )
+    return unchanged_by(examination.trial, examination.walk, options)
 
 
 def _check_arguments(steps: Any, without: Any, options: Any) -> None:

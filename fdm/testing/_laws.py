@@ -17,11 +17,13 @@ import torch
 from torch import Tensor
 
 from .._arrays.differences import difference
-from .._batches.operations import Assembly
+from .._batches.draws import Draws
 from .._errors import DataError, noted, stage_note, stage_of
-from .._loaders.options import Speed
+from .._loaders.loader import Loader, plan_of
+from .._loaders.options import LoaderOptions
 from .._loaders.threads import Inline
-from .._plans.plan import Rows, rows_of_steps
+from .._plans.branch import Branch
+from .._plans.plan import Rows
 from .._plans.source import View, given
 from .._plans.splits import Examples, weights_of
 from .._ranks.context import RankContext
@@ -35,10 +37,10 @@ from ._subject import LISTS, Broken, Skipped, Trial, told, twice
 
 def disjoint(trial: Trial) -> Broken | None:
     """Splits of one source have no example in common, and all their examples are there."""
-    own = {name: found for name, found in trial.parts.splits.items() if len(found.names) == 1}
+    own = {name: found for name, found in trial.prepared.splits.items() if len(found.names) == 1}
     ids = {name: ids_of(found.order) for name, found in own.items()}
     for name, found in own.items():
-        n = len(trial.parts.sources[found.source])
+        n = len(trial.prepared.sources[found.source])
         outside = [index for index in ids[name] if not 0 <= index < n]
         if outside:
             return Broken(_last(found.lineage), f"split {name!r} has example {outside[0]} of {n}")
@@ -53,16 +55,16 @@ def disjoint(trial: Trial) -> Broken | None:
 def settled_splits(trial: Trial) -> Broken | None:
     """Splits are found again whatever the global random state is."""
     again = trial.resolved
-    found = {name: ids_of(examples.order) for name, examples in trial.parts.splits.items()}
+    found = {name: ids_of(examples.order) for name, examples in trial.prepared.splits.items()}
     return compared_splits(trial, found, {name: ids_of(examples.order) for name, examples in again.items()})
 
 
 def compared_splits(trial: Trial, found: dict[str, list[int]], others: dict[str, list[int]]) -> Broken | None:
     """How splits differ from those found before; of several, the one that the earliest stage makes is to blame."""
-    for name in sorted(found, key=lambda name: trial.parts.splits[name].lineage):
+    for name in sorted(found, key=lambda name: trial.prepared.splits[name].lineage):
         how = unlike_ids(found[name], others.get(name, []))
         if how is not None:
-            return Broken(_last(trial.parts.splits[name].lineage), f"split {name!r}: {how}")
+            return Broken(_last(trial.prepared.splits[name].lineage), f"split {name!r}: {how}")
     return None
 
 
@@ -70,11 +72,11 @@ def measured_again(trial: Trial) -> Broken | Skipped | None:
     """Measures find the same facts in the same examples, whatever the global random state is."""
     stages = list(trial.pipeline.of_kind(Measure))
     for number, stage in stages:
-        examples = trial.parts.splits[stage.splits[0]]
+        examples = trial.prepared.splits[stage.splits[0]]
         call = stage.function.with_facts(trial.facts).bound()
         with noted(stage_note(number, "measure")):
             how = difference(
-                *twice(_on_whole, trial.parts.sources, examples.source, partial(_measured, call, examples))
+                *twice(_on_whole, trial.prepared.sources, examples.source, partial(_measured, call, examples))
             )
         if how is not None:
             return Broken(number, f"the fact {how}")
@@ -84,11 +86,13 @@ def measured_again(trial: Trial) -> Broken | Skipped | None:
 def settled_orders(trial: Trial) -> Broken | None:
     """The weights that sample draws by are found again, whatever the global random state is."""
     for number, stage in trial.pipeline.of_kind(Sample):
-        for name in trial.parts.sources:
-            if not any(found.source == name and _samples(trial, split) for split, found in trial.parts.splits.items()):
+        for name in trial.prepared.sources:
+            if not any(
+                found.source == name and _samples(trial, split) for split, found in trial.prepared.splits.items()
+            ):
                 continue
             with noted(stage_note(number, "sample")):
-                one, other = twice(_on_whole, trial.parts.sources, name, partial(weights_of, stage.weights))
+                one, other = twice(_on_whole, trial.prepared.sources, name, partial(weights_of, stage.weights))
             how = difference({"weights": one}, {"weights": other})
             if how is not None:
                 return Broken(number, how)
@@ -107,8 +111,8 @@ def _measured(call: Callable[..., Any], examples: Examples, source: Any) -> Any:
 def epochs_differ(trial: Trial) -> Broken | None:
     """Another epoch has another order where it is shuffled or sampled, and there alone."""
     for split in trial.splits:
-        stages = applying(list(trial.pipeline.of_kind(Shuffle, Sample)), trial.parts.splits[split].names)
-        one, other = (ids_of(trial.data.dataset(split, epoch)._order) for epoch in (0, 1))  # noqa: SLF001 - one of us
+        stages = applying(list(trial.pipeline.of_kind(Shuffle, Sample)), trial.prepared.splits[split].names)
+        one, other = (ids_of(trial.data.dataset(split, epoch).order) for epoch in (0, 1))
         number = stages[0][0] if stages else None
         if not stages and (how := unlike_ids(one, other)):
             return Broken(number, f"split {split!r}, in epochs 0 and 1: {how}")
@@ -125,11 +129,10 @@ def partitioned(trial: Trial) -> Broken | None:
             for rank in range(world_size)
         ]
         for split in trial.batched:
-            whole = ranks[0].loader(split, epoch=0)
-            of_steps = zip_longest(*(_steps(data.loader(split, epoch=0), rank) for rank, data in enumerate(ranks)))
+            plan = plan_of(ranks[0].loader(split, epoch=0))
+            of_steps = zip_longest(*(_steps(data.loader(split, epoch=0)) for data in ranks))
             for step, pieces in enumerate(of_steps):
-                at = np.arange(*whole._steps.bounds(step))  # noqa: SLF001 - one of us
-                expected = whole._order.at(at).tolist()  # noqa: SLF001 - one of us
+                expected = plan.order.at(np.arange(*plan.steps.bounds(step))).tolist()
                 found = [index for piece in pieces if piece is not None for index in piece.ids.tolist()]
                 if found != expected:
                     text = f"split {split!r}, step {step} of {world_size} ranks: {unlike_ids(expected, found)}"
@@ -137,9 +140,9 @@ def partitioned(trial: Trial) -> Broken | None:
     return None
 
 
-def _steps(loader: Any, rank: int) -> Iterator[Rows]:
-    count = min(len(loader), _STEPS)
-    return rows_of_steps(loader._order, loader._steps, rank, 0, count)  # noqa: SLF001 - one of us
+def _steps(loader: Loader) -> Iterator[Rows]:
+    plan = plan_of(loader)
+    return plan.part(0, min(len(plan), _STEPS)).rows()
 
 
 def resumed(trial: Trial, walk: Walk) -> Broken | Skipped | None:
@@ -156,11 +159,11 @@ def resumed(trial: Trial, walk: Walk) -> Broken | Skipped | None:
     return None if _able(trial, walk) else _NO_BATCHES
 
 
-def unchanged_by(trial: Trial, walk: Walk, speed: Speed) -> Broken | Skipped | None:
+def unchanged_by(trial: Trial, walk: Walk, options: LoaderOptions) -> Broken | Skipped | None:
     """Batches that are made by workers or threads are those that the loop makes itself."""
-    if speed.workers and multiprocessing.current_process().daemon:
+    if options.workers and multiprocessing.current_process().daemon:
         return Skipped("a daemonic process may start no worker processes")
-    with trial.reopened(speed=speed) as data:
+    with trial.reopened(options=options) as data:
         for split in _able(trial, walk):
             expected = list(trial.data.loader(split, epoch=0)[: trial.steps])
             try:
@@ -172,13 +175,13 @@ def unchanged_by(trial: Trial, walk: Walk, speed: Speed) -> Broken | Skipped | N
                 how = difference(one, other)
                 if how is not None:
                     text = f"split {split!r}, epoch 0, step {step}: {how}"
-                    return _blamed(trial, walk, split, text, partial(_made_by, speed))
+                    return _blamed(trial, walk, split, text, partial(_made_by, options))
     return None if _able(trial, walk) else _NO_BATCHES
 
 
 def side_by_side(trial: Trial) -> Broken | None:
     """Threads that read a source at the same time get the examples that one gets alone."""
-    loaded = {name: source for name, source in trial.parts.sources.items() if isinstance(source, Loaded)}
+    loaded = {name: source for name, source in trial.prepared.sources.items() if isinstance(source, Loaded)}
     sources = {name: source for name, source in loaded.items() if not is_drawn(source)}  # those only the loop reads
     for name, source in sources.items():
         ids = torch.arange(min(len(source), _READ_TOGETHER))
@@ -223,49 +226,49 @@ def _able(trial: Trial, walk: Walk) -> list[str]:
 
 
 def _blamed(
-    trial: Trial, walk: Walk, split: str, text: str, other_way: Callable[[Assembly, list[Rows]], list[Any]]
+    trial: Trial, walk: Walk, split: str, text: str, other_way: Callable[[Branch, list[Rows]], list[Any]]
 ) -> Broken:
     """The first stage after which batches that are made in the other way differ, or one that is known to be impure."""
     suspect = walk.suspect()
     if suspect is not None:
         return Broken(suspect.number, text)
     rows = [look.rows for look in trial.looks(split) if look.epoch == 0]
-    for number, assembly in _shortened(trial, split):
-        expected = [made for _, made in Inline().batches(assembly, iter(rows))]
-        how = difference(expected, other_way(assembly, rows))
+    for number, branch in _shortened(trial, split):
+        expected = [made for _, made in Inline().batches(branch, iter(rows))]
+        how = difference(expected, other_way(branch, rows))
         if how is not None:
             return Broken(trial.source_stage if number is None else number, text)
-    on_device = trial.parts.on_device(trial.parts.splits[split], Speed()).stages
+    on_device = trial.branches[split].on_device
     return Broken(on_device[0].number if len(on_device) == 1 else None, text)
 
 
-def _shortened(trial: Trial, split: str) -> Iterator[tuple[int | None, Assembly]]:
+def _shortened(trial: Trial, split: str) -> Iterator[tuple[int | None, Branch]]:
     """How the batches of a split are made up to each stage, with its number: none for the source."""
-    whole = trial.parts.assembly(split)
-    assert whole.batch is not None, "a loader is only made where a batch stage holds"
-    listed = attrs.evolve(whole, batch=(whole.batch[0], LISTS), on_batches=())
+    whole = trial.branches[split]
+    number_of_batch, _ = whole.batching
+    listed = attrs.evolve(whole, batch=(number_of_batch, LISTS), on_host=())
     for upto in range(len(whole.on_examples) + 1):
         number = whole.on_examples[upto - 1].number if upto else None
         yield number, attrs.evolve(listed, on_examples=whole.on_examples[:upto])
-    for upto in range(len(whole.on_batches) + 1):
-        number = whole.on_batches[upto - 1].number if upto else whole.batch[0]
-        yield number, attrs.evolve(whole, on_batches=whole.on_batches[:upto])
+    for upto in range(len(whole.on_host) + 1):
+        number = whole.on_host[upto - 1].number if upto else number_of_batch
+        yield number, attrs.evolve(whole, on_host=whole.on_host[:upto])
 
 
-def _one_by_one(assembly: Assembly, rows: list[Rows]) -> list[Any]:
-    return [made for these in reversed(rows) for _, made in Inline().batches(assembly, iter([these]))][::-1]
+def _one_by_one(branch: Branch, rows: list[Rows]) -> list[Any]:
+    return [made for these in reversed(rows) for _, made in Inline().batches(branch, iter([these]))][::-1]
 
 
-def _made_by(speed: Speed, assembly: Assembly, rows: list[Rows]) -> list[Any]:
-    making = speed.making(lambda: {assembly.place.split: assembly}, "cpu")
+def _made_by(options: LoaderOptions, branch: Branch, rows: list[Rows]) -> list[Any]:
+    maker = options.maker(lambda: {branch.where.split: branch}, "cpu", Draws())
     try:
-        return [made for _, made in making.batches(assembly, iter(rows))]
+        return [made for _, made in maker.batches(branch, iter(rows))]
     finally:
-        making.close()
+        maker.close()
 
 
 def _samples(trial: Trial, split: str) -> bool:
-    return trial.parts.assembly(split).repeats
+    return trial.branches[split].repeats
 
 
 def unlike_ids(one: list[int], other: list[int]) -> str | None:

@@ -79,7 +79,7 @@ def digest_of(stage: Stage) -> str:
 
 def rows_of(trial: Trial, name: str) -> dict[int, Any]:
     """Some examples of a source by id: the first ones, the last, and some between."""
-    source = trial.parts.sources[name]
+    source = trial.prepared.sources[name]
     n = len(source)
     ids = sorted({*range(min(n, 8)), *np.linspace(0, n - 1, 8, dtype=np.int64).tolist()}) if n else []
     return dict(zip(ids, copied(read(source, torch.tensor(ids, dtype=torch.int64))), strict=True))
@@ -91,12 +91,12 @@ def ids_of(order: Order) -> list[int]:
     return order.at(np.linspace(0, order.size - 1, most).astype(np.int64)).tolist() if most else []
 
 
-def pieces_of(look: Look, rows: Rows) -> list[Any]:
-    """What the pieces of a batch make of these rows, one after the other, up to the device."""
+def results_of(look: Look, rows: Rows) -> list[Any]:
+    """What the operations of a batch make of these rows, one after the other."""
     made: Any = None
     found = []
-    for piece in look.pieces:
-        made = piece.call(copied(made), rows)
+    for operation in look.operations:
+        made, rows = operation.call(copied(made), rows)
         found.append(made)
     return found
 
@@ -126,16 +126,16 @@ def _answer_to(question: Question) -> Answer:
     with data:
         trial = Trial(data, executor, tuple(question.rows), 1)
         found["sources"] = {
-            name: (len(source), _sent(rows_of, trial, name)) for name, source in trial.parts.sources.items()
+            name: (len(source), _sent(rows_of, trial, name)) for name, source in trial.prepared.sources.items()
         }
-        found["splits"] = {split: ids_of(examples.order) for split, examples in trial.parts.splits.items()}
+        found["splits"] = {split: ids_of(examples.order) for split, examples in trial.prepared.splits.items()}
         found["orders"] = {split: _sent(_order_of, trial, split) for split in data.splits}
         found["pieces"] = {split: _sent(_pieces, trial, split, *rows) for split, rows in question.rows.items()}
     return found
 
 
 def _pieces(trial: Trial, split: str, ids: list[int], positions: list[int]) -> list[Any]:
-    return pieces_of(trial.looks(split)[0], Rows(torch.tensor(ids), torch.tensor(positions)))
+    return results_of(trial.looks(split)[0], Rows(torch.tensor(ids), torch.tensor(positions)))
 
 
 def _order_of(trial: Trial, split: str) -> list[int]:
@@ -144,7 +144,7 @@ def _order_of(trial: Trial, split: str) -> list[int]:
 
 def order_of(data: Data, split: str) -> list[int]:
     """The ids of epoch 0 of a split in order, as `ids_of` has them."""
-    return ids_of(data.dataset(split)._order)  # noqa: SLF001 - one of us
+    return ids_of(data.dataset(split).order)
 
 
 def _sent(make: Callable[..., Any], *args: Any) -> bytes | Broken:

@@ -1,4 +1,4 @@
-"""Walks: batches made piece by piece, each piece several times, to see which stage breaks a law."""
+"""Walks: batches made operation by operation, each operation several times, to see which stage breaks a law."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeAlias
@@ -8,8 +8,8 @@ import attrs
 from .._arrays.differences import copied, difference, nonfinite, structure
 from .._arrays.ragged import Ragged
 from .._arrays.table import Table
+from .._batches.operations import Operation
 from .._errors import stage_of
-from .._loaders.profile import Piece
 from .._plans.plan import Rows
 from .._stages.stage import Augment
 from ._subject import Broken, Look, Trial, told, under
@@ -24,7 +24,7 @@ MADE = "batches can be made"
 FINITE = "batches are finite"
 STRUCTURE = "batches have one structure"
 
-Fault: TypeAlias = Callable[[Piece, Any, Rows], str | None]
+Fault: TypeAlias = Callable[[Operation, Any, Rows], str | None]
 Law: TypeAlias = tuple[str, Fault]
 
 
@@ -38,9 +38,9 @@ class Walk:
     failed: set[str] = attrs.field(factory=set)
     drawing: dict[int, str | None] = attrs.field(factory=dict)
 
-    def blamed(self, piece: Piece) -> int:
-        """The number of the stage that a piece belongs to; what reads from the sources, to the one that makes them."""
-        return self.trial.source_stage if piece.number is None else piece.number
+    def blamed(self, operation: Operation) -> int:
+        """The number of the stage that a operation belongs to; what reads from the sources, to the one that makes them."""
+        return self.trial.source_stage if operation.number is None else operation.number
 
     def of(self, law: str) -> Broken | None:
         """The first stage that breaks a law, and how."""
@@ -57,7 +57,7 @@ def walked(trial: Trial) -> Walk:
     """Walk through the batches of a trial that are looked at."""
     walk = Walk(trial)
     for split in trial.splits:
-        kinds: list[dict[Piece, set[Any]]] = []
+        kinds: list[dict[Operation, set[Any]]] = []
         for look in trial.looks(split):
             try:
                 kinds.append(_walk_through(walk, look))
@@ -76,69 +76,69 @@ def walked(trial: Trial) -> Walk:
 
 
 class _StopError(Exception):
-    """A piece cannot be made."""
+    """A operation cannot be made."""
 
     def __init__(self, broken: Broken) -> None:
         super().__init__(broken.text)
         self.broken = broken
 
 
-def _walk_through(walk: Walk, look: Look) -> dict[Piece, set[Any]]:
-    """Make one batch, and note each piece that breaks a law; returns the structures that each piece gave."""
+def _walk_through(walk: Walk, look: Look) -> dict[Operation, set[Any]]:
+    """Make one batch, and note each operation that breaks a law; returns the structures that each operation gave."""
     made: Any = None
-    kinds: dict[Piece, set[Any]] = {}
-    bad: Piece | None = None
+    kinds: dict[Operation, set[Any]] = {}
+    bad: Operation | None = None
     exact = not _is_ragged(walk.trial, look.split)
-    for piece in look.pieces:
+    for operation in look.operations:
         given = made
         try:
-            made = run(piece, given, look.rows)
-            for law in _laws_of(walk.trial, piece):
-                _note(walk, look, piece, given, law)
-            _note_drawing(walk, look, piece, given)
+            made = run(operation, given, look.rows)
+            for law in _laws_of(walk.trial, operation):
+                _note(walk, look, operation, given, law)
+            _note_drawing(walk, look, operation, given)
         except Exception as error:  # noqa: BLE001 - whatever a user's function raises
-            _stop(walk, look, piece, error)
-        bad = (bad or piece) if nonfinite(made) else None
-        kinds[piece] = _structures(made, batched=look.is_batched(piece), exact=exact)
+            _stop(walk, look, operation, error)
+        bad = (bad or operation) if nonfinite(made) else None
+        kinds[operation] = _structures(made, batched=not operation.is_of_examples, exact=exact)
     if bad is not None:
-        _note(walk, look, bad, look.up_to(bad, look.rows), (FINITE, _infinite))
+        _note(walk, look, bad, look.before(bad, look.rows), (FINITE, _infinite))
     return kinds
 
 
-def run(piece: Piece, given: Any, rows: Rows, seed: int = 1) -> Any:
-    """What a piece makes of a copy of what it is given, with the global random state seeded by `seed`."""
-    return under(seed, lambda: piece.call(copied(given), rows))
+def run(operation: Operation, given: Any, rows: Rows, seed: int = 1) -> Any:
+    """What a operation makes of a copy of what it is given, with the global random state seeded by `seed`."""
+    return under(seed, lambda: operation.call(copied(given), rows)[0])
 
 
-def _laws_of(trial: Trial, piece: Piece) -> Iterator[Law]:
-    """The laws that a piece has to keep, with what tells how it breaks them."""
-    if piece.number is None:
+def _laws_of(trial: Trial, operation: Operation) -> Iterator[Law]:
+    """The laws that a operation has to keep, with what tells how it breaks them."""
+    if operation.number is None:
         yield SOURCE, _redrawn
         return
-    is_augment = isinstance(trial.pipeline.stages[piece.number], Augment)
+    is_augment = isinstance(trial.pipeline.stages[operation.number], Augment)
     yield AUGMENT if is_augment else TRANSFORM, _unlike
     yield INPUTS, _changed
 
 
-def _unlike(piece: Piece, given: Any, rows: Rows) -> str | None:
-    one, other = (run(piece, given, rows, seed) for seed in (1, 2))
+def _unlike(operation: Operation, given: Any, rows: Rows) -> str | None:
+    one, other = (run(operation, given, rows, seed) for seed in (1, 2))
     return difference(_alone(one), _alone(other))
 
 
-def _redrawn(piece: Piece, given: Any, rows: Rows) -> str | None:
-    how = _unlike(piece, given, rows)
+def _redrawn(operation: Operation, given: Any, rows: Rows) -> str | None:
+    how = _unlike(operation, given, rows)
     return how and f"{how}; if it draws from the global random state, write fdm.load(fn).ambient()"
 
 
-def _changed(piece: Piece, given: Any, rows: Rows) -> str | None:
+def _changed(operation: Operation, given: Any, rows: Rows) -> str | None:
     used = copied(given)
-    under(1, lambda: piece.call(used, rows))
+    under(1, lambda: operation.call(used, rows)[0])
     how = difference(_alone(given), _alone(used))
     return how and f"of the input, {how} after the call"
 
 
-def _infinite(piece: Piece, given: Any, rows: Rows) -> str | None:
-    return nonfinite(_alone(run(piece, given, rows)))
+def _infinite(operation: Operation, given: Any, rows: Rows) -> str | None:
+    return nonfinite(_alone(run(operation, given, rows)))
 
 
 def _alone(made: Any) -> Any:
@@ -146,18 +146,18 @@ def _alone(made: Any) -> Any:
     return made[0] if isinstance(made, list) and len(made) == 1 else made
 
 
-def _note(walk: Walk, look: Look, piece: Piece, given: Any, law: Law) -> None:
-    """Note how a piece breaks a law, if it does, for the smallest case: a single example where one will do."""
-    number, (name, fault) = walk.blamed(piece), law
+def _note(walk: Walk, look: Look, operation: Operation, given: Any, law: Law) -> None:
+    """Note how a operation breaks a law, if it does, for the smallest case: a single example where one will do."""
+    number, (name, fault) = walk.blamed(operation), law
     if (name, number) in walk.broken:
         return
-    text = fault(piece, given, look.rows)
+    text = fault(operation, given, look.rows)
     if text is None:
         return
     case = look.rows
     for rows in _singles(look.rows):
         try:
-            alone = fault(piece, look.up_to(piece, rows), rows)
+            alone = fault(operation, look.before(operation, rows), rows)
         except Exception:  # noqa: BLE001, S112 - a function of batches need not work for one example
             continue
         if alone is not None:
@@ -184,43 +184,47 @@ class _Untouchable:
         raise _UntouchableError(name)
 
 
-def _note_drawing(walk: Walk, look: Look, piece: Piece, given: Any) -> None:
+def _note_drawing(walk: Walk, look: Look, operation: Operation, given: Any) -> None:
     """Note an augment that works without a key: it draws from none."""
-    stage = walk.trial.parts.stages.get(-1 if piece.number is None else piece.number)
-    if piece.number is None or not isinstance(stage, Augment) or stage.ambient:
+    branch = walk.trial.branches[look.split]
+    applied = [*branch.on_examples, *branch.on_host, *branch.on_device]
+    stage = next((each.stage for each in applied if each.number == operation.number), None)
+    if operation.number is None or not isinstance(stage, Augment) or stage.ambient:
         return
-    if walk.drawing.get(piece.number, "") is None:
+    if walk.drawing.get(operation.number, "") is None:
         return
     call = stage.function.bound()
-    for item in [copied(given)] if look.is_batched(piece) else copied(given):
+    for item in [copied(given)] if not operation.is_of_examples else copied(given):
         try:
             under(1, lambda item=item: call(item, _Untouchable()))  # type: ignore[misc]  # a lambda with a default is no type of its own
         except Exception:  # noqa: BLE001 - it wants a key, whatever it makes of this one
-            walk.drawing[piece.number] = None
+            walk.drawing[operation.number] = None
             return
-    first = look.rows if look.is_batched(piece) else next(_singles(look.rows))
-    walk.drawing.setdefault(piece.number, look.of(first))
+    first = look.rows if not operation.is_of_examples else next(_singles(look.rows))
+    walk.drawing.setdefault(operation.number, look.of(first))
 
 
-def _stop(walk: Walk, look: Look, piece: Piece, error: Exception) -> NoReturn:
+def _stop(walk: Walk, look: Look, operation: Operation, error: Exception) -> NoReturn:
     number = stage_of(error)
     case, text = look.rows, told(error)
     for rows in _singles(look.rows):
         try:
-            made = look.up_to(piece, rows)
-            piece.call(made, rows)
+            made = look.before(operation, rows)
+            operation.call(made, rows)
         except Exception as again:  # noqa: BLE001 - as above
             if type(again) is type(error):
                 case, text = rows, told(again)
                 break
-    raise _StopError(Broken(walk.blamed(piece) if number is None else number, f"{look.of(case)}: {text}")) from error
+    raise _StopError(
+        Broken(walk.blamed(operation) if number is None else number, f"{look.of(case)}: {text}")
+    ) from error
 
 
 def _is_ragged(trial: Trial, split: str) -> bool:
     """Whether rows may have different lengths, which padding makes the shape of a batch."""
-    assembly = trial.parts.assembly(split)
-    columns = assembly.source.values() if isinstance(assembly.source, Table) else ()
-    own = assembly.batch is not None and assembly.batch[1].collate is not None
+    branch = trial.branches[split]
+    columns = branch.source.values() if isinstance(branch.source, Table) else ()
+    own = branch.batch is not None and branch.batch[1].collate is not None
     return own or any(isinstance(column, Ragged) for column in columns)
 
 
@@ -229,15 +233,15 @@ def _structures(made: Any, *, batched: bool, exact: bool) -> set[Any]:
     return {structure(item, batched=batched, exact=exact) for item in items}
 
 
-def _compare_structures(walk: Walk, split: str, kinds: list[dict[Piece, set[Any]]]) -> None:
-    """Note batches of different structure, and the first piece from which on they differ."""
+def _compare_structures(walk: Walk, split: str, kinds: list[dict[Operation, set[Any]]]) -> None:
+    """Note batches of different structure, and the first operation from which on they differ."""
     if not kinds or split in walk.failed:
         return
     stages = [list(of_look.values()) for of_look in kinds]
-    united = [set[Any]().union(*of_piece) for of_piece in zip(*stages, strict=True)]
+    united = [set[Any]().union(*of_operation) for of_operation in zip(*stages, strict=True)]
     if len(united[-1]) == 1:
         return
-    place = max((at for at, of_piece in enumerate(united) if len(of_piece) == 1), default=-1) + 1
+    place = max((at for at, of_operation in enumerate(united) if len(of_operation) == 1), default=-1) + 1
     number = walk.blamed(list(kinds[0])[place])
     one, other = (dict(each) for each in sorted(united[-1])[:2])
     text = f"split {split!r}: of two batches, {difference(one, other)}"

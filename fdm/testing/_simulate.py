@@ -10,15 +10,15 @@ import numpy as np
 from torch import Tensor
 
 from .._arrays.table import Table
-from .._batches.operations import Assembly
+from .._data import branches_of
 from .._errors import DataError
 from .._executor import Executor, check_options
+from .._loaders.loader import plan_of
 from .._pipeline import Pipeline
 from .._plans.order import Order
 from .._plans.plan import steps_of
 from .._plans.steps import Steps
 from .._ranks.context import RankContext
-from .._stages.stage import Batch
 from .._text import aligned
 
 
@@ -84,20 +84,15 @@ def simulate(
     # One rank alone: the other ranks of this process's own group, if it has one, need not take part.
     with Executor(context=RankContext(), **options).open(p) as data:
         loader = data.loader(split)
-        row_bytes = _row_bytes(loader._assembly.source)  # noqa: SLF001 - one of us
-        batch, order = _batch(loader._assembly), loader._order  # noqa: SLF001 - likewise
+        branch = branches_of(data)[split]
+        row_bytes, order = _row_bytes(branch.source), plan_of(loader).order
         state = len(json.dumps(loader.snapshot(0).to_dict()))
-        all_steps = [steps_of(batch, 0, order.size, world_size) for world_size in world_sizes]
+        all_steps = [steps_of(branch.batching[1], 0, order.size, world_size) for world_size in world_sizes]
         worlds = tuple(_world(steps, order, row_bytes, state) for steps in all_steps)
     if not worlds:
         msg = "simulate takes the sizes of the worlds, such as (1, 8, 64)"
         raise DataError(msg)
     return Simulation(split, order.size, worlds)
-
-
-def _batch(assembly: Assembly) -> Batch:
-    assert assembly.batch is not None, "a loader is only made where a batch stage holds"
-    return assembly.batch[1]
 
 
 def _world(steps: Steps, order: Order, row_bytes: int | None, state_bytes: int) -> World:

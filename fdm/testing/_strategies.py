@@ -12,7 +12,7 @@ from .._pipeline import Pipeline, pipeline
 from .._plans.snapshot import Snapshot
 from .._ranks.context import RankContext
 from .._stages.constructors import alias, augment, batch, fold, load, sample, shuffle, split, take, transfer, transform
-from .._stages.stage import Augment, Transform
+from .._stages.stage import Change
 from ._examples import doubled, example_table, jittered, shifted
 
 
@@ -80,7 +80,7 @@ def pipelines(draw: st.DrawFn, max_rows: int = 60) -> Pipeline:
     where = st.lists(st.sampled_from(names), min_size=1, unique=True)
     order = draw(st.lists(_order_stages(), max_size=3))
     limited = [stage.on(*draw(where)) if draw(st.booleans()) else stage for stage in order]
-    changes: st.SearchStrategy[list[Transform | Augment]] = st.lists(
+    changes: st.SearchStrategy[list[Change]] = st.lists(
         st.sampled_from([transform(doubled), transform(shifted, by=3), augment(jittered), augment(jittered, most=3)]),
         max_size=2,
     )

@@ -9,22 +9,26 @@ import numpy as np
 import torch
 
 from .._arrays.differences import copied
-from .._data import Data
+from .._batches.operations import Operation, on_examples, on_host
+from .._data import Data, branches_of, prepared_of
 from .._errors import text_of
 from .._executor import Executor
-from .._loaders.options import Speed
-from .._loaders.profile import Piece, across, on_host
-from .._opened import Parts
+from .._loaders.device import Crossing
+from .._loaders.loader import plan_of
+from .._loaders.options import LoaderOptions
+from .._loaders.profile import on_device
 from .._pipeline import Pipeline
-from .._plans.plan import Rows, rows_of_steps
+from .._plans.branch import Branch
+from .._plans.plan import Rows
 from .._plans.splits import Examples, resolve_splits
+from .._prepare.prepare import Prepared
 from .._random.ambient import seeded
 from .._random.key import Key
 from .._ranks.context import RankContext
 from .._sources.loaded import opened_here
 from .._stages.describe import summary
 from .._stages.function import Function
-from .._stages.stage import Alias, Batch, Clean, Fetch, Fold, Load, Split
+from .._stages.stage import Batch, Cut, Source
 from .._text import shortened
 
 
@@ -48,20 +52,12 @@ class Skipped:
 
 @attrs.frozen(eq=False)
 class Look:
-    """A batch that is looked at: its split and epoch, its rows, and the pieces that make it.
-
-    The first `on_examples` pieces give a list of examples, the others a batch.
-    """
+    """A batch that is looked at: its split and epoch, its rows, and the operations that make it."""
 
     split: str
     epoch: int
     rows: Rows
-    pieces: tuple[Piece, ...]
-    on_examples: int
-
-    def is_batched(self, piece: Piece) -> bool:
-        """Whether a piece gives a batch, and no list of examples."""
-        return self.pieces.index(piece) >= self.on_examples
+    operations: tuple[Operation, ...]
 
     def of(self, rows: Rows) -> str:
         """Where some of its rows stand, for a counterexample."""
@@ -70,12 +66,12 @@ class Look:
         shown = f"example{'s' if len(ids) > 1 else ''} {', '.join(map(str, ids[:3]))}{more}"
         return f"split {self.split!r}, epoch {self.epoch}, {shown}"
 
-    def up_to(self, piece: Piece, rows: Rows) -> Any:
-        """What some rows are before a piece."""
-        made: Any = None
-        for before in self.pieces[: self.pieces.index(piece)]:
-            made = before.call(copied(made), rows)
-        return made
+    def before(self, operation: Operation, rows: Rows) -> Any:
+        """What some rows are before an operation."""
+        batch: Any = None
+        for earlier in self.operations[: self.operations.index(operation)]:
+            batch, rows = earlier.call(copied(batch), rows)
+        return batch
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -93,9 +89,14 @@ class Trial:
         return self.data.pipeline
 
     @property
-    def parts(self) -> Parts:
-        """What the pipeline consists of once it is open."""
-        return self.data._parts  # noqa: SLF001 - one of us
+    def prepared(self) -> Prepared:
+        """The sources, splits and facts of the pipeline."""
+        return prepared_of(self.data)
+
+    @property
+    def branches(self) -> Mapping[str, Branch]:
+        """How the pipeline goes through each split."""
+        return branches_of(self.data)
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -105,64 +106,53 @@ class Trial:
     @property
     def source_stage(self) -> int:
         """The number of the stage that makes the sources."""
-        return max(number for number, _ in self.pipeline.of_kind(Fetch, Clean, Load))
+        return max(number for number, _ in self.pipeline.of_kind(Source))
 
     @cached_property
     def batched(self) -> tuple[str, ...]:
         """The splits whose loader has steps."""
-        with_batch = [split for split in self.splits if self.parts.assembly(split).batch is not None]
+        with_batch = [split for split in self.splits if self.branches[split].batch is not None]
         return tuple(split for split in with_batch if len(self.data.loader(split)))
 
     @cached_property
     def resolved(self) -> Mapping[str, Examples]:
         """The splits as another rank finds them, whose global random state is another one."""
-        cuts = list(self.pipeline.of_kind(Split, Fold, Alias))
-        with opened_here(self.parts.sources) as sources:
+        cuts = list(self.pipeline.of_kind(Cut))
+        with opened_here(self.prepared.sources) as sources:
             return under(1, lambda: resolve_splits(cuts, sources))
 
     def reopened(
         self,
         context: RankContext | None = None,
-        speed: Speed = Speed(),  # noqa: B008 - a frozen value
+        options: LoaderOptions = LoaderOptions(),  # noqa: B008 - a frozen value
         splits: Mapping[str, Examples] | None = None,
     ) -> Data:
-        """The same sources and facts as data of another rank, speed or splits; another rank finds its own weights."""
-        made = Data(
-            self.pipeline,
-            context or self.data.context,
-            sources=self.parts.sources,
-            splits=splits or self.parts.splits,
-            facts=self.facts,
-            speed=speed,
-        )
+        """The same sources and facts as data of another rank, options or splits; another rank finds its own weights."""
+        prepared = attrs.evolve(self.prepared, splits=splits or self.prepared.splits)
+        made = Data(self.pipeline, context or self.data.context, prepared, options)
         if context is None:
             made._weights.update(self.data._weights)  # noqa: SLF001 - one of us
         return made
 
     def looks(self, split: str) -> list[Look]:
         """The batches of a split that are looked at: the first steps, the last one, and the first of another epoch."""
-        if self.parts.assembly(split).batch is None:
+        if self.branches[split].batch is None:
             return self._looks_without_batch(split)
         count = len(self.data.loader(split))
         steps = sorted({*range(min(self.steps, count)), *([count - 1] if count else [])})
         return [self._look(split, *at) for at in [*((0, step) for step in steps), *([(1, 0)] if count else [])]]
 
     def _look(self, split: str, epoch: int, step: int) -> Look:
-        loader = self.data.loader(split, epoch=epoch)
-        order, steps, rank = loader._order, loader._steps, self.data.context.rank  # noqa: SLF001 - one of us
-        (rows,) = rows_of_steps(order, steps, rank, step, step + 1)
-        crossing = self.parts.on_device(self.parts.splits[split], Speed())
-        assembly = self.parts.assembly(split).at(epoch)
-        on_examples = 0 if assembly.is_whole else 1 + len(assembly.on_examples)
-        return Look(split, epoch, rows, (*on_host(assembly), *across(assembly, crossing)), on_examples)
+        (rows,) = plan_of(self.data.loader(split, epoch=epoch)).alone(step).rows()
+        branch = self.branches[split].at(epoch)
+        crossing = Crossing(branch.transfer, self.data.context.device, LoaderOptions())
+        return Look(split, epoch, rows, (*on_host(branch), *on_device(branch, crossing)))
 
     def _looks_without_batch(self, split: str) -> list[Look]:
         """Some examples of a split for which no batch stage holds, as lists that nothing puts together."""
-        listed = attrs.evolve(self.parts.assembly(split), batch=(0, LISTS), on_batches=())
-        order = self.data.dataset(split)._order  # noqa: SLF001 - one of us
+        order = self.data.dataset(split).order
         ids = torch.from_numpy(np.ascontiguousarray(order.at(np.arange(min(_EXAMPLES, order.size)))))
-        pieces = tuple(on_host(listed)[:-1])
-        return [Look(split, 0, Rows(ids, 0), pieces, len(pieces))] if len(ids) else []
+        return [Look(split, 0, Rows(ids, 0), on_examples(self.branches[split]))] if len(ids) else []
 
 
 def as_list(found: list[Any]) -> list[Any]:

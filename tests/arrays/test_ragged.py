@@ -221,3 +221,38 @@ def test_a_ragged_is_frozen():
 def test_the_repr_tells_rows_and_kind():
     assert "Ragged(2 rows of str, 4 values)" == repr(fdm.Ragged.of(["a", "bcd"]))
     assert "Ragged(1 rows of tensor torch.float32 x 3, 2 values)" == repr(fdm.Ragged.of([torch.zeros(2, 3)]))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.uint32, torch.uint64, torch.float8_e8m0fnu, torch.bfloat16])
+def test_columns_of_every_dtype_are_padded(dtype):
+    rows = [torch.tensor([1, 2]).to(dtype), torch.tensor([4]).to(dtype), torch.tensor([], dtype=torch.int64).to(dtype)]
+    padded = fdm.Ragged.of(rows).padded(fill=8)
+    assert dtype == padded.dtype
+    assert [[1.0, 2.0], [4.0, 8.0], [8.0, 8.0]] == padded.float().tolist()
+
+
+def test_a_column_is_padded_with_every_value_of_its_dtype_and_no_other():
+    ragged = fdm.Ragged.of([np.array([1, 2], dtype=np.uint64), np.array([3], dtype=np.uint64)])
+    assert [[1, 2], [3, 2**64 - 1]] == ragged.padded(2**64 - 1).tolist()
+    for fill in (-1, 2**64, 1.5, "a"):
+        with pytest.raises(fdm.DataError, match=r"padded: .* is no value of dtype torch.uint64"):
+            ragged.padded(fill)
+
+
+def test_values_that_require_gradients_are_padded_with_them():
+    values = torch.ones(3, requires_grad=True)
+    fdm.Ragged(values, torch.tensor([0, 1, 3])).padded().sum().backward()
+    assert [1.0, 1.0, 1.0] == values.grad.tolist()
+
+
+def test_a_string_that_utf8_cannot_have_is_told_with_its_row_and_the_remedy():
+    with pytest.raises(fdm.DataError, match=r"row 1 of a Ragged has, at 2, .*'\\ud800'.*surrogatepass"):
+        fdm.Ragged.of(["a", "bc\ud800"])
+
+
+@pytest.mark.parametrize("name", ["values", "offsets"])
+def test_values_and_offsets_that_are_no_tensors_are_told(name):
+    given = {"values": torch.arange(3), "offsets": torch.tensor([0, 1, 3])}
+    given[name] = given[name].numpy()
+    with pytest.raises(fdm.DataError, match=f"the {name} of a Ragged are a tensor, not a ndarray.*fdm.Ragged.of"):
+        fdm.Ragged(**given)

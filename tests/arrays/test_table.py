@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import fdm
 
@@ -401,3 +402,16 @@ def test_a_copy_of_a_table_holds_the_same(travel):
 def test_the_repr_tells_rows_and_columns():
     expected = "Table(6 rows: image float32 2x3, label int64, text ragged str, tokens ragged tensor)"
     assert expected == repr(small())
+
+
+def test_a_fake_tensor_is_no_column():
+    with FakeTensorMode():
+        fake = torch.ones(3)
+    for make in (lambda: fdm.Table({"x": fake}), lambda: fdm.Ragged.of([fake])):
+        with pytest.raises(fdm.DataError, match="FakeTensor, which has no values; make it outside"):
+            make()
+
+
+def test_wide_complex_numbers_are_told_to_become_those_that_torch_knows():
+    with pytest.raises(fdm.DataError, match=r"column 'x' has dtype .*astype\('complex128'\)"):
+        fdm.Table({"x": np.ones(3, dtype=np.clongdouble)})

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import fdm
 from fdm._arrays.differences import difference, nonfinite, structure
 from fdm._arrays.tree import leaves, map_leaves, places
-from fdm._cli import structure as of_batches
+from fdm._cli import batch as of_batches
 
 
 class Pair(NamedTuple):

@@ -1628,13 +1628,6 @@ def loaded():
     return _LOADED
 def read(): return loaded()
 
-=== where a global counter begins: N = 0 => N = 5
-N = 0
-def read():
-    global N
-    N += 1
-    return N
-
 === body of a function that counts its calls: return 1 => return 2
 CALLS = []
 def read():
@@ -1802,6 +1795,542 @@ class B:
     def go(cls): return 1
 class A(B): pass
 def read(): return A.go()
+
+=== attribute of a tensor: K.n = 1 => K.n = 2
+K = torch.ones(1)
+K.n = 1
+def read(): return K.n
+
+
+=== attribute of a tensor in a list: K.n = 1 => K.n = 2
+K = torch.ones(1)
+K.n = 1
+L = [K]
+def read(): return L[0].n
+
+
+=== list of which code only reads copies: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    y = L.copy()
+    y.append(1)
+    z = list(L)
+    z[0] = 4
+    return y, z, L
+
+
+=== list of which code only reads a copy of the same name: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    z = L
+    z = sorted(z)
+    z.append(1)
+    return z
+
+
+=== list of which code only reads a slice: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    z = L[:1]
+    z.append(5)
+    z[0] = 7
+    z += [1]
+    return z, L
+
+
+=== list of which code only reads items that are counted: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    n = 0
+    for z in L:
+        n += z
+        z += 1
+    return n
+
+
+=== list of which code only reads library functions: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    return len(L), sum(L), max(L), torch.tensor(L).add_(1).tolist(), np.array(L).tolist(), sorted(L), L.index(1), L.count(1)
+
+
+=== list of which code only reads a tensor of it: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    z = torch.tensor(L)
+    z[0] = 5
+    z += 1
+    return z.tolist()
+
+
+=== list of which code only reads helpers that copy: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    return go(L), more(L)
+
+
+=== list of which code only reads helpers that read: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    return total(L)
+
+
+=== list of which code only reads what is made of it: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    z = [x + 1 for x in L]
+    z.append(3)
+    y = {'a': L}
+    y['b'] = 1
+    x = [L]
+    x.append(1)
+    return z, y, x
+
+
+=== list of which code only reads a set of it: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    s = set(L)
+    s.add(5)
+    s.discard(1)
+    return sorted(s)
+
+
+=== list of which code only reads it after a branch: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    z = L
+    if z: z = list(z)
+    else: z = []
+    z.append(1)
+    return z
+
+
+=== list of which code only reads it in a loop: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    out = []
+    for _ in range(2):
+        z = L
+        z = z + [1]
+        z.append(2)
+        out.append(z)
+    return out
+
+
+=== list of which code only reads it in a dict: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    d = {}
+    for i, z in enumerate(L): d.setdefault(z, []).append(i)
+    d[3] = L
+    d.update(a=L)
+    return d
+
+
+=== list of which code only reads it in an instance: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    b = Box(L)
+    b.n += 1
+    b.name = 'x'
+    return b.n, b.items
+
+
+=== list of which code only reads it by a key: [1, 2] => [1, 3]
+L = [1, 2]
+class Box:
+    n = 0
+    def __init__(self, items):
+        self.items = items
+        self.n = 3
+def go(z):
+    z = list(z)
+    z.append(1)
+    return z
+def more(z): return [*z, 1]
+def total(z):
+    n = 0
+    for each in z: n += each
+    return n
+def negative(x): return -x
+def read():
+    return sorted(L, key=negative), list(map(negative, L))
+
+
+=== dict of which code only reads: 'a': 1 => 'a': 2
+K = {'a': 1, 'b': [2]}
+def read():
+    z = dict(K)
+    z['c'] = 1
+    y = {**K, 'd': 1}
+    y.pop('d')
+    for k, v in K.items(): y[k] = v
+    return z, y, K.get('a'), list(K.values()), K | {'e': 1}, 'a' in K
+
+
+=== array of which code only reads: [3, 1] => [3, 2]
+K = np.array([3, 1])
+def read():
+    z = K.copy()
+    z[0] = 1
+    z += 1
+    y = K + 1
+    y[0] = 4
+    n = K.sum()
+    n += 1
+    x = np.sort(K)
+    x[:] = 3
+    return z.tolist(), y.tolist(), int(n), np.mean(K), K.max(), K.astype(int).tolist(), torch.tensor(K).add_(1).tolist()
+
+
+=== tensor of which code only reads: [3, 1] => [3, 2]
+K = torch.tensor([3, 1])
+def read():
+    z = K.clone()
+    z.add_(1)
+    z[K % 2] = 5
+    y = torch.zeros(2, dtype=torch.int64)
+    y.add_(K)
+    y.copy_(K)
+    y[:] = K
+    return z.tolist(), y.tolist(), K.view(-1).tolist(), (K.float() / 2).tolist()
+
+
+=== matrix of which code only reads a copy: [3, 1] => [3, 2]
+K = np.array([[3, 1]])
+def read():
+    z = K.copy()
+    z[0][1] += 2
+    return z.tolist()
+
+
+=== number of which an alias counts on: N = 1 => N = 2
+N = 1
+def read():
+    n = N
+    n += 1
+    return n
+
+
+=== text of which an alias grows: N = 'a' => N = 'b'
+N = 'a'
+P = pathlib.Path('x')
+def read():
+    n, p = N, P
+    n += 'c'
+    p /= 'd'
+    return n, p
+
+
+=== rows of text that are split: N = ['a, => N = ['b,
+N = ['a,b']
+def read():
+    return [row.partition(',') for row in N] + [row.strip().split(',') for row in N]
+
+
+=== rows of tensors that are sorted: [3, 1] => [3, 2]
+N = [torch.tensor([3, 1])]
+def read():
+    return [row.sort().values.tolist() for row in N]
+
+
+=== class attribute made when first asked for: return 1 => return 2
+class C: loaded = None
+def make(): return 1
+def read():
+    if C.loaded is None: C.loaded = make()
+    return C.loaded
+
+
+=== global made when first asked for, by or: return 1 => return 2
+K = None
+def make(): return 1
+def read():
+    global K
+    K = K or make()
+    return K
+
+
+=== default that begins empty: return n + 1 => return n + 2
+def go(n, known={}):
+    if n not in known: known[n] = make(n)
+    return known[n]
+def make(n): return n + 1
+def read(): return go(1)
+
+
+=== attribute of an instance that counts: n = 0 => n = 5
+class C:
+    n = 0
+    def go(self):
+        self.n += 1
+        return self.n
+def read(): return C().go()
+
+
+=== list of an instance that grows: [1] => [2]
+class C:
+    def __init__(self): self.items = [1]
+    def go(self):
+        self.items.append(3)
+        return self.items
+def read(): return C().go()
+
+
+=== instance that is made and changed: Box([1]) => Box([2])
+@dataclasses.dataclass
+class Box:
+    items: list
+    def push(self): self.items.append(5)
+def read():
+    b = Box([1])
+    b.push()
+    return b.items
+
+
+=== default that is copied: [1] => [2]
+def read(z=[1]):
+    z = list(z)
+    z.append(5)
+    return z
+
+
+=== parameter that is not given the constant: [1, 2] => [1, 3]
+L = [1, 2]
+def push(z, y): z.append(len(y))
+def read():
+    z = []
+    push(z, L)
+    return z, L
+
+=== list that is mapped to lists: [1, 2] => [1, 3]
+L = [1, 2]
+def go(x, known=None):
+    known = known or []
+    known.append(x)
+    return known
+def read(): return list(map(go, L))
+
+=== list that is given to instances: [1, 2] => [1, 3]
+L = [1, 2]
+@attrs.define
+class A:
+    x: list = attrs.field(factory=list)
+    def go(self, y):
+        self.x.extend(y)
+        return self.x
+def read(): return A().go(L)
 '''
 
 HARMLESS = r'''
@@ -2271,4 +2800,889 @@ def read(): return A.k
 === open file [F]: stdout => stderr
 F = sys.__stdout__
 def read(): return F.name
+
+=== global counter that is read [N]: N = 0 => N = 5
+N = 0
+def read():
+    global N
+    N += 1
+    return N
+
+
+=== global made of itself [N]: N = 0 => N = 5
+N = 0
+def read():
+    global N
+    N = N + 1
+    return N
+
+
+=== nonlocal counter [n]: n = 0 => n = 5
+def make():
+    n = 0
+    def go():
+        nonlocal n
+        n += 1
+        return n
+    return go
+go = make()
+def read(): return go()
+
+
+=== class attribute that is counted up [n]: n = 0 => n = 5
+class C: n = 0
+def read():
+    C.n += 1
+    return C.n
+
+
+=== class attribute that is counted up, and set elsewhere [n]: C.n = 5 => C.n = 6
+class C: n = 0
+C.n = 5
+def read():
+    C.n += 1
+    return C.n
+
+
+=== class attribute counted up by a class method [n]: n = 0 => n = 5
+class C:
+    n = 0
+    @classmethod
+    def go(cls):
+        cls.n += 1
+        return cls.n
+def read(): return C.go()
+
+
+=== class attribute counted up by the type [n]: n = 0 => n = 5
+class C:
+    n = 0
+    def go(self):
+        type(self).n += 1
+        return self.n
+def read(): return C().go()
+
+
+=== class attribute counted up in another module [n]: n = 0 => n = 5
+import other
+def read():
+    other.C.n += 1
+    return other.C.n
+--- other.py
+class C: n = 0
+
+
+=== list of a class [items]: [1] => [2]
+class C: items = [1]
+def read():
+    C.items.append(3)
+    return C.items
+
+
+=== list of a class through an instance [items]: [1] => [2]
+class C:
+    items = [1]
+    def go(self):
+        self.items.append(3)
+        return self.items
+def read(): return C().go()
+
+
+=== changed by helper [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def push(z): z.append(5)
+def read():
+    push(L)
+    return L
+
+
+=== changed by helper by keyword [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def push(a, *, z): z.append(5)
+def read():
+    push(1, z=L)
+    return L
+
+
+=== changed by helper of a helper [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def push(z): z.append(5)
+def more(y): push(y)
+def read():
+    more(L)
+    return L
+
+
+=== changed by helper that stars [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def push(*many):
+    for z in many: z.append(5)
+def read():
+    push(L)
+    return L
+
+
+=== changed by helper given by a star [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def push(y, z): z.append(5)
+def read():
+    push(*[1, L])
+    return L
+
+
+=== changed by helper with a wrapper [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def twice(f):
+    @functools.wraps(f)
+    def inner(*args): return f(*args)
+    return inner
+@twice
+def push(z): z.append(5)
+def read():
+    push(L)
+    return L
+
+
+=== changed by helper without wraps [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def twice(f):
+    def inner(*args): return f(*args)
+    return inner
+@twice
+def push(z): z.append(5)
+def read():
+    push(L)
+    return L
+
+
+=== changed by helper of another name [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def push(z): z.append(5)
+def read():
+    f = push
+    f(L)
+    return L
+
+
+=== changed by method [L]: [1, 2] => [1, 3]
+L = [1, 2]
+class A:
+    def push(self, z): z.append(5)
+A_ = A
+def read():
+    A().push(L)
+    return L
+
+
+=== changed by static method [L]: [1, 2] => [1, 3]
+L = [1, 2]
+class A:
+    @staticmethod
+    def push(z): z.append(5)
+def read():
+    A.push(L)
+    return L
+
+
+=== changed by initialiser [L]: [1, 2] => [1, 3]
+L = [1, 2]
+class A:
+    def __init__(self, z): z.append(5)
+def read():
+    A(L)
+    return L
+
+
+=== changed by method of its own class [L]: [1, 2] => [1, 3]
+L = [1, 2]
+class A:
+    def push(self, z): z.append(5)
+    def go(self):
+        self.push(L)
+        return L
+def read(): return A().go()
+
+
+=== changed by inner function [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    def push(z): z.append(5)
+    push(L)
+    return L
+
+
+=== changed by lambda [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    push = lambda z: z.append(5)
+    push(L)
+    return L
+
+
+=== changed by partial [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def push(y, z): y.append(5)
+def read():
+    functools.partial(push, L)(1)
+    return L
+
+
+=== changed by map [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def push(z): z.append(5)
+def read():
+    list(map(push, [L]))
+    return L
+
+
+=== changed by thread [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def push(z): z.append(5)
+def read():
+    t = threading.Thread(target=push, args=(L,))
+    t.start()
+    t.join()
+    return L
+
+
+=== changed by helper that is imported inside [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    from other import push
+    push(L)
+    return L
+--- other.py
+def push(z): z.append(5)
+
+
+=== changed by helper of a module [L]: [1, 2] => [1, 3]
+L = [1, 2]
+import other
+def read():
+    other.push(L)
+    return L
+--- other.py
+def push(z): z.append(5)
+
+
+=== changed by alias [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    z = L
+    z.append(5)
+    return L
+
+
+=== changed by alias of an alias [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    y = L
+    z = y
+    z += [5]
+    return L
+
+
+=== changed by alias in a branch [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read(c=True):
+    z = []
+    if c: z = L
+    z.append(5)
+    return L
+
+
+=== changed by alias in a tuple [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    y, z = 1, L
+    z[:] = [5]
+    return L
+
+
+=== changed by alias in a list [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    y = [L]
+    y[0].append(5)
+    return L
+
+
+=== changed by alias in a dict [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    y = {'a': L}
+    y['a'].append(5)
+    return L
+
+
+=== changed by walrus [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    if (z := L): z.append(5)
+    return L
+
+
+=== changed by walrus in place [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    (z := L).append(5)
+    return L
+
+
+=== changed by conditional [L]: [1, 2] => [1, 3]
+L = [1, 2]
+D = []
+def read(c=True):
+    (L if c else D).append(5)
+    return L
+
+
+=== changed by or [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    z = L or []
+    z.append(5)
+    return L
+
+
+=== changed by all items [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    z = L
+    z[:] = [5]
+    return L
+
+
+=== changed by deleted items [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    z = L
+    del z[0]
+    return L
+
+
+=== changed by globals [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    globals()['L'] += [1]
+    return L
+
+
+=== changed by globals by another name [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    g = globals()
+    g['L'].append(1)
+    return L
+
+
+=== changed by globals with a new value [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def make(): return [1]
+def read():
+    globals()['L'] = globals()['L'] + make()
+    return L
+
+
+=== changed by the module itself [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    sys.modules[__name__].L += [3]
+    return L
+
+
+=== changed by operator setitem [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    operator.setitem(L, 0, 5)
+    return L
+
+
+=== changed by operator iadd [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    operator.iadd(L, [5])
+    return L
+
+
+=== changed by setitem that is imported [L]: [1, 2] => [1, 3]
+L = [1, 2]
+from operator import setitem
+def read():
+    setitem(L, 0, 5)
+    return L
+
+
+=== changed by match [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    match L:
+        case [*_] as z: z.append(5)
+    return L
+
+
+=== changed by with [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    with contextlib.nullcontext(L) as z: z.append(5)
+    return L
+
+
+=== changed by default of a parameter [z]: [1, 2] => [1, 3]
+L = [1, 2]
+def read(z=L):
+    z.append(5)
+    return z
+
+
+=== changed by nested function that is handed on [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    z = L
+    def go(): z.append(5)
+    go()
+    return L
+
+
+=== changed by comprehension [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    [z.append(5) for z in [L]]
+    return L
+
+
+=== changed by an operator that is called [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    L.__iadd__([5])
+    return L
+
+=== changed by a method of an instance with a name [L]: [1, 2] => [1, 3]
+L = [1, 2]
+class A:
+    def push(self, z): z.append(5)
+def read():
+    a = A()
+    a.push(L)
+    return L
+
+=== changed by getattr [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    getattr(L, 'append')(5)
+    return L
+
+
+=== changed by method by another name [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    f = (z := L).append
+    f(5)
+    return L
+
+
+=== changed by method of the class [L]: [1, 2] => [1, 3]
+L = [1, 2]
+def read():
+    z = L
+    list.append(z, 5)
+    return L
+
+
+=== item changed by loop [K]: [[1], => [[3],
+K = [[1], [2]]
+def read():
+    for z in K: z.append(5)
+    return K
+
+
+=== item changed by loop with numbers [K]: [[1], => [[3],
+K = [[1], [2]]
+def read():
+    for i, z in enumerate(K): z.append(i)
+    return K
+
+
+=== item changed by loop over a sorted copy [K]: [[1], => [[3],
+K = [[1], [2]]
+def read():
+    for z in sorted(K): z += [1]
+    return K
+
+
+=== item changed by first item [K]: [[1], => [[3],
+K = [[1], [2]]
+def read():
+    z = K[0]
+    z.append(5)
+    return K
+
+
+=== item changed by next item [K]: [[1], => [[3],
+K = [[1], [2]]
+def read():
+    next(iter(K)).append(5)
+    return K
+
+
+=== item changed by shallow copy [K]: [[1], => [[3],
+K = [[1], [2]]
+def read():
+    z = K.copy()
+    z[0].append(5)
+    return K
+
+
+=== item changed by slice [K]: [[1], => [[3],
+K = [[1], [2]]
+def read():
+    z = K[:1]
+    z[0].append(5)
+    return K
+
+
+=== item changed by unpacking [K]: [[1], => [[3],
+K = [[1], [2]]
+def read():
+    y, z = K
+    z.append(5)
+    return K
+
+
+=== item changed by helper for an item [K]: [[1], => [[3],
+K = [[1], [2]]
+def push(z): z.append(5)
+def read():
+    push(K[0])
+    return K
+
+
+=== item changed by helper that changes items [K]: [[1], => [[3],
+K = [[1], [2]]
+def push(z): z[0].append(5)
+def read():
+    push(K)
+    return K
+
+
+=== item changed by map over items [K]: [[1], => [[3],
+K = [[1], [2]]
+def push(z): z.append(5)
+def read():
+    list(map(push, K))
+    return K
+
+
+=== item of a tuple [K]: ([1], => ([3],
+K = ([1], 2)
+def read():
+    K[0].append(5)
+    return K
+
+
+=== values of a dict [K]: [1] => [3]
+K = {'a': [1]}
+def read():
+    for z in K.values(): z.append(5)
+    return K
+
+
+=== items of a dict [K]: [1] => [3]
+K = {'a': [1]}
+def read():
+    for k, z in K.items(): z.append(5)
+    return K
+
+
+=== value of a dict by get [K]: [1] => [3]
+K = {'a': [1]}
+def read():
+    K.get('a').append(5)
+    return K
+
+
+=== list of an instance [B]: Box([1]) => Box([3])
+@dataclasses.dataclass
+class Box:
+    items: list
+    def push(self): self.items.append(5)
+B = Box([1])
+def read():
+    B.items.append(5)
+    return B.items
+
+
+=== method of an instance [B]: Box([1]) => Box([3])
+@dataclasses.dataclass
+class Box:
+    items: list
+    def push(self): self.items.append(5)
+B = Box([1])
+def read():
+    B.push()
+    return B.items
+
+
+=== helper for an instance [B]: Box([1]) => Box([3])
+@dataclasses.dataclass
+class Box:
+    items: list
+    def push(self): self.items.append(5)
+B = Box([1])
+def go(b): b.items.append(5)
+def read():
+    go(B)
+    return B.items
+
+
+=== tensor changed by slice [K]: [3, 1] => [3, 2]
+K = torch.tensor([3, 1])
+def read():
+    z = K[:1]
+    z.fill_(9)
+    return K.tolist()
+
+
+=== tensor changed by items of a slice [K]: [3, 1] => [3, 2]
+K = torch.tensor([3, 1])
+def read():
+    z = K[:1]
+    z[0] = 9
+    return K.tolist()
+
+
+=== tensor changed by view [K]: [3, 1] => [3, 2]
+K = torch.tensor([3, 1])
+def read():
+    K.view(-1).add_(1)
+    return K.tolist()
+
+
+=== tensor changed by view with a name [K]: [3, 1] => [3, 2]
+K = torch.tensor([3, 1])
+def read():
+    z = K.view(-1)
+    z += 1
+    return K.tolist()
+
+
+=== tensor changed by initialiser of torch [K]: [3, 1] => [3, 2]
+K = torch.tensor([3, 1])
+def read():
+    torch.nn.init.zeros_(K)
+    return K.tolist()
+
+
+=== tensor changed by initialiser that is imported [K]: [3, 1] => [3, 2]
+K = torch.tensor([3, 1])
+def read():
+    from torch.nn import init
+    init.zeros_(K)
+    return K.tolist()
+
+
+=== tensor changed by function of torch [K]: [3, 1] => [3, 2]
+K = torch.tensor([3, 1])
+def read():
+    torch.relu_(K)
+    return K.tolist()
+
+
+=== tensor changed by array with its memory [K]: [3, 1] => [3, 2]
+K = torch.tensor([3, 1])
+def read():
+    K.numpy()[0] = 9
+    return K.tolist()
+
+
+=== tensor changed by detached [K]: [3, 1] => [3, 2]
+K = torch.tensor([3, 1])
+def read():
+    K.detach().add_(1)
+    return K.tolist()
+
+
+=== tensor changed by data [K]: [3, 1] => [3, 2]
+K = torch.tensor([3, 1])
+def read():
+    K.data.add_(1)
+    return K.tolist()
+
+
+=== tensor changed by loop [K]: [3, 1] => [3, 2]
+K = torch.tensor([3, 1])
+def read():
+    for z in K: z += 1
+    return K.tolist()
+
+
+=== tensor changed by out of a function [K]: [3, 1] => [3, 2]
+K = torch.tensor([3, 1])
+def read():
+    z = K
+    torch.add(K, 1, out=z)
+    return K.tolist()
+
+
+=== tensor changed by as the same tensor [K]: [3, 1] => [3, 2]
+K = torch.tensor([3, 1])
+def read():
+    torch.as_tensor(K).add_(1)
+    return K.tolist()
+
+
+=== array changed by tensor with its memory [K]: [3, 1] => [3, 2]
+K = np.array([3, 1])
+def read():
+    torch.from_numpy(K).add_(1)
+    return K.tolist()
+
+
+=== array changed by tensor with a name [K]: [3, 1] => [3, 2]
+K = np.array([3, 1])
+def read():
+    z = torch.from_numpy(K)
+    z.add_(1)
+    return K.tolist()
+
+
+=== array changed by put [K]: [3, 1] => [3, 2]
+K = np.array([3, 1])
+def read():
+    np.put(K, 0, 9)
+    return K.tolist()
+
+
+=== array changed by place [K]: [3, 1] => [3, 2]
+K = np.array([3, 1])
+def read():
+    np.place(K, K > 1, 9)
+    return K.tolist()
+
+
+=== array changed by reshape [K]: [3, 1] => [3, 2]
+K = np.array([3, 1])
+def read():
+    K.reshape(-1)[0] = 9
+    return K.tolist()
+
+
+=== array changed by slice [K]: [3, 1] => [3, 2]
+K = np.array([3, 1])
+def read():
+    z = K[1:]
+    z[:] = 9
+    return K.tolist()
+
+
+=== array changed by alias [K]: [3, 1] => [3, 2]
+K = np.array([3, 1])
+def read():
+    z = K
+    z += 1
+    return K.tolist()
+
+
+=== array changed by asarray [K]: [3, 1] => [3, 2]
+K = np.array([3, 1])
+def read():
+    np.asarray(K)[0] = 9
+    return K.tolist()
+
+
+=== array changed by ufunc [K]: [3, 1] => [3, 2]
+K = np.array([3, 1])
+def read():
+    np.add.at(K, 0, 9)
+    return K.tolist()
+
+
+=== default that is changed [z]: [1] => [2]
+def read(z=[1]):
+    z.append(5)
+    return z
+
+
+=== default of a helper that is changed [z]: [1] => [2]
+def go(z=[1]):
+    z.append(5)
+    return z
+def read(): return go()
+
+
+=== keyword default that is changed [z]: {'a': 1} => {'a': 2}
+def read(*, z={'a': 1}):
+    z['b'] = 5
+    return z
+
+
+=== default of a method that is changed [z]: [1] => [2]
+class A:
+    def go(self, z=[1]):
+        z.append(5)
+        return z
+def read(): return A().go()
+
+
+=== globals by a computed name [globals]: N = 1 => N = 2
+N = 1
+def read():
+    for name in ['N']: globals()[name] += 1
+    return N
+
+
+=== globals that are updated [globals]: N = 1 => N = 2
+N = 1
+def read():
+    globals().update(N=N + 1)
+    return N
+
+
+=== cache that a helper fills too [CACHE]: fill(CACHE, 1) => fill(CACHE, 2)
+CACHE = {}
+def fill(z, n): z['a'] = n
+fill(CACHE, 1)
+def read(): return CACHE.setdefault('a', 3)
+
+
+=== class made by make_dataclass [C]: int, 1) => int, 2)
+C = dataclasses.make_dataclass('C', [('v', int, 1)])
+def read(): return C().v
+
+
+=== class made by make_dataclass with a method [C]: return 1 => return 2
+def one(self): return 1
+C = dataclasses.make_dataclass('C', [], namespace={'v': one})
+def read(): return C().v()
+
+
+=== class made by new_class [C]: return 1 => return 2
+def one(self): return 1
+C = types.new_class('C', (), {}, lambda ns: ns.update(v=one))
+def read(): return C().v()
+
+
+=== class with bases made by new_class [C]: 'v', 1 => 'v', 2
+class A: pass
+C = types.new_class('C', (A,), {}, lambda ns: ns.__setitem__('v', 1))
+def read(): return C.v
+
+
+=== class made by attrs [C]: default=1 => default=2
+C = attrs.make_class('C', {'v': attrs.field(default=1)})
+def read(): return C().v
+
+
+=== instance of a class made by make_dataclass [C]: return 1 => return 2
+def one(self): return 1
+C = dataclasses.make_dataclass('C', [], namespace={'v': one})
+K = C()
+def read(): return K.v()
+
+
+=== subclass of a class made by a call [C]: return 1 => return 2
+def one(self): return 1
+C = types.new_class('C', (), {}, lambda ns: ns.update(v=one))
+class D(C): pass
+def read(): return D().v()
 """

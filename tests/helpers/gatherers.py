@@ -128,17 +128,16 @@ def to_disk(folder, ids, size, then="end"):
 
 def to_disk_and_die_in_the_merge(folder, ids):
     """The same, but the rank that merges is killed in the middle."""
-    from fdm._collectives import merged as _merged
-    from fdm._collectives import runs as _runs
+    from fdm._collectives import gather_to, spools
 
-    _runs.RUN, _merged.BLOCK = 1, 1
-    write = _merged._write
+    spools.SPOOL, spools.BLOCK = 1, 1
+    in_order = spools.in_order
 
-    def once(*args):
-        write(*args)
+    def first(*args):
+        yield next(in_order(*args))
         os.kill(os.getpid(), signal.SIGKILL)
 
-    _merged._write = once
+    gather_to.in_order = first
     return to_disk(folder, ids, 2)
 
 

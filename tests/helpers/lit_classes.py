@@ -48,6 +48,16 @@ class Holds:
     Inner = datamodule_class(digits)
 
 
+One = Other = datamodule_class(digits)
+First, number = datamodule_class(digits), 1
+Second, Third = datamodule_class(digits), datamodule_class(digits)
+Holds.Later = datamodule_class(digits)
+(Walrus := datamodule_class(digits))  # noqa: PLW0131 - a name it gives all the same
+in_a_dict = {"k": datamodule_class(digits)}
+in_a_call = next(iter([datamodule_class(digits)]))
+attribute_of_one = datamodule_class(digits).__mro__
+
+
 def local():
     Local = datamodule_class(digits)  # noqa: N806
     return Local  # noqa: RET504 - to have a name

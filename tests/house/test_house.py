@@ -28,7 +28,7 @@ HOUSE = (
         "_loaders",
         "_collectives",
     ),  # running: touch the world
-    *("_opened", "_data", "_executor"),  # the interpreter
+    *("_data", "_executor"),  # the interpreter
     *("lightning", "testing", "ray", "_cli", "__init__", "__main__"),  # edges: meet others
 )
 PURE = HOUSE[: HOUSE.index("_processes")]

@@ -36,7 +36,7 @@ def ids_of(loaders):
 
 def epoch_of(data, split, epoch=0):
     """The ids of an epoch in global order, as a single rank sees them, one by one."""
-    return data.dataset(split, epoch)._order.at(np.arange(len(data.dataset(split, epoch)))).tolist()
+    return data.dataset(split, epoch).order.at(np.arange(len(data.dataset(split, epoch)))).tolist()
 
 
 def draws_no_sample(p):

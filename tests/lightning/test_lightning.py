@@ -5,6 +5,7 @@ import pickle
 import sys
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import pytorch_lightning
 import torch
@@ -428,8 +429,12 @@ def test_the_batch_size_can_be_set():
     several = datamodule(fdm.pipeline(fdm.load(table, n=40), PLAIN.stages[1], fdm.batch(2), fdm.batch(3).on("train")))
     several.batch_size = 5
     assert [5, 4] == [len(several.train_dataloader()), len(several.val_dataloader())]
-    with pytest.raises(fdm.PipelineError, match="size is an integer of at least 1, not 0"):
-        data.batch_size = 0
+    for size in (0, True, 2.5, None):
+        with pytest.raises(fdm.PipelineError, match=f"size is an integer of at least 1, not {size}"):
+            data.batch_size = size
+    assert 8 == data.batch_size
+    data.batch_size = np.int64(4)
+    assert "4" == repr(data.batch_size) == repr(data.pipeline.stages[4].size) == repr(data.hparams.batch_size)
     assert not hasattr(datamodule(fdm.pipeline(fdm.load(table, n=3))), "batch_size")
 
 
@@ -437,7 +442,7 @@ def test_the_tuner_finds_a_batch_size(tmp_path):
     data, module = datamodule(NOISY), Notes()
     runs = trainer(default_root_dir=tmp_path, max_epochs=1, limit_val_batches=0)
     found = Tuner(runs).scale_batch_size(module, datamodule=data, init_val=2, max_trials=3, steps_per_trial=1)
-    assert found == data.batch_size == data.pipeline.stages[3].size > 4
+    assert found == data.batch_size == data.pipeline.stages[4].size > 4
     module.seen.clear()
     runs.fit(module, datamodule=data)
     assert epochs(data.pipeline, count=1) == module.seen

@@ -33,17 +33,26 @@ def test_a_class_has_the_name_that_the_user_gives_it():
         (Threaded, "Threaded"),
         (lit_classes.Holds.Inner, "Holds.Inner"),
         (local(), "local.<locals>.Local"),
+        (lit_classes.Other, "One"),
+        (lit_classes.First, "First"),
+        (lit_classes.Second, "Second"),
+        (lit_classes.Third, "Third"),
+        (lit_classes.Holds.Later, "Holds.Later"),
+        (lit_classes.Walrus, "Walrus"),
     ):
         assert f"<class 'lit_classes.{name}'>" == repr(cls)
         made = cls()
         assert repr(made).startswith(f"<{name}\n")
         assert name == made.__class__.__qualname__
         assert cls is type(made)
+    for unnamed in (lit_classes.in_a_dict["k"], lit_classes.in_a_call, lit_classes.attribute_of_one[0]):
+        assert "FdmDataModule" == unnamed.__qualname__
     assert "FdmDataModule" == datamodule_class(digits).__qualname__
 
 
 def test_instances_and_classes_are_pickled_by_their_names():
-    for cls in (Digits, Larger, Named, Threaded, lit_classes.Holds.Inner):
+    several = (lit_classes.One, lit_classes.First, lit_classes.Second, lit_classes.Third, lit_classes.Walrus)
+    for cls in (Digits, Larger, Named, Threaded, lit_classes.Holds.Inner, lit_classes.Holds.Later, *several):
         assert cls is pickle.loads(pickle.dumps(cls))
         for again in (pickle.loads(pickle.dumps(cls(8))), copy.deepcopy(cls(8)), copy.copy(cls(8))):
             assert cls is type(again)
@@ -266,6 +275,24 @@ class WithALoaderOfItsOwn(Digits):
         return DataLoader([{"x": table(1)["x"][0], "id": number} for number in range(24)], batch_size=4)
 
 
+class LooksAtItsOwn(WithALoaderOfItsOwn):
+    """Asks for the loader of the datamodule, and returns another, or both."""
+
+    def __init__(self, look):
+        super().__init__()
+        self.look = look
+
+    def train_dataloader(self):
+        return self.look(Digits.train_dataloader(self), super().train_dataloader())
+
+
+class First(Notes):
+    """Of loaders side by side, the first."""
+
+    def training_step(self, batch, _):
+        return super().training_step(batch[0] if isinstance(batch, list) else batch, _)
+
+
 RESUMING = "You're resuming from a checkpoint that ended before the epoch ended"
 
 
@@ -279,6 +306,11 @@ def test_resuming_hides_no_warning_that_is_about_another_loader(tmp_path):
     assert before == list(warnings.filters)
     with pytest.warns(UserWarning, match=RESUMING):
         trainer(max_epochs=2).fit(Notes(), datamodule=WithALoaderOfItsOwn(), ckpt_path=path)
+    for look in (lambda own, other: other, lambda own, other: [other, own]):
+        data = LooksAtItsOwn(look)
+        with pytest.warns(UserWarning, match=RESUMING):
+            trainer(max_epochs=2).fit(First(), datamodule=data, ckpt_path=path)
+    assert before == list(warnings.filters)
     plain = DataLoader([{"x": table(1)["x"][0], "id": number} for number in range(24)], batch_size=4)
     with pytest.warns(UserWarning, match=RESUMING):
         trainer(max_epochs=2).fit(Notes(), plain, ckpt_path=path)

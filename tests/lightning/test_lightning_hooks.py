@@ -1,6 +1,10 @@
 """Hooks as Lightning's: in every run the same calls as of a data module by hand, and batches from wherever they come."""
 
 import functools
+import inspect
+import pickle
+import types
+from unittest import mock
 
 import lightning.pytorch as pl
 import pytest
@@ -379,6 +383,55 @@ def test_a_hook_that_stops_ends_no_epoch_in_silence(name):
         with pytest.raises(fdm.StopError, match="StopIteration") as caught:
             trainer(**options).fit(Notes(), datamodule=stopping())
         assert ["in the hook next_of_nothing"] == caught.value.__notes__
+
+
+def with_a_mixin(name):
+    mixin = type("Mixin", (), {name: next_of_nothing})
+    return type("Mixed", (mixin, datamodule_class(whole)), {})()
+
+
+def with_a_static_method(name):
+    return type("Static", (datamodule_class(whole),), {name: staticmethod(lambda *_: next_of_nothing())})()
+
+
+def set_on_the_class(name):
+    made = type("Late", (datamodule_class(whole),), {})
+    setattr(made, name, next_of_nothing)
+    return made()
+
+
+def set_on_the_instance(name):
+    made = datamodule_class(whole)()
+    setattr(made, name, next_of_nothing)
+    return made
+
+
+def with_a_partial(name):
+    made = datamodule_class(whole)()
+    setattr(made, name, functools.partial(next_of_nothing, 1))
+    return made
+
+
+@pytest.mark.parametrize("name", ["on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer"])
+@pytest.mark.parametrize(
+    "form", [with_a_mixin, with_a_static_method, set_on_the_class, set_on_the_instance, with_a_partial]
+)
+def test_a_hook_that_stops_ends_no_epoch_in_silence_wherever_it_is_from(form, name):
+    for options in ({}, {"num_sanity_val_steps": 0}):
+        with pytest.raises(fdm.StopError, match="StopIteration"):
+            trainer(max_epochs=1, **options).fit(Notes(), datamodule=form(name))
+
+
+def test_a_hook_is_the_users_own_to_whoever_looks_at_it():
+    data = Replaces()
+    assert Replaces.transfer_batch_to_device is data.transfer_batch_to_device.__func__
+    assert isinstance(data.transfer_batch_to_device, types.MethodType)
+    assert ["batch", "device", "dataloader_idx"] == list(inspect.signature(data.transfer_batch_to_device).parameters)
+    again = pickle.loads(pickle.dumps(data.transfer_batch_to_device))
+    assert Replaces is type(again.__self__)
+    data.on_after_batch_transfer = mock.Mock(return_value={"x": 1})
+    assert {"x": 1} == data.on_after_batch_transfer({}, 0)
+    data.on_after_batch_transfer.assert_called_once_with({}, 0)
 
 
 def stop_on_device(batch):

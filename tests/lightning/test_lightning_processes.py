@@ -135,7 +135,7 @@ def free_port():
 
 def test_a_rank_that_cannot_prepare_ends_the_others(tmp_path):
     output = ended(LAUNCHED, "ddp", "2", str(tmp_path), "fails", limit=120, fails=True)
-    assert "fdm._errors.StopError: StopIteration was raised" in output
+    assert "fdm.StopError: StopIteration was raised" in output
     assert "in stage 2, measure launched.stopping()" in output or "in stage 2, measure __main__.stopping()" in output
 
 

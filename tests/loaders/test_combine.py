@@ -146,7 +146,7 @@ def test_workers_and_threads_change_nothing(options):
             loader = combined(data, mode)
             assert expected == steps(loader) == steps(loader)
             if mode == "sequential" and "workers" in options:
-                assert [1] == [len(crews) for crews in data._making._of_process.values()]
+                assert [1] == [len(crews) for crews in data._maker._of_process.values()]
 
 
 def test_indices_are_those_of_the_loaders():

@@ -186,7 +186,7 @@ def test_without_transfer_nothing_moves():
 def test_a_transform_that_works_in_place_harms_no_other_batch():
     data = opened(rows(), fdm.transform(in_place), fdm.batch(4), fdm.transform(in_place))
     assert all(0 == batch["row"].sum() for batch in data.loader("all"))
-    assert 45 == data._parts.sources["all"]["row"].sum()
+    assert 45 == data._prepared.sources["all"]["row"].sum()
 
 
 def test_a_batch_may_become_anything():
@@ -386,7 +386,7 @@ def test_parameters_and_facts_that_are_changed_in_place_change_no_pipeline(tmp_p
 def test_a_weights_function_that_works_in_place_leaves_the_source_as_it_was():
     data = opened(rows(), fdm.sample(greedy_weights), fdm.batch(4))
     data.loader("all")[0]
-    assert (data._parts.sources["all"]["weight"] > 0).all()
+    assert (data._prepared.sources["all"]["weight"] > 0).all()
 
 
 @pytest.mark.parametrize(
@@ -423,7 +423,7 @@ def test_a_default_device_changes_nothing():
     try:
         assert expected == [batch["row"].tolist() for batch in data.loader("all", epoch=0)]
         assert 0 <= data.dataset("all")[0]["row"] < 10
-        assert [3, 4] == data._parts.sources["all"][3:5]["row"].tolist()
+        assert [3, 4] == data._prepared.sources["all"][3:5]["row"].tolist()
     finally:
         torch.set_default_device(None)
 

@@ -3,6 +3,7 @@
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
+import attrs
 import pytest
 import torch
 
@@ -139,3 +140,40 @@ def test_a_batch_that_is_no_dict_is_blamed_on_the_stage_that_names_the_ids():
     with pytest.raises(fdm.DataError, match="is a Tensor") as caught:
         first(fdm.pipeline(fdm.load(torch.arange, end=4), fdm.batch(2, ids="id")))
     assert 1 == _errors.stage_of(caught.value)
+
+
+class WithNotesError(Exception):
+    """One whose notes are whatever somebody has put there."""
+
+
+@attrs.frozen
+class UnchangingError(Exception):
+    """One that nobody may add a note to."""
+
+    why: str = "frozen"
+
+
+def with_notes(item, *, notes):
+    error = WithNotesError("bad row")
+    error.__notes__ = {"text": "mine", "tuple": ("mine",), "number": 12, "mixed": ["mine", 3]}[notes]
+    raise error
+
+
+def unchanging(item):
+    raise UnchangingError
+
+
+@pytest.mark.parametrize("options", [{}, {"threads": 1}, {"workers": 1}])
+def test_an_error_whose_notes_are_no_list_is_told_as_itself(options):
+    for notes, said in (("text", "mine"), ("tuple", "mine"), ("number", "12"), ("mixed", "3")):
+        p = fdm.pipeline(ROWS, fdm.transform(with_notes, notes=notes), fdm.batch(2))
+        with fdm.open(p, **options) as data, pytest.raises(WithNotesError, match="bad row") as caught:
+            next(iter(data.loader("all")))
+        assert said in caught.value.__notes__
+        assert "in stage 1, transform" in caught.value.__notes__[-1]
+    with (
+        fdm.open(fdm.pipeline(ROWS, fdm.transform(unchanging), fdm.batch(2)), **options) as data,
+        pytest.raises(UnchangingError) as caught,
+    ):
+        next(iter(data.loader("all")))
+    assert "in stage 1, transform" in caught.value.__notes__[-1]

@@ -89,6 +89,29 @@ def test_a_fork_beside_threads_is_warned_of_with_the_remedy_and_does_not_hang_on
     assert ("ended", 0) == (found.stdout.strip(), found.returncode), found.stderr[-2000:]
 
 
+ONE_FOR_ANOTHER = """
+    def noise():
+        while True:
+            print("x" * 1000)
+
+    threading.Thread(target=noise, daemon=True).start()
+    answer = os.dup(2)
+    {one}
+    for _ in range(4):
+        loop(workers=2, start_method="fork")
+    os.write(answer, b"ended")
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("one", ["sys.stderr = sys.stdout", "sys.stdout = sys.stderr"])
+def test_a_standard_stream_that_stands_in_for_another_is_renewed_with_it(one, tmp_path):
+    found = ran(tmp_path, ONE_FOR_ANOTHER.format(one=one), "-W", "ignore")
+    assert found.returncode == 0
+    assert "ended" in found.stderr[-100:]
+    assert "Traceback" not in found.stdout + found.stderr
+
+
 def test_a_thread_that_waits_for_standard_input_keeps_no_worker_from_its_work(tmp_path):
     body = """
         threading.Thread(target=sys.stdin.readline, daemon=True).start()

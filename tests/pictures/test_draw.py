@@ -11,7 +11,7 @@ import fdm
 from fdm._cli.png import images_of, save_png
 from fdm._cli.target import UsageError
 from fdm._pictures.lanes import lanes
-from fdm._plans.plan import batch_of, streams
+from fdm._plans.branch import batch_of, streams
 from fdm._stages.limits import branches
 from fdm._stages.stage import Batch
 from fdm.testing import pipelines

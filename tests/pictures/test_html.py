@@ -9,7 +9,7 @@ from hypothesis import given
 
 import fdm
 from fdm._text import bars, table
-from fdm.store._measured import Facts
+from fdm.store._facts import Facts
 from fdm.testing import pipelines
 
 

@@ -12,8 +12,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 import fdm
+from fdm._plans.branch import batch_of
 from fdm._plans.order import Chosen, Drawn, Natural, Shuffled, Window, Without, is_natural, take, written_out
-from fdm._plans.plan import applying, batch_of, check_names, order_of_epoch, rows_of_steps
+from fdm._plans.plan import Plan, applying, check_names, order_of_epoch
 from fdm._plans.splits import resolve_splits, weights_of
 from fdm._plans.steps import Steps
 from fdm._random.permutation import permute, uniforms
@@ -430,7 +431,7 @@ def test_the_ids_of_all_steps_and_ranks_are_those_of_the_order(pair, size, world
     order, ids = pair
     start = data.draw(st.integers(0, len(ids)))
     steps = Steps(start, order.size, size, world_size)
-    ranks = [list(rows_of_steps(order, steps, rank, 0, steps.count_of(rank))) for rank in range(world_size)]
+    ranks = [list(Plan.of(order, steps, rank).rows()) for rank in range(world_size)]
     in_turn = [step for step in chain(*zip_longest(*ranks)) if step is not None]
     assert ids[start:] == list(chain(*(step.ids.tolist() for step in in_turn)))
     assert list(range(start, order.size)) == list(chain(*(step.positions.tolist() for step in in_turn)))
@@ -443,8 +444,8 @@ def test_steps_looked_up_together_are_those_looked_up_alone(pair, size, world_si
     steps = Steps(0, order.size, size, world_size)
     rank = data.draw(st.integers(0, world_size - 1))
     first, last = sorted(data.draw(st.tuples(*[st.integers(0, steps.count_of(rank))] * 2)))
-    alone = [next(rows_of_steps(order, steps, rank, step, step + 1)) for step in range(first, last)]
-    together = list(rows_of_steps(order, steps, rank, first, last))
+    alone = [next(Plan(order, steps, rank, step, step + 1).rows()) for step in range(first, last)]
+    together = list(Plan(order, steps, rank, first, last).rows())
     for one, other in zip(alone, together, strict=True):
         assert one.ids.equal(other.ids)
         assert one.positions.equal(other.positions)
@@ -454,7 +455,7 @@ def test_a_step_of_a_thousand_ranks_over_a_billion_examples_is_found_alone():
     p = fdm.pipeline(fdm.split({"train": 0.9, "val": None}), fdm.shuffle(), seed=1)
     order = planned(p, range(10**9), "train", epoch=7)
     steps = Steps(0, order.size, size=32, world_size=1000)
-    middle, last = (list(rows_of_steps(order, steps, 500, at, at + 1)) for at in (steps.count // 2, steps.count - 1))
+    middle, last = (list(Plan(order, steps, 500, at, at + 1).rows()) for at in (steps.count // 2, steps.count - 1))
     assert 32 == len(set(middle[0].ids.tolist()))
     assert 0 < len(last[0].ids) <= 32
     assert not set(middle[0].ids.tolist()) & set(last[0].ids.tolist())

@@ -782,3 +782,24 @@ def test_splits_of_a_billion_examples_are_disjoint_where_they_meet():
     assert [900_000_000, 50_000_000, 50_000_000] == [examples.order.size for examples in splits.values()]
     ends = [order.at(np.array([0, 1, order.size - 2, order.size - 1])) for order in (e.order for e in splits.values())]
     assert 12 == len(np.unique(np.concatenate(ends)))
+
+
+def packed_numbers():
+    return fdm.Table({"x": torch.zeros(8, dtype=torch.uint8).view(torch.float4_e2m1fn_x2)})
+
+
+@pytest.mark.skipif(not hasattr(torch, "float4_e2m1fn_x2"), reason="this torch has no such dtype")
+@pytest.mark.parametrize(
+    "stages",
+    [
+        [fdm.split({"a": 4, "b": None}, stratify="x")],
+        [fdm.split({"a": 4, "b": None}, groups="x")],
+        [fdm.split({"a": 0.5, "b": None}, key="x")],
+        [fdm.sample("x"), fdm.batch(2)],
+    ],
+)
+def test_a_column_of_which_torch_makes_no_numbers_is_refused_with_the_remedy(stages):
+    with pytest.raises(
+        fdm.DataError, match=r"float4_e2m1fn_x2, of which torch makes no numbers.*\.view\(torch.uint8\)"
+    ):
+        fdm.open(fdm.pipeline(fdm.load(packed_numbers), *stages)).loader("all", epoch=0)

@@ -146,7 +146,7 @@ def opened(tmp_path, stage, **options):
 
 
 def column(data, source="all", name="number"):
-    return data._parts.sources[source][name].tolist()
+    return data._prepared.sources[source][name].tolist()
 
 
 def test_the_result_is_the_concatenation_in_the_order_of_the_parts(tmp_path):

@@ -160,7 +160,7 @@ def opened(tmp_path, stage, pool):
 
 
 def column(data, source="all", name="number"):
-    return data._parts.sources[source][name].tolist()
+    return data._prepared.sources[source][name].tolist()
 
 
 def check_complete(tmp_path, data):

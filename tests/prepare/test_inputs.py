@@ -21,6 +21,10 @@ def numbers(*, path):
     return fdm.Table({"x": torch.tensor([int(line) for line in Path(path).read_text().split()])})
 
 
+def numbers_of_bytes(*, path):
+    return numbers(path=os.fsdecode(path))
+
+
 def numbers_of_folder(upstream=None, *, path):
     lines = [line for file in sorted(Path(path).rglob("*.txt")) for line in file.read_text().split()]
     return fdm.Table({"x": torch.tensor([int(line) for line in lines])})
@@ -139,6 +143,18 @@ def test_any_change_of_a_file_is_warned_of(folder, change):
     seen(p, folder)
     change(file)
     assert 1 == len(seen(p, folder)[1])
+
+
+def test_a_path_as_bytes_is_remembered_like_a_text(folder):
+    file = folder / "numbers.txt"
+    file.write_text("1 2")
+    p = fdm.pipeline(fdm.clean(numbers_of_bytes, path=os.fsencode(file)))
+    assert ([1, 2], []) == seen(p, folder)
+    file.write_text("1 2 3")
+    found, told = seen(p, folder)
+    assert [1, 2] == found
+    assert 1 == len(told)
+    assert str(file) in told[0]
 
 
 def test_a_default_value_is_remembered_like_a_parameter(folder):

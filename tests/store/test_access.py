@@ -3,12 +3,14 @@
 import multiprocessing
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 
 import fdm
+from fdm._cli.main import main
 
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="modes and users are those of POSIX")
@@ -182,3 +184,87 @@ def test_listing_a_store_tells_of_what_may_not_be_read(tmp_path):
     for kind, text in answer(put_asked, store):
         assert "StoreError" == kind
         assert f"{manifest} cannot be read (it belongs to user" in text
+
+
+def all_asked(folder, way, results):
+    """What each question about a store is answered with, by another user, who may go as far as `way`."""
+    as_another_user(way)
+    from fdm import store
+
+    month = {"unused_for": timedelta(days=30)}
+    questions = {
+        "artifacts": lambda: store.artifacts(folder),
+        "verify": lambda: store.verify(folder),
+        "prune": lambda: store.prune(folder, larger_than=0),
+        "dry": lambda: store.prune(folder, larger_than=0, dry_run=True),
+        "none": lambda: store.prune(folder, **month),
+        "listed": lambda: main(["store", "list", "--store", str(folder)]),
+        "verified": lambda: main(["store", "verify", "--store", str(folder)]),
+    }
+    found = {}
+    for name, ask in questions.items():
+        try:
+            found[name] = type(ask()).__name__, ""
+        except Exception as error:  # noqa: BLE001 - told to the test
+            found[name] = type(error).__name__, str(error)
+    results.put(found)
+
+
+def needs_root():
+    if os.getuid() != 0:
+        pytest.skip("needs another user")
+
+
+def test_every_question_about_a_store_of_umask_077_is_answered_with_owner_and_remedy(tmp_path):
+    needs_root()
+    store = prepared(tmp_path / "own" / "store")
+    for folder in (store, store.parent):  # the store itself, and one on the way to it
+        folder.chmod(0o700)
+        found = answer(all_asked, store, store.parent)
+        for name in ("artifacts", "verify", "prune", "dry", "none"):
+            kind, text = found[name]
+            assert "StoreError" == kind, (name, text)
+            assert f"{folder} cannot be read (it belongs to user root" in text
+            assert "chmod -R a+rX" in text
+        assert ("int", "int") == (found["listed"][0], found["verified"][0])
+        folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("what", ["file", "subfolder"])
+def test_verify_tells_of_a_file_that_may_not_be_read(what, tmp_path):
+    store = prepared(tmp_path / "store")
+    (folder,) = store.glob("clean-*")
+    path = next(folder.glob("*.safetensors"))
+    if what == "subfolder":
+        path = folder / "more"
+        path.mkdir()
+    mode_of(path, 0o700 if path.is_dir() else 0o600)
+    try:
+        kind, text = answer(all_asked, store, store)["verify"]
+    finally:
+        path.chmod(0o755)
+    assert "StoreError" == kind, text
+    assert f"{path} cannot be read (it belongs to user" in text
+    assert "chmod -R a+rX" in text
+
+
+def test_prune_tells_of_what_is_not_this_users_to_remove_and_removes_the_rest(tmp_path):
+    needs_root()
+    store = prepared(tmp_path / "store")
+    found = answer(all_asked, store, store)
+    assert ("list", "list", "list") == (found["artifacts"][0], found["dry"][0], found["none"][0])
+    kind, text = found["prune"]
+    assert "StoreError" == kind, text
+    assert "cannot be removed" in text
+    assert "belongs to user root" in text
+    assert "let that user prune" in text
+    assert 2 == len(list(store.glob("*-*/manifest.json")))
+    for path in (store, store / ".staging"):
+        path.chmod(0o1777)  # where each removes what is its own
+    (mine,) = store.glob("measure-*")
+    for path in [mine, *mine.iterdir()]:
+        os.chown(path, 65534, 65534)
+    kind, text = answer(all_asked, store, store)["prune"]
+    assert ("StoreError", True) == (kind, "cannot be removed" in text), text
+    assert not mine.exists()
+    assert 1 == len(list(store.glob("*-*/manifest.json")))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fdm
-from fdm.store._tables import STAND_INS, open_table, open_tables, save_table, save_tables
+from fdm.store._tables import STAND_INS, open_table, open_tables, save_table, save_tables, saving
 
 
 DTYPES = [
@@ -107,6 +107,17 @@ def test_parts_come_back_as_their_concatenation(table, data):
     with tempfile.TemporaryDirectory() as folder:
         save_table(parts, Path(folder) / "table")
         assert all_same(table, open_table(Path(folder) / "table"))
+
+
+@given(tables(), st.randoms(), st.data())
+def test_blocks_are_written_in_another_order_than_what_they_are_like(table, rng, data):
+    order = rng.sample(range(len(table)), len(table))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(table)), max_size=3)))
+    blocks = (fdm.Table(table[order[low:high]]) for low, high in zip([0, *cuts], [*cuts, len(table)], strict=True))
+    with tempfile.TemporaryDirectory() as folder:
+        steps = saving(blocks, iter([table]), Path(folder) / "table")
+        assert len(cuts) + 1 == len(list(steps))
+        assert all_same(fdm.Table(table[order]), open_table(Path(folder) / "table"))
 
 
 @pytest.mark.parametrize("dtype", [*DTYPES, *STAND_INS], ids=str)

@@ -67,7 +67,7 @@ def open_and_tell(p, store, results, prepare=lambda: None, **options):
     prepare()
     try:
         with fdm.open(p, store=store, **options) as data:
-            results.put(data._parts.sources["all"]["x"].tolist())
+            results.put(data._prepared.sources["all"]["x"].tolist())
     except Exception as error:  # noqa: BLE001 - told to the test
         results.put((type(error).__name__, str(error)))
 
@@ -280,7 +280,7 @@ def test_pruning_removes_what_is_old_or_too_much_and_keeps_what_is_needed(tmp_pa
     data = fdm.open(pipelines[0], store=store)
     os.utime(small.folder / "manifest.json", (0, 0))
     assert [small.folder] == [artifact.folder for artifact in fdm.store.prune(store, unused_for=timedelta(days=2.5))]
-    assert list(range(1000)) == data._parts.sources["all"]["x"].tolist()  # who has it open goes on reading
+    assert list(range(1000)) == data._prepared.sources["all"]["x"].tolist()  # who has it open goes on reading
     assert {middle.address, big.address} == {artifact.address for artifact in fdm.store.artifacts(store)}
     assert set(sizes) > {middle.address, big.address}
     assert [] == list((store / ".staging").iterdir())
@@ -320,7 +320,7 @@ p = fdm.pipeline(
     fdm.fetch(raw).version("1"), fdm.clean(first).version("1"), fdm.clean(second), fdm.measure(tally).on("all").version("1"),
 )
 if __name__ == "__main__":
-    with fdm.open(p, store="store") as data: print(data._parts.sources["all"]["x"].tolist())
+    with fdm.open(p, store="store") as data: print(data._prepared.sources["all"]["x"].tolist())
 """
 
     def run(text):

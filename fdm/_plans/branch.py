@@ -1,0 +1,157 @@
+"""Branches: the pipeline as one split goes through it, each stage in the place where it works."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import attrs
+
+from .._arrays.table import Table
+from .._errors import DataError, noted, stage_note
+from .._pipeline import Pipeline
+from .._random.key import Key
+from .._ranks.context import RankContext
+from .._stages.limits import applying
+from .._stages.stage import Augment, Batch, Change, Ordering, Sample, Shuffle, Source, Transfer
+
+
+@attrs.frozen(eq=False)
+class Where:
+    """Where in a run a batch belongs, and which stage made what it is read from, for the notes on errors."""
+
+    split: str
+    epoch: int
+    rank: int = 0
+    world_size: int = 1
+    made_by: tuple[int, str] = (0, "the source")
+
+    def __str__(self) -> str:
+        ranks = f", rank {self.rank} of {self.world_size}" if self.world_size > 1 else ""
+        return f"split {self.split!r}, epoch {self.epoch}{ranks}"
+
+
+@attrs.frozen(eq=False)
+class Applied:
+    """A stage that changes items, with its number, and the key of its random stream where it has one."""
+
+    number: int
+    stage: Change
+    key: Key | None
+
+
+@attrs.frozen(eq=False)
+class Branch:
+    """The source of a split, and the stages that hold for it: on its order, its examples, its batches, on the device.
+
+    Facts are filled in. `batch` and `transfer` come with their numbers.
+    """
+
+    source: Any
+    orders: tuple[tuple[int, Ordering], ...]
+    on_examples: tuple[Applied, ...]
+    batch: tuple[int, Batch] | None
+    on_host: tuple[Applied, ...]
+    transfer: tuple[int, Transfer] | None
+    on_device: tuple[Applied, ...]
+    where: Where
+
+    @property
+    def batching(self) -> tuple[int, Batch]:
+        """The batch stage and its number. Raises `DataError` where none holds for the split."""
+        if self.batch is None:
+            split = self.where.split
+            msg = f"the pipeline has no batch stage for {split!r}: add fdm.batch(size), or use data.dataset({split!r})"
+            raise DataError(msg)
+        return self.batch
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a batch is one gather per column, with no Python per example."""
+        return isinstance(self.source, Table) and not self.on_examples and self.batching[1].collate is None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether an epoch may have an example more than once, so that its position decides its keys too."""
+        return any(isinstance(stage, Sample) for _, stage in self.orders)
+
+    @property
+    def changes(self) -> bool:
+        """Whether another epoch has another order, or other augmentation."""
+        keyed = any(applied.key is not None for applied in (*self.on_examples, *self.on_host, *self.on_device))
+        return keyed or any(isinstance(stage, Shuffle | Sample) for _, stage in self.orders)
+
+    def at(self, epoch: int) -> Self:
+        """The same in another epoch."""
+        return attrs.evolve(self, where=attrs.evolve(self.where, epoch=epoch))
+
+    def before_transfer(self) -> Self:
+        """The same without what happens in the main process alone."""
+        return attrs.evolve(self, transfer=None, on_device=())
+
+
+def branch_of(p: Pipeline, names: Sequence[str], source: Any, facts: Mapping[str, Any], context: RankContext) -> Branch:
+    """The branch of the split that `names` names, aliases first, in epoch 0.
+
+    Raises `UnknownNameError` for a fact that was not measured.
+    """
+    numbered = applied_stages(p, names, facts)
+    end = len(p.stages)
+    transfer = next(iter(p.of_kind(Transfer)), None)
+    boundary = transfer[0] if transfer else end
+    first_batch = next((number for number, _ in p.of_kind(Batch)), boundary)
+    return Branch(
+        source,
+        tuple(applying(list(p.of_kind(Ordering)), names)),
+        tuple(applied for applied in numbered if applied.number < first_batch),
+        batch_of(p, names),
+        tuple(applied for applied in numbered if first_batch <= applied.number < boundary),
+        transfer,
+        tuple(applied for applied in numbered if applied.number > boundary),
+        Where(names[0], 0, context.rank, context.world_size, _made_by(p)),
+    )
+
+
+def batch_of(p: Pipeline, names: Sequence[str]) -> tuple[int, Batch] | None:
+    """The batch stage of a split, with its number: the one that names it, else the one that names none."""
+    holding = applying(list(p.of_kind(Batch)), names)
+    return max(holding, key=lambda pair: bool(pair[1].splits), default=None)
+
+
+def applied_stages(p: Pipeline, names: Sequence[str], facts: Mapping[str, Any]) -> list[Applied]:
+    """The transform and augment stages of a split, with facts, and with the keys that name the streams of the augments."""
+    applied = []
+    for number, key in streams(p, names):
+        stage: Any = p.stages[number]
+        with noted(stage_note(number, stage.kind)):
+            applied.append(Applied(number, attrs.evolve(stage, function=stage.function.with_facts(facts)), key))
+    return applied
+
+
+def streams(p: Pipeline, names: Sequence[str]) -> list[tuple[int, Key | None]]:
+    """The transform and augment stages of a split, by number, with the keys that name the streams of the augments.
+
+    A stream is named by the seed, the function and its count among those of the same name: not by its place, so that
+    another stage moves none, and an augment draws the same before `batch` and after it.
+    """
+    seen: dict[str, int] = {}
+    keys: list[tuple[int, Key | None]] = []
+    for number, stage in applying(list(p.of_kind(Change)), names):
+        key = None
+        if isinstance(stage, Augment):
+            name = stage.function.qualified_name
+            seen[name] = seen.get(name, -1) + 1
+            key = Key(p.seed, "augment", name, seen[name])
+        keys.append((number, key))
+    return keys
+
+
+def check_facts(p: Pipeline, facts: Mapping[str, Any]) -> None:
+    """Raise `UnknownNameError` for a fact among the parameters of any transform or augment that was not measured."""
+    for number, stage in p.of_kind(Change):
+        with noted(stage_note(number, stage.kind)):
+            stage.function.with_facts(facts)
+
+
+def _made_by(p: Pipeline) -> tuple[int, str]:
+    """The stage that made the sources: its number, and what it is."""
+    number, stage = list(p.of_kind(Source))[-1]
+    return number, f"{stage.kind} {stage.function!r}, defined at {stage.function.location}"

@@ -1,0 +1,158 @@
+"""Fields of stages: what each may hold, checked and converted wherever a stage is made."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+from .._checks import checked, converted, integer, or_none, switch, text
+from .._errors import PipelineError
+from .._random.ambient import Ambient
+from .function import Function, function
+from .rounding import SLACK, as_written
+
+
+Amount: TypeAlias = int | float
+Sizes: TypeAlias = tuple[tuple[str, Amount | None], ...]
+
+
+def _function(value: Any, stage: Any, _: Any) -> Function:
+    return value if isinstance(value, Function) else function(value, {}, stage.kind)
+
+
+def _keyless_function(value: Any, stage: Any, _: Any) -> Function:
+    held = _function(value, stage, _)
+    if isinstance(held.call, Ambient):
+        msg = (
+            f"{stage.kind}: what ambient makes is random, and so for augment: "
+            f"fdm.augment(fdm.ambient({held.call.call!r:.60}))"
+        )
+        raise PipelineError(msg)
+    return held
+
+
+def _keyed_function(value: Any, stage: Any, field: Any) -> Function:
+    held = _function(value, stage, field)
+    if isinstance(held.call, Ambient):
+        msg = f"{stage.kind}: make a stage of what draws from the global state anew: fdm.augment({held.call!r:.60})"
+        raise PipelineError(msg)
+    return held
+
+
+def _column_or_function(value: Any, stage: Any, field: Any) -> str | Function:
+    if isinstance(value, str) and value:
+        return value
+    if not isinstance(value, Function) and not callable(value):
+        msg = f"{stage.kind}: {field.name} is a column name or a function of the source, not {value!r}"
+        raise PipelineError(msg)
+    return _function(value, stage, field)
+
+
+def amount(what: str, value: Any, error: type[PipelineError]) -> Amount:
+    """A count, which is an integer, or a fraction, which is a float from 0 to 1."""
+    if isinstance(value, float):
+        if not 0 <= value <= 1:
+            msg = f"{what}={value} is a float, so a fraction, and fractions lie in 0 to 1; a count is an int"
+            raise error(msg)
+        return float(value)
+    if isinstance(value, str):
+        msg = f"{what}={value!r} is a string; a size is a count (int), a fraction (float) or None, for the rest"
+        raise error(msg)
+    return integer(what, value, error, least=0)
+
+
+def _sizes_or_function(value: Any, stage: Any, field: Any) -> Sizes | Function:
+    if isinstance(value, Function) or callable(value):
+        return _function(value, stage, field)
+    pairs = _pairs(value)
+    if not pairs:
+        msg = f'split takes sizes, such as {{"train": 0.9, "val": None}}, or a function, not {value!r:.60}'
+        raise PipelineError(msg)
+    for split, _ in pairs:
+        text("split: the name of a split is a string", split, PipelineError)
+    sizes = tuple(
+        (split, None if size is None else amount(f"split: {split}", size, PipelineError)) for split, size in pairs
+    )
+    _check_sum(sizes)
+    return sizes
+
+
+def _check_sum(sizes: Sizes) -> None:
+    if sum(size is None for _, size in sizes) > 1:
+        msg = f"split: only one split can take the rest (None), not {[split for split, size in sizes if size is None]}"
+        raise PipelineError(msg)
+    fractions = sum((as_written(size) for _, size in sizes if isinstance(size, float)), Fraction(0))
+    shown = ", ".join(f"{split}={size}" for split, size in sizes)
+    if fractions > 1 + SLACK:
+        msg = f"split: the fractions {shown} sum to {float(fractions):g}, more than 1"
+        raise PipelineError(msg)
+    if all(isinstance(size, float) for _, size in sizes) and fractions < 1 - SLACK:
+        msg = (
+            f"split: the fractions {shown} sum to {float(fractions):g}, so some examples would be in no split; "
+            f'name one that takes the rest: "unused": None'
+        )
+        raise PipelineError(msg)
+
+
+def _pairs(value: Any) -> tuple[tuple[Any, Any], ...]:
+    """A mapping, or its pairs, as pairs; none for what is neither."""
+    pairs = tuple(value.items()) if isinstance(value, Mapping) else value
+    if not isinstance(pairs, tuple) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        return ()
+    keys = [key for key, _ in pairs]
+    return pairs if all(key not in keys[:place] for place, key in enumerate(keys)) else ()
+
+
+def _new_names(value: Any, stage: Any, _: Any) -> tuple[tuple[str, str], ...]:
+    pairs = _pairs(value)
+    if not pairs:
+        msg = f'{stage.kind} takes new names for splits: alias(predict="test")'
+        raise PipelineError(msg)
+    for new, old in pairs:
+        text("alias: the name of a split is a string", new, PipelineError)
+        if not isinstance(old, str) or not old:
+            msg = f"alias: {new}={old!r} is not the name of a split"
+            raise PipelineError(msg)
+    return pairs
+
+
+def _different_splits(value: Any, stage: Any, _: Any) -> tuple[str, ...]:
+    is_several = isinstance(value, Sequence) and not isinstance(value, str)
+    splits = tuple(value) if is_several else ()
+    for split in splits:
+        text(f"{stage.kind}.on takes names of splits, strings", split, PipelineError)
+    if not is_several or len(set(splits)) < len(splits):
+        msg = f"{stage.kind}.on takes one or more different splits, not {value!r}"
+        raise PipelineError(msg)
+    return splits
+
+
+def _parts(value: Any, _: Any, __: Any) -> Function:
+    return value if isinstance(value, Function) else function(value, {}, "each")
+
+
+def _entries(value: Any, stage: Any, field: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(entry, str) for entry in value):
+        msg = f"{stage.kind}: {field.name} is a tuple of names of entries, not {value!r}"
+        raise PipelineError(msg)
+    return tuple(value)
+
+
+FUNCTION = converted(_function)
+FUNCTION_OR_NONE = or_none(FUNCTION)
+KEYLESS_FUNCTION = converted(_keyless_function)
+KEYED_FUNCTION = converted(_keyed_function)
+PARTS = or_none(converted(_parts))
+BY = converted(_column_or_function)
+BY_OR_NONE = or_none(BY)
+OF = or_none(checked(text, PipelineError, "{kind}: of is the name of a source or split"))
+SEED = checked(integer, PipelineError)
+SEED_OR_NONE = or_none(SEED)
+SWITCH = checked(switch, PipelineError)
+SIZES = converted(_sizes_or_function)
+NEW_NAMES = converted(_new_names)
+SPLITS = converted(_different_splits)
+ENTRIES = converted(_entries)
+ENTRY = or_none(
+    checked(text, PipelineError, "{kind}: ids is the name of the entry that holds the example ids, a string")
+)
+VERSION = or_none(checked(text, PipelineError, '{kind}.version takes a string such as "2"'))
