@@ -38,16 +38,16 @@ def shown(p: Pipeline, *, store: str | None, world_size: int, split: str | None)
     }
     kept = kept_sources(p, folder)
     if next(p.of_kind(Clean, Load), None) is None:
-        return {**found, "kept": _told(kept), "missing": "it has no source: no clean or load stage"}
+        return {**found, "kept": _entries(kept), "missing": "it has no source: no clean or load stage"}
     if not all(each.is_prepared for each in kept):
-        measures = [_entry(number, stage, None, None, None) for number, stage in p.of_kind(Measure)]
-        return {**found, "kept": [*_told(kept), *measures], "missing": _missing(kept)}
+        measures = [_entry(number, stage) for number, stage in p.of_kind(Measure)]
+        return {**found, "kept": [*_entries(kept), *measures], "missing": _missing(kept)}
     with ExitStack() as stack:
         bare = stack.enter_context(executor.open(_up_to_splits(p)))
         splits = prepared_of(bare).splits
         check_names(p, splits)
         kept += kept_facts(p, splits, folder)
-        found |= {"kept": _told(kept), "world_size": world_size, "splits": dict(bare.splits)}
+        found |= {"kept": _entries(kept), "world_size": world_size, "splits": dict(bare.splits)}
         checked_split(bare, split)
         if not all(each.is_prepared for each in kept):
             return {**found, "classes": _class_counts(bare), "missing": _missing(kept)}
@@ -65,7 +65,7 @@ def prepared(p: Pipeline, *, store: str | None) -> dict[str, Any]:
     else:
         with executor.open(p) as data:
             kept += kept_facts(p, prepared_of(data).splits, folder)
-    return {"store": str(folder), "kept": [{**each, "made": each["folder"] not in before} for each in _told(kept)]}
+    return {"store": str(folder), "kept": [{**each, "made": each["folder"] not in before} for each in _entries(kept)]}
 
 
 def show_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -100,20 +100,22 @@ def kept_lines(kept: list[Mapping[str, Any]]) -> list[str]:
     return aligned(rows) or ["  nothing of it is kept"]
 
 
-def _told(kept: list[Kept]) -> list[dict[str, Any]]:
-    return [
-        _entry(
-            each.number, each.stage, each.address, str(each.folder), manifest(each.folder) if each.is_prepared else None
-        )
-        for each in kept
-    ]
+def _entries(kept: list[Kept]) -> list[dict[str, Any]]:
+    return [_entry(each.number, each.stage, each) for each in kept]
 
 
-def _entry(number: int, stage: Preparation, address: Any, folder: Any, about: Any) -> dict[str, Any]:
-    """What is kept of a stage; `address` and `folder` are None where the data decides them, and is not there yet."""
-    said = {"stage": number, "kind": stage.kind, "function": stage.function.qualified_name, "address": address}
-    size = sum(file["size"] for file in about["files"]) if about else None
-    return {**said, "prepared": about is not None, "folder": folder, "bytes": size}
+def _entry(number: int, stage: Preparation, kept: Kept | None = None) -> dict[str, Any]:
+    """What is kept of a stage; without `kept`, data that is not there yet decides where that will be."""
+    files = manifest(kept.folder)["files"] if kept is not None and kept.is_prepared else None
+    return {
+        "stage": number,
+        "kind": stage.kind,
+        "function": stage.function.qualified_name,
+        "address": kept.address if kept is not None else None,
+        "prepared": files is not None,
+        "folder": str(kept.folder) if kept is not None else None,
+        "bytes": sum(file["size"] for file in files) if files is not None else None,
+    }
 
 
 def _missing(kept: list[Kept]) -> str:
@@ -146,12 +148,11 @@ def _class_counts(data: Data) -> dict[str, dict[str, int]]:
         source = prepared_of(data).sources[examples.source]
         stages = [data.pipeline.stages[number] for number in reversed(examples.lineage)]
         names = [*(stage.stratify for stage in stages if isinstance(stage, Split | Fold)), "label"]
-        name = next(
-            (name for name in names if isinstance(name, str) and isinstance(source, Table) and name in source), ""
-        )
-        column = source[name] if name else None
-        if examples.order.size <= _EXAMPLES and _is_of_integers(column):
-            classes, counts = np.unique(column.numpy()[written_out(examples.order)], return_counts=True)
+        columns = [
+            source[name] for name in names if isinstance(source, Table) and isinstance(name, str) and name in source
+        ]
+        if columns and examples.order.size <= _EXAMPLES and _is_of_integers(columns[0]):
+            classes, counts = np.unique(columns[0].numpy()[written_out(examples.order)], return_counts=True)
             if 0 < len(classes) <= _CLASSES:
                 found[split] = dict(zip(map(str, classes.tolist()), counts.tolist(), strict=True))
     return found
