@@ -51,21 +51,16 @@ class Draws:
                     warn(self.found[number])
 
 
-def to_watch(branch: Branch) -> dict[int, str]:
-    """What to tell of each stage before the transfer that draws, by number, with a place for whose state it draws from."""
-    texts = {
-        each.number: _text(branch, each) for each in (*branch.on_examples, *branch.on_host) if not is_ambient(each)
-    }
-    if branch.batch is not None and branch.batch[1].collate is not None:
-        number, function = branch.batch[0], branch.batch[1].collate
-        where = f"stage {number}, batch: the collate function {function!r}, defined at {function.location}"
-        texts[number] = _text_of(where, "move what is random into fdm.augment")
-    return texts
+def to_watch(branch: Branch) -> list[int]:
+    """The numbers of the stages before the transfer that have no business with the global random state."""
+    collates = branch.batch is not None and branch.batch[1].collate is not None
+    changes = [each.number for each in (*branch.on_examples, *branch.on_host) if not is_ambient(each)]
+    return [*changes, branch.batch[0]] if collates and branch.batch is not None else changes
 
 
-def to_watch_on_device(branch: Branch) -> dict[int, str]:
+def to_watch_on_device(branch: Branch) -> list[int]:
     """The same of the stages after the transfer."""
-    return {each.number: _text(branch, each) for each in branch.on_device}
+    return [each.number for each in branch.on_device]
 
 
 def is_ambient(applied: Applied) -> bool:
@@ -73,8 +68,11 @@ def is_ambient(applied: Applied) -> bool:
     return isinstance(applied.stage, Augment) and applied.stage.ambient
 
 
-def watched(call: Callable[..., T], number: int, text: str, draws: Draws) -> Callable[..., T]:
-    """A function after whose calls the global random state is compared with that before; changes nothing."""
+def watched(call: Callable[..., T], number: int, told: Callable[[str], str], draws: Draws) -> Callable[..., T]:
+    """A function after whose calls the global random state is compared with that before; changes nothing.
+
+    `told` says what to tell of it, from whose state it draws.
+    """
 
     def run(*args: Any) -> T:
         began, before = time.perf_counter(), _states()
@@ -82,7 +80,7 @@ def watched(call: Callable[..., T], number: int, text: str, draws: Draws) -> Cal
         after = _states()
         if before != after and not _is_elsewhere(time.perf_counter() - began):
             whose = [name for name, one, other in zip(_NAMES, before, after, strict=True) if one != other]
-            draws.found[number] = text.format(" and ".join(whose))
+            draws.found[number] = told(" and ".join(whose))
         return result
 
     return run
@@ -122,23 +120,29 @@ def told_after_first(batches: Iterator[T], draws: Draws) -> Iterator[T]:
     yield from batches
 
 
-def _text(branch: Branch, applied: Applied) -> str:
-    number, stage = applied.number, applied.stage
-    if isinstance(stage, Augment):
-        remedy = "draw from the key that it is given: key.uniform(), or for torch's functions key.generator()"
-    elif applied in branch.on_examples:
-        remedy = f"write fdm.augment(fdm.ambient({stage.function.name})), or fdm.augment, and draw from its key"
+def text_of_draw(branch: Branch, number: int, whose: str) -> str:
+    """What to tell of a stage that draws from the global random state of these libraries."""
+    changes = {each.number: each for each in (*branch.on_examples, *branch.on_host, *branch.on_device)}
+    if number not in changes:
+        stage, (_, batch) = "batch: the collate function", branch.batching
+        function, remedy = batch.collate, "move what is random into fdm.augment"
     else:
-        remedy = "write fdm.augment, and draw from its key, or move it before batch as fdm.augment(fdm.ambient(fn))"
-    return _text_of(f"stage {number}, {stage.kind} {stage.function!r}, defined at {stage.function.location}", remedy)
-
-
-def _text_of(where: str, remedy: str) -> str:
-    where = where.replace("{", "{{").replace("}", "}}")
+        function, stage = changes[number].stage.function, changes[number].stage.kind
+        remedy = _remedy(branch, changes[number])
+    at = f", defined at {function.location}" if function is not None else ""
     return (
-        f"{where}: draws from the global random state (of {{}}), which depends on all else that draws from it, so its "
-        f"batches cannot be made again, and workers or a resume change them; {remedy}"
+        f"stage {number}, {stage} {function!r}{at}: draws from the global random state (of {whose}), which depends on all "
+        f"else that draws from it, so its batches cannot be made again, and workers or a resume change them; {remedy}"
     )
+
+
+def _remedy(branch: Branch, applied: Applied) -> str:
+    if isinstance(applied.stage, Augment):
+        return "draw from the key that it is given: key.uniform(), or for torch's functions key.generator()"
+    if applied in branch.on_examples:
+        name = applied.stage.function.name
+        return f"write fdm.augment(fdm.ambient({name})), or fdm.augment, and draw from its key"
+    return "write fdm.augment, and draw from its key, or move it before batch as fdm.augment(fdm.ambient(fn))"
 
 
 def _states() -> tuple[Any, ...]:

@@ -1,6 +1,6 @@
 """Operations: what is done for a batch, one after the other, from example ids to what the loop gets."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -20,7 +20,7 @@ from .._sources.loaded import Loaded, is_drawn, kind_of, own
 from .._stages.function import Function
 from .._stages.stage import Batch
 from .collate import collate
-from .draws import Draws, is_ambient, to_watch, watched, watched_first
+from .draws import Draws, is_ambient, text_of_draw, to_watch, watched, watched_first
 from .readahead import ahead
 from .rows import Told, check_collated, check_keyed, check_returned, ids_returned, rows_told, with_own_ids
 
@@ -108,22 +108,22 @@ def batch_maker(branch: Branch, draws: Draws, make_examples: Read | None = None)
         return finish(*begin(None, rows))[0]
 
     make = settled(gather_and_finish if rest else gather)
-    texts = to_watch(branch)
-    if not draws.are_open(texts):
+    numbers = to_watch(branch)
+    if not draws.are_open(numbers):
         return make
-    every = single(in_turn(watching(on_host(branch), texts, draws)))
+    every = single(in_turn(watching(on_host(branch), numbers, branch, draws)))
 
     def make_watched(rows: Rows) -> Any:
         return every(None, rows)[0]
 
-    return watched_first(draws, texts, settled(make_watched), make)
+    return watched_first(draws, numbers, settled(make_watched), make)
 
 
-def watching(operations: Sequence[Operation], texts: Mapping[int, str], draws: Draws) -> list[Operation]:
-    """The operations, those of the stages in `texts` watched for draws from the global random state."""
+def watching(operations: Sequence[Operation], numbers: Sequence[int], branch: Branch, draws: Draws) -> list[Operation]:
+    """The operations, those of the stages of these numbers watched for draws from the global random state."""
     return [
-        attrs.evolve(each, call=watched(each.call, each.number, texts[each.number], draws))
-        if each.number in texts and each.number is not None
+        attrs.evolve(each, call=watched(each.call, each.number, partial(text_of_draw, branch, each.number), draws))
+        if each.number is not None and each.number in numbers
         else each
         for each in operations
     ]

@@ -126,17 +126,17 @@ class Loader:
     def _after_transfer(self) -> Callable[[Any, Rows], tuple[Any, Rows]]:
         """What is done for a batch on the device; in the first one of opened data, draws are watched and told of."""
         operations, draws = after_transfer(self._branch, self._crossing.device), self._maker.draws
-        finish, texts = in_turn(operations), to_watch_on_device(self._branch)
-        if not draws.are_open(texts):
+        finish, numbers = in_turn(operations), to_watch_on_device(self._branch)
+        if not draws.are_open(numbers):
             return finish
-        every = in_turn(watching(operations, texts, draws))
+        every = in_turn(watching(operations, numbers, self._branch, draws))
 
         def finish_and_tell(batch: Any, rows: Rows) -> tuple[Any, Rows]:
             result = every(batch, rows)
             draws.tell()
             return result
 
-        return watched_first(draws, texts, finish_and_tell, finish)
+        return watched_first(draws, numbers, finish_and_tell, finish)
 
     def profile(self, steps: int = 20) -> Profile:
         """How long each stage takes for a batch, over the first `steps` steps; as `data.profile(split)`."""

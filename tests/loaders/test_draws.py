@@ -155,7 +155,7 @@ def test_another_thread_that_draws_is_not_taken_for_a_stage():
     thread = threading.Thread(target=draw)
     thread.start()
     try:
-        assert 3 == watched(slow, 1, "{}", draws)(3)
+        assert 3 == watched(slow, 1, str, draws)(3)
     finally:
         is_over.set()
         thread.join()
