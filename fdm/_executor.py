@@ -16,7 +16,6 @@ from ._data import Data, prepared_of
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
 from ._loaders.options import LoaderOptions
 from ._pipeline import Pipeline
-from ._plans.splits import Examples
 from ._prepare.pool import PoolOption
 from ._prepare.prepare import Means, Prepared, prepare_kept, prepared
 from ._prepare.progress import is_shown, waiting
@@ -24,6 +23,7 @@ from ._public import public
 from ._ranks.context import RankContext
 from ._sources.drawing import warn_of_drawing
 from ._sources.loaded import close_all, closed_on_failure
+from ._splits.splits import Examples
 from ._stages.stage import Load, Measure, Preparation
 from .store._artifacts import Kept, kept_facts, kept_sources
 from .store._publish import Patience, store_folder
