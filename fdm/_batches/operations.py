@@ -2,35 +2,31 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
+import torch
 from torch import Tensor
 
 from .._arrays.ragged import Ragged
-from .._arrays.table import Table
 from .._errors import DataError, StageNote, note, noted, stage_note
-from .._plans.branch import Applied, Branch, Where
-from .._plans.plan import Rows
+from .._plans.branch import Applied, Branch, Parts, Where, sources_of
+from .._plans.rows import Rows
 from .._processes.torch_state import settled, single
 from .._random.ambient import Ambient
-from .._random.key import Key
-from .._sources.loaded import Loaded, is_drawn, kind_of, own
-from .._splits.source import examples
+from .._random.key import Key, chosen
+from .._sources.loaded import is_drawn, kind_of
 from .._stages.function import Function
-from .._stages.stage import Batch
 from .collate import collate
 from .draws import Draws, is_ambient, text_of_draw, to_watch, watched, watched_first
-from .readahead import ahead
+from .reading import Read, gatherer, has_sequences, ids_of, numbered, of_parts, ragged_columns, source_reader
 from .rows import Told, check_collated, check_keyed, check_returned, ids_returned, rows_told, with_own_ids
-
-
-Read: TypeAlias = Callable[[Rows], list[Any]]
 
 
 def is_drawing(branch: Branch) -> bool:
     """Whether a stage or the source draws from the global random state by intent, which the threads of a process share."""
-    return is_drawn(branch.source) or any(map(is_ambient, branch.on_examples))
+    drawn = any(map(is_drawn, sources_of(branch.source)))
+    return drawn or any(map(is_ambient, branch.on_examples))
 
 
 @attrs.frozen(eq=False)
@@ -52,17 +48,22 @@ def on_host(branch: Branch) -> tuple[Operation, ...]:
     """What is done for a batch before the transfer, stage by stage."""
     number, batch = branch.batching
     if branch.is_whole:
-        operations = [_gathering(branch)]
+        operations = [Operation("gather", _with_rows(gatherer(branch)))]
     else:
         operations = [*on_examples(branch), Operation(f"{number} batch: collate", collator(branch), number)]
+    if batch.column is not None:
+        operations.append(Operation(f"{number} batch: edge", partial(_edged, batch.column), number))
     if batch.ids is not None:
-        operations.append(Operation(f"{number} batch: ids", _identifying(number, batch, batch.ids), number))
+        operations.append(Operation(f"{number} batch: ids", _identifying(branch, batch.ids), number))
+    if batch.origin is not None:
+        operations.append(Operation(f"{number} batch: origin", _originating(branch, batch.origin), number))
     return (*operations, *(_of_batches(applied, branch) for applied in branch.on_host))
 
 
 def on_examples(branch: Branch) -> tuple[Operation, ...]:
     """What is done for the examples of a batch one by one, stage by stage, each for all of them."""
-    reading = Operation(f"read from {kind_of(branch.source)}", _with_rows(source_reader(branch)), is_of_examples=True)
+    name = f"read from {' and '.join(dict.fromkeys(map(kind_of, sources_of(branch.source))))}"
+    reading = Operation(name, _with_rows(source_reader(branch)), is_of_examples=True)
     return (reading, *(_of_examples(applied, branch) for applied in branch.on_examples))
 
 
@@ -138,8 +139,10 @@ class Applier:
     repeats: bool
     call: Callable[..., Any]
     key: Key | None
+    key_of_epoch: Key | None
     device: str = "cpu"
     ids: str | None = None
+    parts: Parts | None = None
 
     def after(self, item: Any, rows: Rows) -> tuple[Any, Rows]:
         """The batch after the stage, and its rows, which the stage may have changed where the batch has ids."""
@@ -159,7 +162,7 @@ class Applier:
                 batch = self.call(item)
             else:
                 check_keyed(item, rows, self.ids)
-                keys = self._keys(self.key, rows_told(rows, item, self.ids))
+                keys = self._keys(rows_told(rows, item, self.ids))
                 batch = self.call(item, keys if self.device == "cpu" else keys.to(self.device, non_blocking=True))
         except Exception as error:
             note(error, self.note(rows.ids))
@@ -168,17 +171,28 @@ class Applier:
 
     def keys_of_examples(self, rows: Rows) -> list[Key] | None:
         """The key of each example; None where the stage takes none."""
-        return None if self.key is None else self._keys(self.key, rows).unbind()
+        return None if self.key is None else self._keys(rows).unbind()
 
-    def _keys(self, key: Key, rows: Rows) -> Key:
-        keys = key.fold(rows.ids)
-        return keys.fold(rows.positions) if self.repeats else keys
+    def _keys(self, rows: Rows) -> Key:
+        """The key of each example: by epoch and id, and where examples repeat, by position; of a mixture those of its parts."""
+        if self.parts is None:
+            keys = self._by_epoch_and_id(rows)
+            return keys.fold(rows.positions) if self.repeats else keys
+        numbers, own = self.parts.own(rows)
+        keys = self._by_epoch_and_id(own)
+        repeats = torch.tensor([part.repeats for part in self.parts.branches])[numbers]
+        return chosen(repeats, keys.fold(own.positions), keys) if bool(repeats.any()) else keys
+
+    def _by_epoch_and_id(self, rows: Rows) -> Key:
+        assert self.key is not None, "asked for by those that have one"
+        assert self.key_of_epoch is not None
+        return (self.key_of_epoch if rows.passes is None else self.key.fold(rows.passes)).fold(rows.ids)
 
     def note(self, ids: Tensor) -> StageNote:
         """The note on an error: stage, place and examples."""
         number, stage = self.applied.number, self.applied.stage
         by = f"{stage.kind} {stage.function!r}, defined at {stage.function.location}"
-        return stage_note(number, by, f"{self.where}, {_shown(ids)}")
+        return stage_note(number, by, f"{self.where}, {numbered(ids)}")
 
     def refuse_none(self, ids: Tensor) -> Any:
         """Raise for a function that returned nothing."""
@@ -194,9 +208,10 @@ def applier(applied: Applied, branch: Branch, device: str = "cpu") -> Applier:
     call: Callable[..., Any] = stage.function.bound()
     if is_ambient(applied):
         call = Ambient(call)
-    key = None if applied.key is None else applied.key.fold(branch.where.epoch)
     ids = branch.batch[1].ids if branch.batch is not None else None
-    return Applier(applied, branch.where, branch.repeats, call, key, device, ids)
+    parts = branch.source if isinstance(branch.source, Parts) else None
+    of_epoch = None if applied.key is None else applied.key.fold(branch.where.epoch)
+    return Applier(applied, branch.where, branch.repeats, call, applied.key, of_epoch, device, ids, parts)
 
 
 def _of_batches(applied: Applied, branch: Branch, device: str | None = None) -> Operation:
@@ -208,12 +223,31 @@ def _of_batches(applied: Applied, branch: Branch, device: str | None = None) -> 
 
 
 def _of_examples(applied: Applied, branch: Branch) -> Operation:
-    stage = applier(applied, branch)
+    through = _through_stage(applied.number, branch)
 
     def each(examples: Any, rows: Rows) -> tuple[list[Any], Rows]:
-        return _through_all(examples, [stage], rows), rows
+        return through(examples, rows), rows
 
     return Operation(f"{_label(applied)}, {EACH}", each, applied.number, is_of_examples=True)
+
+
+def _through_stage(number: int, branch: Branch) -> Callable[[Sequence[Any], Rows], list[Any]]:
+    """A function that takes examples through the stage of this number: of a mixture those of the parts that it holds for."""
+    if not isinstance(branch.source, Parts):
+        stages = [applier(applied, branch) for applied in branch.on_examples if applied.number == number]
+        return lambda examples, rows: _through_all(examples, stages, rows) if stages else list(examples)
+    parts = branch.source
+    of_part = {part.where.split: _through_stage(number, part) for part in parts.branches}
+
+    def each(examples: Sequence[Any], rows: Rows) -> list[Any]:
+        made = list(examples)
+        for part, places, own_rows in parts.apart(rows):
+            through = of_part[part.where.split]([examples[place] for place in places.tolist()], own_rows)
+            for place, example in zip(places.tolist(), through, strict=True):
+                made[place] = example
+        return made
+
+    return each
 
 
 def _label(applied: Applied) -> str:
@@ -222,6 +256,8 @@ def _label(applied: Applied) -> str:
 
 def example_maker(branch: Branch) -> Read:
     """A function from rows to the list of transformed examples, each through all the stages before the next."""
+    if isinstance(branch.source, Parts):
+        return of_parts(branch.source, [example_maker(part) for part in branch.source.branches])
     read = source_reader(branch)
     stages = [applier(applied, branch) for applied in branch.on_examples]
 
@@ -249,60 +285,22 @@ def _through(example: Any, stages: Sequence[Applier], keys: Sequence[list[Key] |
     return example
 
 
-def source_reader(branch: Branch) -> Read:
-    """A function from rows to the list of examples as the source has them."""
-    source, where = branch.source, branch.where
-    if isinstance(source, Loaded) and source.key is not None:
-        return partial(_drawn, source, source.key.fold(where.epoch), branch.repeats, where)
-    read = ahead(source, partial(_read, source, where=where))
-    return lambda rows: read(rows.ids)
-
-
-def _read(source: Any, ids: Tensor, where: Where) -> list[Any]:
-    try:
-        return examples(own(source), ids)
-    except Exception as error:
-        note(error, _note_of_reading(source, where, ids))
-        raise
-
-
-def _drawn(source: Loaded, key: Key, repeats: bool, where: Where, rows: Rows) -> list[Any]:
-    keys = key.fold(rows.ids)
-    keys = keys.fold(rows.positions) if repeats else keys
-    try:
-        return source.drawn(rows.ids.tolist(), keys.unbind())
-    except Exception as error:
-        note(error, _note_of_reading(source, where, rows.ids))
-        raise
-
-
-def _note_of_reading(source: Any, where: Where, ids: Tensor) -> StageNote:
-    number, made_by = where.made_by
-    return stage_note(number, f"{made_by}, reading from the source, a {kind_of(source)}", f"{where}, {_shown(ids)}")
-
-
 def _with_rows(make: Read) -> Callable[[Any, Rows], tuple[Any, Rows]]:
     return lambda _, rows: (make(rows), rows)
-
-
-def _gathering(branch: Branch) -> Operation:
-    gather = ahead(branch.source, branch.source.gather)
-    return Operation("gather", lambda _, rows: (gather(rows.ids), rows))
 
 
 def collator(branch: Branch) -> Callable[[list[Any], Rows], tuple[Any, Rows]]:
     """A function from a list of examples and their rows to the batch and its rows."""
     number, batch = branch.batching
-    source, function = branch.source, batch.collate
-    columns = source.items() if isinstance(source, Table) else ()
-    ragged = {name: column for name, column in columns if isinstance(column, Ragged)}
+    function, ragged = batch.collate, ragged_columns(branch.source)
+    is_of_sequences = has_sequences(branch.source)
     by = f" by {function!r}, defined at {function.location}" if function is not None else ""
 
     def where(rows: Rows) -> StageNote:
-        return stage_note(number, f"batch, putting examples together{by}", f"{branch.where}, {_shown(rows.ids)}")
+        return stage_note(number, f"batch, putting examples together{by}", f"{branch.where}, {numbered(rows.ids)}")
 
     def put_together(examples: list[Any], rows: Rows) -> tuple[Any, Rows]:
-        if function is not None and batch.ids is not None:
+        if function is not None and batch.ids is not None and not is_of_sequences:
             examples = with_own_ids(examples, batch.ids, rows.ids)
         try:
             made = function.call(examples) if function is not None else collate(examples, ragged)
@@ -318,12 +316,53 @@ def collator(branch: Branch) -> Callable[[list[Any], Rows], tuple[Any, Rows]]:
     return put_together
 
 
-def _identifying(number: int, batch: Batch, name: str) -> Callable[[Any, Rows], tuple[Any, Rows]]:
+def _edged(column: str, made: Any, rows: Rows) -> tuple[Any, Rows]:
+    """The batch whose ragged columns of these lengths know the edge that their step is padded to."""
+    lengths = made.get(column) if isinstance(made, dict) else None
+    if not isinstance(lengths, Ragged) or rows.edge is None:
+        return made, rows
+    alike = {
+        name: attrs.evolve(each, edge=rows.edge)
+        for name, each in made.items()
+        if isinstance(each, Ragged) and torch.equal(each.offsets, lengths.offsets)
+    }
+    return {**made, **alike}, rows
+
+
+def _identifying(branch: Branch, name: str) -> Callable[[Any, Rows], tuple[Any, Rows]]:
+    number, batch = branch.batching
+    is_of_sequences = has_sequences(branch.source)
+
     def identify(made: Any, rows: Rows) -> tuple[Any, Rows]:
-        with_entry = with_ids(made, name, rows.ids, number, batch.collate)
-        return with_entry, rows_told(rows, with_entry, name)
+        if is_of_sequences:
+            ids = ids_of(branch.source, rows, branch.where.epoch)
+            with noted(stage_note(number, "batch")):
+                return with_entry(made, name, ids, f"stage {number} (batch): ids"), rows
+        with_entry_ids = with_ids(made, name, rows.ids, number, batch.collate)
+        return with_entry_ids, rows_told(rows, with_entry_ids, name)
 
     return identify
+
+
+def _originating(branch: Branch, name: str) -> Callable[[Any, Rows], tuple[Any, Rows]]:
+    number, _ = branch.batching
+    parts = branch.source if isinstance(branch.source, Parts) else None
+
+    def originate(made: Any, rows: Rows) -> tuple[Any, Rows]:
+        numbers = torch.zeros_like(rows.ids) if parts is None else parts.numbers(rows.ids)
+        with noted(stage_note(number, "batch")):
+            return with_entry(made, name, numbers, f"stage {number} (batch): origin"), rows
+
+    return originate
+
+
+def with_entry(made: Any, name: str, entry: Any, what: str) -> Any:
+    """The batch with an entry more. Raises `DataError` for a batch that is no dict, or has such an entry."""
+    if not isinstance(made, dict) or name in made:
+        found = f"has an entry {name!r} already" if isinstance(made, dict) else f"is a {type(made).__name__}"
+        msg = f"{what}={name!r} adds an entry to batches that are dicts without it; this one {found}"
+        raise DataError(msg)
+    return {**made, name: entry}
 
 
 def with_ids(made: Any, name: str, ids: Tensor, number: int, collate: Function | None) -> Any:
@@ -333,23 +372,12 @@ def with_ids(made: Any, name: str, ids: Tensor, number: int, collate: Function |
         with noted(stage_note(number, "batch")):
             check_returned(made, name, returned, len(ids), f"stage {number} (batch): {collate.name}")
         return {**made, name: returned}
-    if not isinstance(made, dict) or name in made:
-        found = f"has an entry {name!r} already" if isinstance(made, dict) else f"is a {type(made).__name__}"
-        msg = (
-            f"stage {number} (batch): ids={name!r} adds an entry to batches that are dicts without it; this one {found}"
-        )
-        with noted(stage_note(number, "batch")):
-            raise DataError(msg)
+    with noted(stage_note(number, "batch")):
+        identified = with_entry(made, name, ids.clone(), f"stage {number} (batch): ids")
     if collate is not None:
         with noted(stage_note(number, "batch")):
             check_collated(made, name, len(ids), f"stage {number} (batch): {collate.name}")
-    return {**made, name: ids.clone()}
-
-
-def _shown(numbers: Tensor) -> str:
-    ids = numbers.tolist()
-    more = f", ... ({len(ids)} in all)" if len(ids) > 8 else ""
-    return f"example{'s' if len(ids) > 1 else ''} {', '.join(map(str, ids[:8]))}{more}"
+    return identified
 
 
 EACH = "each example"  # how the name of an operation ends whose function is called for each example

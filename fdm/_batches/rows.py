@@ -11,7 +11,7 @@ from torch import Tensor
 from .._arrays.ragged import Ragged
 from .._arrays.tree import entries, with_entries
 from .._errors import DataError
-from .._plans.plan import Rows
+from .._plans.rows import Rows
 
 
 def row_counts(batch: Any) -> frozenset[int]:
@@ -58,7 +58,7 @@ def among(rows: Rows, ids: Tensor) -> Rows | None:
     if bool((first == end).any()):
         return None
     places = order[torch.minimum(first + _times_before(own), end - 1)]
-    return Rows(own.clone(), rows.positions[places])
+    return rows.chosen(places)._replace(ids=own.clone())
 
 
 def with_own_ids(examples: list[Any], name: str, ids: Tensor) -> list[Any]:

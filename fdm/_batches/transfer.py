@@ -9,7 +9,7 @@ from torch import Tensor
 from .._arrays.ragged import Ragged
 from .._arrays.tree import entries, map_leaves, with_entries
 from .._errors import DataError, did_you_mean, listed
-from .._plans.plan import Rows
+from .._plans.rows import Rows
 
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from dataclasses import is_dataclass
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from functools import cached_property, partial, partialmethod
+from functools import cache, cached_property, partial, partialmethod
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -181,9 +181,19 @@ def _state(value: Any) -> Mapping[str, Any] | None:
     if names is None:
         return None
     if is_module_of_fdm(type(value).__module__):
-        return {name: getattr(value, name) for name in names}
+        usual = _later_defaults(type(value))
+        return {
+            name: getattr(value, name) for name in names if name not in usual or getattr(value, name) != usual[name]
+        }
     beside = getattr(value, "__dict__", {}).keys() - names - _computed(type(value))
     return {name: getattr(value, name) for name in [*names, *sorted(beside)]}
+
+
+@cache
+def _later_defaults(cls: type) -> dict[str, Any]:
+    """The defaults of the fields that a record of fdm has got since: with these it is the same value as before."""
+    fields = attrs.fields(cls) if attrs.has(cls) else ()
+    return {field.name: field.default for field in fields if field.metadata.get("is_later")}
 
 
 def _computed(cls: type) -> set[str]:

@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
-import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -14,7 +12,7 @@ from .._arrays.indexing import row_numbers
 from .._batches.operations import example_maker
 from .._orders.order import Order
 from .._plans.branch import Branch
-from .._plans.plan import Rows
+from .._plans.plan import rows_at
 from .gate import Gate
 from .repeats import Reading
 
@@ -46,8 +44,7 @@ class ExampleDataset(Dataset[Any]):
         self._gate.check()
         if self._reading is not None:
             self._reading.count(len(positions))
-        ids = self.order.at(positions.numpy())
-        return example_maker(self._branch)(Rows(torch.from_numpy(np.ascontiguousarray(ids)), positions))
+        return example_maker(self._branch)(rows_at(self.order, positions.numpy()))
 
     def __repr__(self) -> str:
         return f"<fdm dataset of {self._branch.where}, {len(self)} examples>"

@@ -7,7 +7,7 @@ import attrs
 
 from .._batches.transfer import arrived, has_streams, move, moved_ahead, numbered
 from .._errors import note, noted, stage_note
-from .._plans.plan import Rows
+from .._plans.rows import Rows
 from .._stages.stage import Transfer
 from .options import LoaderOptions
 from .threads import pulled_ahead

@@ -14,7 +14,8 @@ from .._batches.rows import rows_told
 from .._checks import integer
 from .._errors import DataError
 from .._plans.branch import Branch
-from .._plans.plan import Plan, Rows
+from .._plans.plan import Plan
+from .._plans.rows import Rows
 from .._plans.snapshot import Snapshot
 from .._processes.torch_state import settled
 from .._public import public

@@ -13,7 +13,7 @@ from .._batches.operations import EACH, Operation, after_transfer, batch_maker, 
 from .._batches.transfer import move, wait_for
 from .._errors import noted, stage_note
 from .._plans.branch import Branch
-from .._plans.plan import Rows
+from .._plans.rows import Rows
 from .._prepare.pool import cores
 from .._public import public
 from .._text import aligned

@@ -13,7 +13,7 @@ import torch
 from .._batches.draws import Draws, to_watch
 from .._batches.operations import batch_maker, is_drawing
 from .._plans.branch import Branch
-from .._plans.plan import Rows
+from .._plans.rows import Rows
 from .._processes.numerics import flushes, flushing
 
 

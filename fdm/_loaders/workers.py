@@ -23,7 +23,7 @@ from .._batches.draws import Draws, to_watch
 from .._batches.operations import Read, batch_maker, example_maker, is_drawing
 from .._errors import DataError, WorkerError, add_note, text_of
 from .._plans.branch import Branch
-from .._plans.plan import Rows
+from .._plans.rows import Rows
 from .._processes.memory import trim
 from .._processes.numerics import Numerics, flushes, flushing, numerics, set_numerics
 from .._processes.start import check_may_start, default_method, end_with_parent, start_method, starting, warn_of_fork
@@ -122,7 +122,7 @@ class _Crew:
             for these in rows:
                 sent.append(these)
                 where = branch.where
-                yield where.split, where.epoch, numerics(), these.ids.numpy(), these.positions.numpy()
+                yield where.split, where.epoch, numerics(), _plain(these)
 
         self.feed.items = items()
         try:
@@ -197,6 +197,15 @@ def _begun(loader: "DataLoader[Any]", why: str = "") -> Iterator[Any]:
         return _without_signals(iter(loader))
 
 
+def _plain(rows: Rows) -> tuple[Any, ...]:
+    """Rows as a pipe takes them: arrays, which travel as their bytes."""
+    return tuple(each.numpy() if isinstance(each, torch.Tensor) else each for each in rows)
+
+
+def _rows(plain: tuple[Any, ...]) -> Rows:
+    return Rows(*(torch.from_numpy(each) if isinstance(each, np.ndarray) else each for each in plain))
+
+
 class _Loader(DataLoader[Any]):
     """A DataLoader that leaves to who asked for workers how many suit the machine: `data.profile` tells."""
 
@@ -226,13 +235,13 @@ class _Maker(Dataset[Any]):
     _last: tuple[tuple[str, int], Callable[[Rows], Any]] | None = attrs.field(default=None, init=False)
 
     def __getitem__(self, item: Item) -> Any:
-        split, epoch, settings, ids, positions = item
+        split, epoch, settings, rows = item
         trim()
         try:
             set_numerics(settings)
             if self._last is None or self._last[0] != (split, epoch):
                 self._last = (split, epoch), self._told(self.branches[split].at(epoch))
-            return _Sent.of(self._last[1](Rows(torch.from_numpy(ids), torch.from_numpy(positions))))
+            return _Sent.of(self._last[1](_rows(rows)))
         except Exception as error:  # noqa: BLE001 - torch would rebuild it from its text, without type and notes
             return WorkerFailure.of(error)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .._errors import DataError
 from .._random.permutation import permute, uniforms
+from .blocks import block_shuffled, blocks_permuted
 
 
 Ids: TypeAlias = NDArray[np.int64]
@@ -74,6 +75,44 @@ class Without:
 
 
 @attrs.frozen(eq=False)
+class InBlocks:
+    """Another order with its blocks of `block` neighbours permuted; a last block that is shorter stays last."""
+
+    of: "Order"
+    block: int
+    key: int
+
+    @property
+    def size(self) -> int:
+        """The number of positions."""
+        return self.of.size
+
+    def at(self, positions: Ids) -> Ids:
+        """Equivalent to `of.at(concatenate(the blocks of all positions, permuted))[positions]`."""
+        return self.of.at(blocks_permuted(positions, self.of.size, self.block, self.key))
+
+
+@attrs.frozen(eq=False)
+class BlockShuffled:
+    """A block shuffle of another order: blocks are permuted, and `window` of them mixed at a time, in lanes."""
+
+    of: "Order"
+    block: int
+    window: int
+    lanes: int
+    key: int
+
+    @property
+    def size(self) -> int:
+        """The number of positions."""
+        return self.of.size
+
+    def at(self, positions: Ids) -> Ids:
+        """Equivalent to `of.at(block shuffle of all positions)[positions]`."""
+        return self.of.at(block_shuffled(positions, self.of.size, self.block, self.window, self.lanes, self.key))
+
+
+@attrs.frozen(eq=False)
 class Chosen:
     """Given positions of another order, written out."""
 
@@ -119,7 +158,7 @@ class Drawn:
         return self.of.at(np.minimum(drawn, last))
 
 
-Order: TypeAlias = Natural | Shuffled | Window | Without | Chosen | Drawn
+Order: TypeAlias = Natural | Shuffled | Window | Without | InBlocks | BlockShuffled | Chosen | Drawn
 
 
 def written_out(order: Order) -> Ids:
@@ -132,6 +171,6 @@ def is_natural(order: Order, size: int) -> bool:
     return isinstance(order, Natural) and order.size == size
 
 
-def take(order: Order, count: int) -> Order:
+def take(order: Any, count: int) -> Any:
     """The first `count` positions of an order, or all if there are fewer."""
     return order if count >= order.size else Window(order, 0, count)

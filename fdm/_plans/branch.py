@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import attrs
+import torch
+from torch import Tensor
 
 from .._arrays.table import Table
 from .._errors import DataError, noted, stage_note
@@ -11,7 +13,10 @@ from .._pipeline import Pipeline
 from .._random.key import Key
 from .._ranks.context import RankContext
 from .._stages.limits import applying
+from .._stages.orders import order_stages_of
 from .._stages.stage import Augment, Batch, Change, Ordering, Sample, Shuffle, Source, Transfer
+from .rows import Rows
+from .sequences import Sequences
 
 
 @attrs.frozen(eq=False)
@@ -66,7 +71,14 @@ class Branch:
     @property
     def is_whole(self) -> bool:
         """Whether a batch is one gather per column, with no Python per example."""
-        return isinstance(self.source, Table) and not self.on_examples and self.batching[1].collate is None
+        return self.batching[1].collate is None and self.is_gathered
+
+    @property
+    def is_gathered(self) -> bool:
+        """Whether examples come from the source by one gather per column, and no stage works on single ones."""
+        if isinstance(self.source, Parts):
+            return all(part.is_gathered for part in self.source.branches)
+        return isinstance(self.source, Table | Sequences) and not self.on_examples
 
     @property
     def repeats(self) -> bool:
@@ -77,7 +89,8 @@ class Branch:
     def changes(self) -> bool:
         """Whether another epoch has another order, or other augmentation."""
         keyed = any(applied.key is not None for applied in (*self.on_examples, *self.on_host, *self.on_device))
-        return keyed or any(isinstance(stage, Shuffle | Sample) for _, stage in self.orders)
+        ordered = any(isinstance(stage, Shuffle | Sample) for _, stage in self.orders)
+        return keyed or ordered or isinstance(self.source, Parts)
 
     def at(self, epoch: int) -> Self:
         """The same in another epoch."""
@@ -88,20 +101,76 @@ class Branch:
         return attrs.evolve(self, transfer=None, on_device=())
 
 
-def branch_of(p: Pipeline, names: Sequence[str], source: Any, facts: Mapping[str, Any], context: RankContext) -> Branch:
+@attrs.frozen(eq=False)
+class Parts:
+    """The parts of a mixture as one source: a branch for each, the first of its ids in the mixture, and how many an epoch has."""
+
+    branches: tuple[Branch, ...]
+    offsets: Tensor
+    sizes: Tensor
+
+    def __len__(self) -> int:
+        return int(self.offsets[-1]) + len(self.branches[-1].source)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the parts, by their numbers."""
+        return tuple(branch.where.split for branch in self.branches)
+
+    def numbers(self, ids: Tensor) -> Tensor:
+        """The number of the part that each id of the mixture is of."""
+        return torch.searchsorted(self.offsets, ids, right=True) - 1
+
+    def own(self, rows: Rows) -> tuple[Tensor, Rows]:
+        """The number of the part of each row, and the rows as the parts have them: ids, places and epochs of their own."""
+        numbers = self.numbers(rows.ids)
+        draws = rows.positions if rows.draws is None else rows.draws
+        sizes = self.sizes[numbers]
+        passes = draws.div(sizes, rounding_mode="floor")
+        return numbers, Rows(rows.ids - self.offsets[numbers], draws - passes * sizes, passes=passes, edge=rows.edge)
+
+    def apart(self, rows: Rows) -> list[tuple[Branch, Tensor, Rows]]:
+        """The rows of each part that has some, and their places among all."""
+        numbers, own = self.own(rows)
+        places = [(numbers == number).nonzero().flatten() for number in range(len(self.branches))]
+        return [
+            (branch, here, own.chosen(here)) for branch, here in zip(self.branches, places, strict=True) if len(here)
+        ]
+
+
+def sources_of(source: Any) -> list[Any]:
+    """The sources that examples are read from: of a mixture those of its parts."""
+    return [part.source for part in source.branches] if isinstance(source, Parts) else [source]
+
+
+def branch_of(
+    p: Pipeline,
+    names: Sequence[str],
+    source: Any,
+    facts: Mapping[str, Any],
+    context: RankContext,
+    mixed: tuple[int, Sequence[str]] | None = None,
+) -> Branch:
     """The branch of the split that `names` names, aliases first, in epoch 0.
+
+    With `mixed`, the number of a mix stage and the names of its mixture, that of the split as a part of it: the order
+    stages before, and on its examples also the stages that hold for the mixture alone.
 
     Raises `UnknownNameError` for a fact that was not measured.
     """
-    numbered = applied_stages(p, names, facts)
+    numbered = applied_stages(p, names, facts, () if mixed is None else mixed[1])
     end = len(p.stages)
-    transfer = next(iter(p.of_kind(Transfer)), None)
+    transfer = next(iter(applying(list(p.of_kind(Transfer)), names)), None)
     boundary = transfer[0] if transfer else end
     first_batch = next((number for number, _ in p.of_kind(Batch)), boundary)
+    on_examples = tuple(applied for applied in numbered if applied.number < first_batch)
+    if isinstance(source, Parts):
+        by_number = {applied.number: applied for part in source.branches for applied in part.on_examples}
+        on_examples = tuple(by_number[number] for number in sorted(by_number))
     return Branch(
         source,
-        tuple(applying(list(p.of_kind(Ordering)), names)),
-        tuple(applied for applied in numbered if applied.number < first_batch),
+        tuple(order_stages_of(p.stages, names, None if mixed is None else mixed[0])),
+        on_examples,
         batch_of(p, names),
         tuple(applied for applied in numbered if first_batch <= applied.number < boundary),
         transfer,
@@ -116,13 +185,19 @@ def batch_of(p: Pipeline, names: Sequence[str]) -> tuple[int, Batch] | None:
     return max(holding, key=lambda pair: bool(pair[1].splits), default=None)
 
 
-def applied_stages(p: Pipeline, names: Sequence[str], facts: Mapping[str, Any]) -> list[Applied]:
-    """The transform and augment stages of a split, with facts, and with the keys that name the streams of the augments."""
+def applied_stages(
+    p: Pipeline, names: Sequence[str], facts: Mapping[str, Any], mixture: Sequence[str] = ()
+) -> list[Applied]:
+    """The transform and augment stages of a split, with facts, and with the keys that name the streams of the augments.
+
+    Of a part of a `mixture`, which that names, they are those of the part, with its own streams, and the mixture's.
+    """
+    keys = (dict(streams(p, mixture)) if mixture else {}) | dict(streams(p, names))
     applied = []
-    for number, key in streams(p, names):
+    for number in sorted(keys):
         stage: Any = p.stages[number]
         with noted(stage_note(number, stage.kind)):
-            applied.append(Applied(number, attrs.evolve(stage, function=stage.function.with_facts(facts)), key))
+            applied.append(Applied(number, attrs.evolve(stage, function=stage.function.with_facts(facts)), keys[number]))
     return applied
 
 

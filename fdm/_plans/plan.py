@@ -1,10 +1,8 @@
 """Plans: the order of an epoch, and the example ids of each step of a rank, from values alone."""
 
-import hashlib
 import operator
-from collections.abc import Iterator, Mapping
-from math import floor
-from typing import NamedTuple, Self
+from collections.abc import Iterable, Iterator
+from typing import Self
 
 import attrs
 import numpy as np
@@ -13,100 +11,72 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._errors import DataError, UnknownNameError, unknown
-from .._fingerprint.canonical import digest
-from .._orders.order import Drawn, Order, Shuffled, take
+from .._orders.by_length import ByLength, StepsByLength
+from .._orders.lengths import Layout
+from .._orders.mixed import drawn
+from .._orders.order import Order
 from .._pipeline import Pipeline
-from .._random.permutation import derive
-from .._splits.splits import Examples
-from .._stages.describe import summary
-from .._stages.digest import decisive, stage_digest
-from .._stages.limits import applying
-from .._stages.rounding import as_written
-from .._stages.stage import Batch, Ordering, Sample, Shuffle, Source, Stage, Take
+from .._stages.stage import Batch
+from .epochs import Epochs, MixedEpochs
+from .rows import Rows
 from .steps import Steps, steps_across_world
 
 
-def check_names(p: Pipeline, splits: Mapping[str, Examples]) -> None:
+def check_names(p: Pipeline, splits: Iterable[str]) -> None:
     """Raise `UnknownNameError` for a stage that is `.on` a split which is not there."""
+    names = list(splits)
     for number, stage in enumerate(p.stages):
         for name in getattr(stage, "splits", ()):
-            if name not in splits:
-                msg = f"stage {number} ({stage.kind}): {unknown('split', name, splits)}"
+            if name not in names:
+                msg = f"stage {number} ({stage.kind}): {unknown('split', name, names)}"
                 raise UnknownNameError(msg)
 
 
-def order_of_epoch(p: Pipeline, examples: Examples, epoch: int, weights: Mapping[int, NDArray[np.float64]]) -> Order:
-    """The order in which `epoch` goes through a split: its shuffle, sample and take stages, one after the other.
+def planned(
+    epochs: Epochs | MixedEpochs, batch: Batch, layout: Layout | None, epoch: int, start: int, world_size: int
+) -> tuple[Order | ByLength, Steps | StepsByLength]:
+    """The order of an epoch and its steps from example `start` on; `layout` is that of a batch by length.
 
-    `weights` has, for the number of each sample stage, the weights of the source's examples.
+    Raises `DataError` for a batch smaller than the world.
     """
-    order = examples.order
-    seen: dict[str, int] = {}
-    for number, stage in applying(list(p.of_kind(Ordering)), examples.names):
-        count = seen[stage.kind] = seen.get(stage.kind, -1) + 1
-        if isinstance(stage, Take):
-            order = take(order, _count(stage.amount, order.size))
-            continue
-        seed = p.seed if stage.seed is None else stage.seed
-        key = derive(seed, stage.kind, examples.names[-1], count, epoch)
-        order = Shuffled(order, key) if isinstance(stage, Shuffle) else _drawn(order, stage, weights[number], key)
-    return order
+    order = epochs.order(epoch)
+    if layout is not None and isinstance(epochs, Epochs):
+        by_length = ByLength(epochs.documents(before=None), layout, epochs.shuffle_key(epoch))
+        return by_length, StepsByLength.of(by_length, start, world_size)
+    return order, steps_of(batch, start, order.size, world_size, is_strided=epochs.is_strided)
 
 
-def order_entries(
-    p: Pipeline, examples: Examples, source_size: int, weights: Mapping[int, NDArray[np.float64]]
-) -> list[tuple[str, str]]:
-    """What decides the order of a split: descriptions and digests of its stages, and how large its source is."""
-    entries = [_entry(stage) for _, stage in p.of_kind(Source)]
-    entries.append((f"{examples.source}: {source_size} examples", digest([examples.source, source_size])))
-    entries += [_entry(p.stages[number]) for number in examples.lineage]
-    for number, stage in applying(list(p.of_kind(Ordering)), examples.names):
-        plain = attrs.evolve(stage, splits=())
-        if not isinstance(stage, Take) and stage.seed is None:
-            plain = attrs.evolve(plain, seed=p.seed)
-        entries.append(
-            _entry(plain, hashlib.sha256(weights[number].tobytes()).hexdigest() if number in weights else "")
-        )
-    return entries
-
-
-def steps_of(batch: Batch, start: int, stop: int, world_size: int) -> Steps:
+def steps_of(batch: Batch, start: int, stop: int, world_size: int, *, is_strided: bool = False) -> Steps:
     """The steps of the examples `start` to `stop` of an epoch. Raises `DataError` for a batch smaller than the world."""
     if batch.across == "rank":
-        return Steps(start, stop, batch.size, world_size, batch.drop_last)
+        return Steps(start, stop, batch.size, world_size, batch.drop_last, is_strided=is_strided)
     if batch.size < world_size:
         msg = (
             f"batch: {batch.size} examples across a world of {world_size} ranks leave ranks without any in every step; "
             f"let the batch have at least {world_size}, or use fewer ranks"
         )
         raise DataError(msg)
-    return steps_across_world(start, stop, batch.size, world_size, batch.drop_last)
+    return steps_across_world(start, stop, batch.size, world_size, batch.drop_last, is_strided=is_strided)
 
 
-class Rows(NamedTuple):  # made once a batch, and several times faster than a frozen record
-    """The examples of a batch: their ids, int64, and where in the order of the epoch they stand, or the first of them."""
-
-    ids: Tensor
-    at: Tensor | int
-
-    @property
-    def positions(self) -> Tensor:
-        """The positions in the order of the epoch, int64."""
-        return self.at if isinstance(self.at, Tensor) else torch.arange(self.at, self.at + len(self.ids), device="cpu")
+def rows_at(order: Order | ByLength, positions: NDArray[np.int64]) -> Rows:
+    """The examples at these positions of an order."""
+    ids, draws = drawn(order, positions)
+    return Rows(_tensor(ids), torch.from_numpy(positions), None if draws is None else _tensor(draws))
 
 
 @attrs.frozen(eq=False)
 class Plan:
     """Which examples are in which step of an epoch, for one rank: the steps `first` to `last` of all that there are."""
 
-    order: Order
-    steps: Steps
+    order: Order | ByLength
+    steps: Steps | StepsByLength
     rank: int
     first: int
     last: int
 
     @classmethod
-    def of(cls, order: Order, steps: Steps, rank: int) -> Self:
+    def of(cls, order: Order | ByLength, steps: Steps | StepsByLength, rank: int) -> Self:
         """The plan of all steps in which `rank` has examples."""
         return cls(order, steps, rank, 0, steps.count_of(rank))
 
@@ -142,9 +112,19 @@ class Plan:
         if not len(self):
             return iter(())
         lows, sizes = self.steps.shards(self.first, self.last, self.rank)
-        positions = np.arange(sizes.sum()) + np.repeat(lows + sizes - sizes.cumsum(), sizes)
-        ids = torch.from_numpy(np.ascontiguousarray(self.order.at(positions)))
-        return map(Rows, torch.split(ids, sizes.tolist()), lows.tolist())
+        apart = self.steps.stride
+        positions = np.arange(sizes.sum()) - np.repeat(sizes.cumsum() - sizes, sizes)
+        positions = (positions if apart == 1 else positions * apart) + np.repeat(lows, sizes)
+        ids, draws = drawn(self.order, positions)
+        places = lows.tolist() if apart == 1 else torch.split(torch.from_numpy(positions), sizes.tolist())
+        rows = map(Rows, torch.split(_tensor(ids), sizes.tolist()), places)
+        if draws is not None:
+            each = torch.split(_tensor(draws), sizes.tolist())
+            rows = (these._replace(draws=own) for these, own in zip(rows, each, strict=True))
+        if isinstance(self.steps, StepsByLength):
+            edges = self.steps.edges[self.first : self.last].tolist()
+            rows = (these._replace(edge=edge) for these, edge in zip(rows, edges, strict=True))
+        return rows
 
     def blocks(self) -> Iterator["Plan"]:
         """Its steps in parts that are looked up at once: many in each, but one in the first, whose batch shall not wait."""
@@ -154,6 +134,10 @@ class Plan:
             step, until = until, min(until + max(1, _BLOCK // self.steps.size), len(self))
 
 
+def _tensor(numbers: NDArray[np.int64]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(numbers))
+
+
 def within(index: int, length: int) -> int:
     """A step counted from either end as one counted from 0; `IndexError` for a step that is not there."""
     number = operator.index(index)
@@ -161,22 +145,6 @@ def within(index: int, length: int) -> int:
         msg = f"step {number} of a loader of {length} steps"
         raise IndexError(msg)
     return number % length
-
-
-def _count(amount: float, size: int) -> int:
-    return floor(as_written(amount) * size) if isinstance(amount, float) else amount
-
-
-def _drawn(order: Order, stage: Sample, weights: NDArray[np.float64], key: int) -> Order:
-    size = order.size if stage.size is None else stage.size
-    if size and not order.size:
-        msg = f"sample: there are no examples to draw {size} from"
-        raise DataError(msg)
-    return Drawn(order, weights, size, key)
-
-
-def _entry(stage: Stage, more: str = "") -> tuple[str, str]:
-    return f"{stage.kind} {summary(decisive(stage))[0]}".rstrip(), digest([stage_digest(stage), more])
 
 
 _BLOCK = 65_536  # positions looked up at once: less than a millisecond, and half a megabyte

@@ -19,7 +19,7 @@ class Steps:
     >>> [steps.bounds(step) for step in range(steps.count)]
     [(0, 5), (5, 9)]
     >>> [steps.shard(0, rank) for rank in range(4)]
-    [(0, 2), (2, 3), (3, 4), (4, 5)]
+    [range(0, 2), range(2, 3), range(3, 4), range(4, 5)]
     """
 
     start: int
@@ -30,6 +30,7 @@ class Steps:
     whole: int = attrs.field(
         kw_only=True, default=attrs.Factory(lambda steps: steps.size * steps.world_size, takes_self=True)
     )
+    is_strided: bool = attrs.field(kw_only=True, default=False)
     regular: int = attrs.field(init=False)
     tail: tuple[int, ...] = attrs.field(init=False)
 
@@ -57,11 +58,19 @@ class Steps:
         before = self.start + self.regular * self.whole + sum(self.tail[: step - self.regular])
         return before, before + self.tail[step - self.regular]
 
-    def shard(self, step: int, rank: int) -> tuple[int, int]:
-        """The contiguous piece of step `step` that is `rank`'s; sizes differ by one at most, larger ones first."""
+    @property
+    def stride(self) -> int:
+        """How far apart the positions of a rank in a step are."""
+        return self.world_size if self.is_strided else 1
+
+    def shard(self, step: int, rank: int) -> range:
+        """The positions of step `step` that are `rank`'s: one piece, or every `world_size`-th where they are strided.
+
+        Sizes differ by one at most, larger ones first.
+        """
         first, last = self.bounds(step)
         low, high = even_shard(last - first, rank, self.world_size)
-        return first + low, first + high
+        return range(first + rank, last, self.world_size) if self.is_strided else range(first + low, first + high)
 
     def shards(self, first: int, last: int, rank: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where `rank`'s pieces of steps `first` to `last` begin, and their sizes.
@@ -70,15 +79,17 @@ class Steps:
         """
         steps = np.arange(first, last, dtype=np.int64)
         low, high = even_shard(self.whole, rank, self.world_size)
-        lows = self.start + steps * self.whole + low
+        lows = self.start + steps * self.whole + (rank if self.is_strided else low)
         sizes = np.full(len(steps), high - low, dtype=np.int64)
         for step in range(max(first, self.regular), last):
-            low, high = self.shard(step, rank)
-            lows[step - first], sizes[step - first] = low, high - low
+            positions = self.shard(step, rank)
+            lows[step - first], sizes[step - first] = positions.start, len(positions)
         return lows, sizes
 
 
-def steps_across_world(start: int, stop: int, whole: int, world_size: int, drop_last: bool) -> Steps:
+def steps_across_world(
+    start: int, stop: int, whole: int, world_size: int, drop_last: bool, *, is_strided: bool = False
+) -> Steps:
     """The steps whose global batches are `whole` examples in any world, divided over the ranks as evenly as can be.
 
     So a step has the same examples for every `world_size`, but for the last two where the last one has fewer examples
@@ -88,9 +99,10 @@ def steps_across_world(start: int, stop: int, whole: int, world_size: int, drop_
     >>> [steps.bounds(step) for step in range(steps.count)]
     [(0, 4), (4, 9)]
     >>> [steps.shard(0, rank) for rank in range(3)]
-    [(0, 2), (2, 3), (3, 4)]
+    [range(0, 2), range(2, 3), range(3, 4)]
     """
-    return Steps(start, stop, -(-whole // world_size), world_size, drop_last, whole=whole)
+    size = -(-whole // world_size)
+    return Steps(start, stop, size, world_size, drop_last, whole=whole, is_strided=is_strided)
 
 
 def _layout(examples: int, whole: int, world_size: int, drop_last: bool) -> tuple[int, tuple[int, ...]]:

@@ -191,6 +191,12 @@ class Key:
         return [word.tolist() for word in words]
 
 
+def chosen(condition: Tensor, key: Key, other: Key) -> Key:
+    """The key of a batch that has for each example that of `key` where the condition holds, and that of `other` elsewhere."""
+    pairs = zip(key._batch(), other._batch(), strict=True)  # noqa: SLF001 - of this very module
+    return _key(*(torch.where(condition, one, another) for one, another in pairs))
+
+
 def _key(high: Any, low: Any) -> Key:
     """The key of these words: tensors of one dimension for a batch, else a number each, or tensors on a device."""
     if isinstance(high, Tensor) and high.ndim == 0 and high.is_cpu:

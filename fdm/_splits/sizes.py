@@ -36,6 +36,33 @@ def exact_sizes(into: Sizes, n: int) -> list[int]:
     return largest_remainder([rest if size is None else _share(size, n) for _, size in into], n)
 
 
+def block_sizes(into: Sizes, n: int, block: int) -> list[int]:
+    """The sizes of splits of whole blocks; the last split that is not empty has the short last block, if there is one.
+
+    >>> block_sizes((("train", 0.8), ("val", None)), 1000, 64)
+    [832, 168]
+
+    Raises `DataError` for counts that are no whole blocks, and for sizes that do not sum to `n`.
+    """
+    blocks, short = divmod(n, block)
+    counts = [size for _, size in into if isinstance(size, int)]
+    if len(counts) == len(into):
+        exact_sizes(into, n)
+    last = len(into) - 1
+    for place, (name, size) in enumerate(into):
+        if isinstance(size, int) and (size - (short if place == last else 0)) % block:
+            low = size // block * block
+            msg = (
+                f"the size {name}={size} is no whole number of blocks of {block}: give {low:,} or {low + block:,}, or a "
+                f"fraction, which is one of blocks; the last split has the {short} examples of the short last block"
+            )
+            raise DataError(msg)
+    in_blocks = tuple((name, size // block if isinstance(size, int) else size) for name, size in into)
+    sizes = [block * size for size in exact_sizes(in_blocks, blocks)]
+    sizes[last] += short
+    return sizes
+
+
 def stratified(classes: Ids, sizes: Sequence[int], shuffled: Ids) -> Ids:
     """The number of the split of each position, such that each class is cut in proportion, within one example.
 

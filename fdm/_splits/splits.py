@@ -1,6 +1,6 @@
 """Splits: which examples each name stands for, from the sources and the split, fold and alias stages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from .._arrays.indexing import refuse_masked
 from .._errors import DataError, UnknownNameError, listed, noted, stage_note, unknown
-from .._orders.order import Chosen, Ids, Natural, Order, Shuffled, Window, Without
+from .._orders.order import Chosen, Ids, InBlocks, Natural, Order, Shuffled, Window, Without
 from .._random.permutation import derive, permute
 from .._stages.function import Function
 from .._stages.stage import Alias, Cut, Fold, Split
 from .grouping import grouped
-from .sizes import even_shard, exact_sizes, hashed, stratified
+from .sizes import block_sizes, even_shard, exact_sizes, hashed, stratified
 from .source import View, column_of, given
 from .values import codes, hashed_keys, weights
 
@@ -34,8 +34,12 @@ class Examples:
     lineage: tuple[int, ...] = ()
 
 
-def resolve_splits(stages: Sequence[tuple[int, Cut]], sources: Mapping[str, Any]) -> dict[str, Examples]:
+def resolve_splits(
+    stages: Sequence[tuple[int, Cut]], sources: Mapping[str, Any], later: Collection[str] = ()
+) -> dict[str, Examples]:
     """The examples of every split that the numbered `stages` make of `sources`; what none names passes through.
+
+    Aliases of what is made `later`, such as a mixture, are left out.
 
     Raises `DataError` for sizes that do not sum, indices that overlap or lie outside, and names that clash;
     `UnknownNameError` for a source, split or column that is not there.
@@ -46,15 +50,17 @@ def resolve_splits(stages: Sequence[tuple[int, Cut]], sources: Mapping[str, Any]
         of = None if isinstance(stage, Alias) else stage.of
         with noted(f"of split {', '.join(map(repr, [of] if of else splits))}"), noted(stage_note(number, stage.kind)):
             if isinstance(stage, Alias):
-                splits |= _aliases(stage, splits)
+                splits |= _aliases(stage, splits, later)
             else:
                 splits = _with_parts(stage, number, splits, sources)
     return splits
 
 
-def _aliases(stage: Alias, splits: Mapping[str, Examples]) -> dict[str, Examples]:
+def _aliases(stage: Alias, splits: Mapping[str, Examples], later: Collection[str]) -> dict[str, Examples]:
     made: dict[str, Examples] = {}
     for new, old in stage.names:
+        if old in later:
+            continue
         of = splits[_known(old, splits)]
         if new in splits or new in made:
             msg = f"alias: there is already a split {new!r}; an alias is a new name"
@@ -102,12 +108,19 @@ def _split_parts(stage: Split, of: str, view: View) -> dict[str, Order]:
     if stage.key is not None:
         split_of = hashed(hashed_keys(_column(stage.key, view), n, key), stage.into)
         return {name: Chosen(view.order, np.flatnonzero(split_of == part)) for part, name in enumerate(names)}
+    if stage.block is not None:
+        order = InBlocks(view.order, stage.block, key) if stage.shuffle else view.order
+        return _windows(order, names, block_sizes(stage.into, n, stage.block))
     sizes = exact_sizes(stage.into, n)
     if stage.groups is not None or stage.stratify is not None:
         shuffled = permute(np.arange(n), n, key)
         split_of = _assigned(stage, view, sizes, shuffled, key)[shuffled]
         return {name: Chosen(view.order, shuffled[split_of == part]) for part, name in enumerate(names)}
-    order = Shuffled(view.order, key) if stage.shuffle else view.order
+    return _windows(Shuffled(view.order, key) if stage.shuffle else view.order, names, sizes)
+
+
+def _windows(order: Order, names: Sequence[str], sizes: Sequence[int]) -> dict[str, Order]:
+    """An order cut into splits of these sizes, one after the other."""
     starts = np.cumsum([0, *sizes]).tolist()
     return {name: Window(order, start, size) for name, start, size in zip(names, starts, sizes, strict=False)}
 

@@ -18,6 +18,8 @@ from .stage import (
     Fold,
     Load,
     Measure,
+    Mix,
+    Pack,
     Sample,
     Shuffle,
     Split,
@@ -90,6 +92,7 @@ def split(
     stratify: By = None,
     groups: By = None,
     key: By = None,
+    block: int | None = None,
 ) -> Split:
     """Cut the source `of` into named splits; without `of` there must be one source only.
 
@@ -101,9 +104,13 @@ def split(
     (fractions only, sizes approximate). Each is a column name or a pure function of the source. `shuffle=False` cuts in
     order. `seed` is the split's own.
 
+    `block` permutes whole blocks of so many neighbours in place of single examples, so that a block serves one split,
+    as data wants it that is read in blocks. Fractions are of blocks then, and counts multiples of `block` (but for the
+    last split, which has the short last block).
+
     Raises `PipelineError` for sizes that cannot be: negative, fractions over 1, two that take the rest.
     """
-    return _of(Split, into, of, seed, shuffle, stratify, groups, key)
+    return _of(Split, into, of, seed, shuffle, stratify, groups, key, block)
 
 
 @public
@@ -136,12 +143,26 @@ def measure(fn: Callable[Concatenate[Any, P], Mapping[str, Any]], /, *args: P.ar
 
 
 @public
-def shuffle(*, seed: int | None = None) -> Shuffle:
+def shuffle(
+    *, block: int | None = None, window: int | None = None, lanes: int = 1, seed: int | None = None
+) -> Shuffle:
     """Order the split anew in every epoch, by a permutation that costs no memory.
 
-    `seed` is the pipeline's unless given.
+    With `block` and `window` it is a block shuffle, for data that is read in blocks: `block` neighbours stay together,
+    blocks are permuted, and `window` of them (over all `lanes`) are mixed at a time. Position p is in lane p modulo
+    `lanes`, and a rank takes every W-th position of a step of W ranks, so that where W divides `lanes` its blocks are its
+    own. The order is the same for any number of ranks. For data sorted by what is learned, the variance of the means of
+    batches is that of a true shuffle times 1 + batch / window * (1 - share of the data in play), window in examples:
+    many small blocks mix better than few large ones.
+
+    `seed` is the pipeline's unless given. Raises `PipelineError` for a window that does not fall evenly to the lanes.
+
+    >>> import fdm
+    >>> print(fdm.pipeline(fdm.shuffle(block=256, window=1024, lanes=64)))
+    0 shuffle  block=256, window=1024, lanes=64
+    seed 0
     """
-    return Shuffle(seed)
+    return _of(Shuffle, seed, block, window, lanes)
 
 
 @public
@@ -161,6 +182,65 @@ def take(n_or_fraction: Amount) -> Take:
     A count beyond the size takes all.
     """
     return Take(n_or_fraction)
+
+
+@public
+def pack(length: int, column: str, *, whole: bool = True, most: int | None = None) -> Pack:
+    """Sequences of at most `length` values of the ragged column `column`, each made of whole examples.
+
+    From here on an example is a sequence: `take(100)` takes sequences, `batch(16)` has 16 of them, and what was ragged
+    with the lengths of `column` is `Packed`; other columns, one row an example, become ragged by sequence. Examples are
+    put together by best-fit decreasing over the lengths of the whole split, once, so that every epoch has the same number
+    of sequences, every value is in one of them once, and nothing is cut but examples longer than `length`, which become
+    full pieces and a rest. Which example takes which place is drawn anew in each epoch by the `shuffle` before; without
+    one the order is natural, for evaluation. `most` bounds the examples of a sequence.
+
+    With `whole=False` examples are joined in their order and cut every `length` values; boundaries are kept.
+
+    Raises `PipelineError` after `sample`, or `take` of a shuffle: their examples change by epoch, so pack first.
+
+    >>> import fdm
+    >>> print(fdm.pipeline(fdm.shuffle(), fdm.pack(4096, "tokens"), fdm.batch(16)))
+    0 shuffle
+    1 pack     4096, column=tokens
+    2 batch    16
+    seed 0
+    """
+    return _of(Pack, length, column, whole, most)
+
+
+@public
+def mix(
+    shares: Mapping[str, float] | list[str] | tuple[str, ...],
+    *,
+    into: str,
+    until: Literal["all", "first"] | int = "all",
+    power: float | None = None,
+) -> Mix:
+    """Make the split `into` out of the splits that `shares` names, each with its share of the examples, exactly.
+
+    Shares are in proportion to each other: {"web": 0.7, "code": 0.3} is {"web": 7, "code": 3}. With `power` they are in
+    proportion to size ** power, and `shares` is a list of names. After each 64 examples of the run, which goes on over
+    epochs, each part has had its share to within 2 examples. A part is gone through whole, in the order that the stages
+    before `mix` give it (`shuffle`, `pack`), before any of it comes again, in its own next epoch. What stands after `mix`
+    acts on the mixture.
+
+    `until` says where an epoch ends: "all" when each part was seen once, "first" when one was, or after so many
+    examples; nothing is lost by that, since the run goes on in the next epoch. `.after(examples, shares)` changes the
+    shares from there on. The example ids of a mixture are those of its parts' sources, joined in the order of the parts'
+    names; `batch(origin="domain")` adds the number of the part, and `data.origin(ids)` tells part and id.
+
+    Raises `PipelineError` for shares that are not above 0, for a shuffle, sample or measure of the mixture, and for parts
+    that are mixtures.
+
+    >>> import fdm
+    >>> print(fdm.pipeline(fdm.shuffle(), fdm.mix({"web": 0.7, "code": 0.3}, into="train"), fdm.batch(32)))
+    0 shuffle
+    1 mix      code=0.3, web=0.7, into=train
+    2 batch    32
+    seed 0
+    """
+    return _of(Mix, shares, into, until, power)
 
 
 @public
@@ -204,32 +284,48 @@ def batch(
     drop_last: bool = False,
     collate: Callable[[list[Any]], Any] | None = None,
     ids: str | None = None,
-    across: Literal["rank", "world"] = "rank",
+    origin: str | None = None,
+    across: Literal["rank", "world"] | None = None,
+    alike: str | None = None,
+    of: str | None = None,
+    buckets: int = 32,
+    edges: tuple[int, ...] | list[int] | None = None,
 ) -> Batch:
     """Put `size` examples per rank together, or with `across="world"` `size` examples over all ranks together.
 
     `collate(list of examples)` makes the batch, by default as torch does; `ids` names an entry that is added with the
     example ids; a collate function finds the id of each example that is a dict in it, and returns them where it leaves
-    examples out or moves them, as later stages do. Without `drop_last` every example is seen exactly once per epoch and
-    every rank has equal steps.
+    examples out or moves them, as later stages do. `origin` names one with the number of the split that each example of a
+    mixture came from, as `data.origins(split)` has them. Without `drop_last` every example is seen exactly once per epoch
+    and every rank has equal steps.
 
     With `across="world"` the examples of a global batch are the same for any number of ranks, which have equal pieces of
     it, or pieces that differ by one example. `size` is then at least the number of ranks. Only where the last global
     batch has fewer examples than ranks is it evened out with the one before it, so those two depend on the world.
 
+    With `alike`, a ragged column, a step is of `size` examples whose lengths are of one bucket, on all ranks together.
+    With `of` in its place, `size` is the number of padded values of that column that a step has at most. What remains of
+    a bucket goes into the next longer one: nothing is dropped, and steps are the same for any number of ranks, and known
+    beforehand. `buckets` is how many there are, with the edges that waste least, or `edges` gives their longest lengths.
+    Then examples come without `sample`, `mix` or `pack` before, in an order that `shuffle` draws within the buckets and of
+    the steps.
+
     >>> import fdm
-    >>> print(fdm.pipeline(fdm.batch(256, across="world")))
+    >>> print(fdm.pipeline(fdm.batch(256, across="world")), fdm.batch(131_072, of="audio").across)
     0 batch  256, across=world
-    seed 0
+    seed 0 world
     """
-    return _of(Batch, size, drop_last, collate, ids, across)
+    if across is None:
+        across = "rank" if alike is None and of is None else "world"
+    return _of(Batch, size, drop_last, collate, ids, across, origin, alike, of, buckets, edges)
 
 
 @public
 def transfer(*, skip: tuple[str, ...] | list[str] = ()) -> Transfer:
     """The device boundary: batches move to the context's device here; stages after it run there.
 
-    `skip` names top-level entries (keys or fields) that stay on the host.
+    `skip` names top-level entries (keys or fields) that stay on the host. Batches of other splits than those of `.on`
+    stay on the host, and so do the stages after it for them.
     """
     return _of(Transfer, skip)
 

@@ -29,14 +29,18 @@ def _text(name: str, value: Any) -> str:
             return repr(value)
         case "into", tuple():
             return ", ".join(f"{split}={'rest' if size is None else size}" for split, size in value)
-        case "names", tuple():
+        case "names" | "shares", tuple():
             return ", ".join(f"{new}={old}" for new, old in value)
-        case "size" | "amount" | "into", Function() | int() | float():
+        case "later", tuple():
+            return ", ".join(f"after={start}: {', '.join(f'{name}={share}' for name, share in to)}" for start, to in value)
+        case "size" | "amount" | "into" | "length", Function() | int() | float():
             return str(value)
         case _, None | False | ():
             return ""
-        case ("shuffle", True) | ("across", "rank"):
+        case ("shuffle" | "whole", True) | ("across", "rank") | ("lanes", 1) | ("buckets", 32) | ("until", "all"):
             return ""
+        case "whole", _:
+            return "whole=False"
         case "parts", Function():
             return f"each {value!r}"
         case "pinned", _:
@@ -53,9 +57,11 @@ def described(stage: Stage) -> dict[str, Any]:
     usual = {field.name: field.default for field in attrs.fields(type(stage))}
     given = {name: value for name, value in fields.items() if value is not None and value not in ((), usual[name])}
     entries = {name: plain(value, _described) for name, value in given.items()}
-    for name in ("into", "names"):  # pairs, which are mappings by what they mean
+    for name in ("into", "names", "shares"):  # pairs, which are mappings by what they mean
         if isinstance(fields.get(name), tuple):
             entries[name] = dict(fields[name])
+    if "later" in entries:
+        entries["later"] = [[start, dict(shares)] for start, shares in fields["later"]]
     return {"stage": stage.kind, **entries.pop("function", {}), **entries}
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, TypeAlias
 
-from .._checks import checked, converted, integer, or_none, switch, text
+from .._checks import Field, checked, converted, integer, one_of, or_none, switch, text
 from .._errors import PipelineError
 from .._random.ambient import Ambient
 from .function import Function, function
@@ -13,6 +14,7 @@ from .rounding import SLACK, as_written
 
 Amount: TypeAlias = int | float
 Sizes: TypeAlias = tuple[tuple[str, Amount | None], ...]
+Shares: TypeAlias = tuple[tuple[str, Amount], ...]
 
 
 def _function(value: Any, stage: Any, _: Any) -> Function:
@@ -126,6 +128,66 @@ def _different_splits(value: Any, stage: Any, _: Any) -> tuple[str, ...]:
     return splits
 
 
+def _shares(value: Any, _: Any, __: Any) -> Shares:
+    """The shares of a mixture as pairs, in the order of the names of its parts; parts alone have equal ones."""
+    names = value if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value) else ()
+    pairs = tuple((name, 1) for name in names) or _pairs(value)
+    if not pairs or len({name for name, _ in pairs}) < len(pairs):
+        msg = f'mix takes shares of splits, such as {{"web": 0.7, "code": 0.3}}, not {value!r:.60}'
+        raise PipelineError(msg)
+    for name, share in pairs:
+        text("mix: the name of a part is a string", name, PipelineError)
+        if isinstance(share, bool) or not isinstance(share, int | float) or not (0 < share < float("inf")):
+            msg = (
+                f"mix: the share of {name!r} is a number above 0, in proportion to those of the others, not {share!r}; "
+                f"leave out parts without a share"
+            )
+            raise PipelineError(msg)
+    return tuple(sorted(pairs))
+
+
+def _phases(value: Any, stage: Any, _: Any) -> tuple[tuple[int, Shares], ...]:
+    phases = tuple((integer("mix.after: examples", start, PipelineError, least=1), _shares(to, stage, _)) for start, to in value)
+    starts = [start for start, _ in phases]
+    for before, after in pairwise(-(-start // RUN_BLOCK) for start in starts):
+        if before >= after:
+            msg = f"mix.after: shares change from one block of {RUN_BLOCK} examples to a later one, not at {starts}"
+            raise PipelineError(msg)
+    return phases
+
+
+def check_shares(shares: Shares, power: float | None) -> None:
+    """Raise `PipelineError` for shares beside a power, which takes their place."""
+    if power is not None and {share for _, share in shares} != {1}:
+        names = [name for name, _ in shares]
+        msg = f"mix: power makes the shares of the sizes, so name the parts alone: fdm.mix({names}, power={power}, ...)"
+        raise PipelineError(msg)
+
+
+def _until(value: Any, stage: Any, field: Any) -> str | int:
+    if isinstance(value, str):
+        return one_of(f"{stage.kind}: {field.name}, where it is no number of examples,", value, PipelineError, ("all", "first"))
+    return integer(f"{stage.kind}: {field.name}", value, PipelineError, least=1)
+
+
+def _power(value: Any, stage: Any, _: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        msg = f"{stage.kind}: power is a number of at least 0 (0: equal shares, 1: in proportion to the sizes), not {value!r}"
+        raise PipelineError(msg)
+    return float(value)
+
+
+def _edges(value: Any, stage: Any, _: Any) -> tuple[int, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not len(value):
+        msg = f"{stage.kind}: edges are the longest lengths of the buckets, such as (64, 128, 512), not {value!r:.60}"
+        raise PipelineError(msg)
+    edges = tuple(integer(f"{stage.kind}: an edge", edge, PipelineError, least=1) for edge in value)
+    if any(low >= high for low, high in pairwise(edges)):
+        msg = f"{stage.kind}: edges rise from bucket to bucket, which {edges} do not"
+        raise PipelineError(msg)
+    return edges
+
+
 def _parts(value: Any, _: Any, __: Any) -> Function:
     return value if isinstance(value, Function) else function(value, {}, "each")
 
@@ -152,7 +214,20 @@ SIZES = converted(_sizes_or_function)
 NEW_NAMES = converted(_new_names)
 SPLITS = converted(_different_splits)
 ENTRIES = converted(_entries)
-ENTRY = or_none(
-    checked(text, PipelineError, "{kind}: ids is the name of the entry that holds the example ids, a string")
-)
+ENTRY = or_none(checked(text, PipelineError, "{kind}: {field} is the name of an entry that batches get, a string"))
+COUNT = checked(integer, PipelineError, least=1)
+COUNT_OR_NONE = or_none(COUNT)
+COLUMN = checked(text, PipelineError, "{kind}: {field} is the name of a ragged column, a string")
+COLUMN_OR_NONE = or_none(COLUMN)
+SHARES = converted(_shares)
+PHASES = converted(_phases)
+INTO = checked(text, PipelineError, "{kind}: into is the name of the split that is made, a string")
+UNTIL = converted(_until)
+POWER = or_none(converted(_power))
+EDGES = or_none(converted(_edges))
 VERSION = or_none(checked(text, PipelineError, '{kind}.version takes a string such as "2"'))
+
+LATER: Field = {"metadata": {"is_later": True}}
+"""Of fields that stages have got since: with their defaults they are no part of a digest, so that older ones hold."""
+RUN_BLOCK = 64
+"""A mixture has its shares exactly, to within 2, after each so many examples of the run."""

@@ -6,6 +6,7 @@ from typing import Any, get_args
 from .._errors import PipelineError, stage_note
 from .digest import KEPT, code_of_stage
 from .function import Function
+from .orders import check_orders
 from .stage import (
     Augment,
     Batch,
@@ -16,6 +17,7 @@ from .stage import (
     Fold,
     Load,
     Measure,
+    Mix,
     Ordering,
     Sample,
     Source,
@@ -32,11 +34,12 @@ def check_grammar(stages: Sequence[Stage]) -> None:
     _check_order(stages)
     _check_once(stages)
     _check_ambient(stages)
+    check_orders(stages)
     _check_functions(stages)
 
 
 _PHASES: tuple[Any, ...] = (
-    *(Fetch, Clean, Load, Cut, Measure, Ordering),
+    *(Fetch, Clean, Load, Cut, Measure, Ordering | Mix),
     *(Change, Batch, Change, Transfer, Change),
 )
 _ORDER = ", ".join(" or ".join(each.kind for each in get_args(phase) or (phase,)) for phase in _PHASES)

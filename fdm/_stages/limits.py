@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from .function import Function
-from .stage import Alias, Fold, Limited, Split, Stage
+from .stage import Alias, Fold, Limited, Mix, Split, Stage
 
 
 StageT = TypeVar("StageT", bound=Limited)
@@ -50,6 +50,8 @@ def named_splits(stages: Sequence[Stage]) -> tuple[dict[str, tuple[str, ...]], b
             is_all = stage.of is None or is_all
             found |= {name: (name,) for name in parts(stage)}
             is_all = is_all and bool(parts(stage))
+        elif isinstance(stage, Mix):
+            found |= {stage.into: (stage.into,)}
     found |= {name: (name,) for stage in stages for name in getattr(stage, "splits", ()) if name not in found}
     return found, is_all
 

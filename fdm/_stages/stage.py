@@ -1,6 +1,6 @@
 """Stages: the frozen records that a pipeline is made of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
 import attrs
@@ -9,7 +9,7 @@ from .._checks import checked, integer, one_of, or_none
 from .._errors import PipelineError
 from .._fingerprint.canonical import Value
 from . import fields
-from .fields import Amount, Sizes
+from .fields import Amount, Shares, Sizes
 from .function import Function, function
 
 
@@ -113,15 +113,20 @@ class Split(Versioned):
     stratify: str | Function | None = attrs.field(**fields.BY_OR_NONE)
     groups: str | Function | None = attrs.field(**fields.BY_OR_NONE)
     key: str | Function | None = attrs.field(**fields.BY_OR_NONE)
+    block: int | None = attrs.field(default=None, **fields.LATER, **fields.COUNT_OR_NONE)
     pinned: str | None = attrs.field(default=None, **fields.VERSION)
 
     def __attrs_post_init__(self) -> None:
         is_grouped = not (self.stratify is None and self.groups is None)
-        if isinstance(self.into, Function) and (not self.shuffle or is_grouped or self.key is not None):
-            msg = "split: a function decides alone; leave out shuffle, stratify, groups and key"
+        is_blocked = self.block is not None
+        if isinstance(self.into, Function) and (not self.shuffle or is_grouped or self.key is not None or is_blocked):
+            msg = "split: a function decides alone; leave out shuffle, stratify, groups, key and block"
             raise PipelineError(msg)
-        if self.key is not None and (not self.shuffle or is_grouped):
-            msg = "split: key decides alone; leave out shuffle, stratify and groups"
+        if self.key is not None and (not self.shuffle or is_grouped or is_blocked):
+            msg = "split: key decides alone; leave out shuffle, stratify, groups and block"
+            raise PipelineError(msg)
+        if is_blocked and is_grouped:
+            msg = "split: block keeps neighbours together, whatever their class or group; leave out stratify and groups"
             raise PipelineError(msg)
         if not self.shuffle and is_grouped:
             msg = "split: stratify and groups need shuffle=True; shuffle=False cuts in order"
@@ -169,7 +174,25 @@ class Measure(Versioned, Limited):
 class Shuffle(Limited):
     kind: ClassVar[str] = "shuffle"
     seed: int | None = attrs.field(**fields.SEED_OR_NONE)
+    block: int | None = attrs.field(default=None, **fields.LATER, **fields.COUNT_OR_NONE)
+    window: int | None = attrs.field(default=None, **fields.LATER, **fields.COUNT_OR_NONE)
+    lanes: int = attrs.field(default=1, **fields.LATER, **fields.COUNT)
     splits: tuple[str, ...] = attrs.field(default=(), **fields.SPLITS)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.block is None) != (self.window is None) or (self.block is None and self.lanes != 1):
+            msg = (
+                "shuffle: block (how many neighbours stay together) and window (how many blocks are mixed at a time) "
+                "stand together, and lanes beside them: shuffle(block=256, window=1024, lanes=64), or shuffle()"
+            )
+            raise PipelineError(msg)
+        if self.window is not None and self.window % self.lanes:
+            near = max(self.lanes, round(self.window / self.lanes) * self.lanes)
+            msg = (
+                f"shuffle: window counts blocks over all lanes, so that each has as many; {self.window} blocks do not "
+                f"fall evenly to {self.lanes} lanes, {near} do"
+            )
+            raise PipelineError(msg)
 
 
 @attrs.frozen(eq=False)
@@ -186,6 +209,56 @@ class Take(Limited):
     kind: ClassVar[str] = "take"
     amount: Amount = attrs.field(**checked(fields.amount, PipelineError, "take: n_or_fraction"))
     splits: tuple[str, ...] = attrs.field(default=(), **fields.SPLITS)
+
+
+@attrs.frozen(eq=False)
+class Pack(Limited):
+    kind: ClassVar[str] = "pack"
+    length: int = attrs.field(**fields.COUNT)
+    column: str = attrs.field(**fields.COLUMN)
+    whole: bool = attrs.field(default=True, **fields.SWITCH)
+    most: int | None = attrs.field(default=None, **fields.COUNT_OR_NONE)
+    splits: tuple[str, ...] = attrs.field(default=(), **fields.SPLITS)
+
+    def __attrs_post_init__(self) -> None:
+        if self.most is not None and not self.whole:
+            msg = "pack: most bounds the documents of a sequence that are whole; with whole=False leave it out"
+            raise PipelineError(msg)
+
+
+@attrs.frozen(eq=False)
+class Mix(Value):
+    kind: ClassVar[str] = "mix"
+    shares: Shares = attrs.field(**fields.SHARES)
+    into: str = attrs.field(**fields.INTO)
+    until: str | int = attrs.field(default="all", **fields.UNTIL)
+    power: float | None = attrs.field(default=None, **fields.POWER)
+    later: tuple[tuple[int, Shares], ...] = attrs.field(default=(), **fields.PHASES)
+
+    def __attrs_post_init__(self) -> None:
+        fields.check_shares(self.shares, self.power)
+        if self.into in dict(self.shares):
+            msg = f"mix: {self.into!r} is a part; into is the name of a new split, which is made of the parts"
+            raise PipelineError(msg)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of all parts, also of those that come later, sorted."""
+        return tuple(sorted({name for shares in (self.shares, *(later for _, later in self.later)) for name, _ in shares}))
+
+    def after(self, examples: int, shares: Mapping[str, float]) -> "Mix":
+        """The same mixture, with these shares from example number `examples` of the run on, rounded up to 64.
+
+        The run goes on over epochs: example `examples` is the first one of epoch `examples // size` or a later one of
+        it. Parts may appear that had no share before. What comes earlier stays as it is, so that shares to come may be
+        added and changed when a run is resumed.
+
+        >>> import fdm
+        >>> print(fdm.pipeline(fdm.mix({"web": 0.7, "code": 0.3}, into="train", until=10**6).after(800_000, {"code": 1})))
+        0 mix  web=0.7, code=0.3, into=train, until=1000000, after=800000: code=1
+        seed 0
+        """
+        return attrs.evolve(self, later=(*self.later, (examples, shares)))
 
 
 @attrs.frozen(eq=False)
@@ -211,13 +284,49 @@ class Batch(Limited):
     collate: Function | None = attrs.field(**fields.FUNCTION_OR_NONE)
     ids: str | None = attrs.field(**fields.ENTRY)
     across: str = attrs.field(default="rank", **checked(one_of, PipelineError, known=("rank", "world")))
+    origin: str | None = attrs.field(default=None, **fields.LATER, **fields.ENTRY)
+    alike: str | None = attrs.field(default=None, **fields.LATER, **fields.COLUMN_OR_NONE)
+    of: str | None = attrs.field(default=None, **fields.LATER, **fields.COLUMN_OR_NONE)
+    buckets: int = attrs.field(default=32, **fields.LATER, **fields.COUNT)
+    edges: tuple[int, ...] | None = attrs.field(default=None, **fields.LATER, **fields.EDGES)
     splits: tuple[str, ...] = attrs.field(default=(), **fields.SPLITS)
+
+    @property
+    def column(self) -> str | None:
+        """The ragged column whose lengths decide which examples are in a step together; None where none does."""
+        return self.alike if self.alike is not None else self.of
+
+    def __attrs_post_init__(self) -> None:
+        if self.ids is not None and self.ids == self.origin:
+            msg = f"batch: ids and origin are two entries, which cannot both be {self.ids!r}"
+            raise PipelineError(msg)
+        if self.column is None:
+            if self.buckets != 32 or self.edges is not None:
+                msg = "batch: buckets and edges are of lengths; say of which column: alike=column, or of=column"
+                raise PipelineError(msg)
+            return
+        if self.alike is not None and self.of is not None:
+            msg = "batch: alike says that size counts examples, of says that it counts padded values; give one of them"
+            raise PipelineError(msg)
+        if self.across != "world":
+            msg = (
+                "batch: a step by length is one of the whole world, the same for any number of ranks; leave out across, "
+                "and let the size be that of all ranks together"
+            )
+            raise PipelineError(msg)
+        if self.drop_last:
+            msg = "batch: by length nothing is left over, since what remains of a bucket goes into the next; leave out drop_last"
+            raise PipelineError(msg)
+        if self.edges is not None and self.buckets != 32:
+            msg = "batch: edges are the buckets; leave out one of edges and buckets"
+            raise PipelineError(msg)
 
 
 @attrs.frozen(eq=False)
-class Transfer(Value):
+class Transfer(Limited):
     kind: ClassVar[str] = "transfer"
     skip: tuple[str, ...] = attrs.field(**fields.ENTRIES)
+    splits: tuple[str, ...] = attrs.field(default=(), **fields.LATER, **fields.SPLITS)
 
 
 Source: TypeAlias = Fetch | Clean | Load
@@ -226,11 +335,11 @@ Preparation: TypeAlias = Fetch | Clean | Measure
 """What is run once, and kept in the store."""
 Cut: TypeAlias = Split | Fold | Alias
 """What makes splits."""
-Ordering: TypeAlias = Shuffle | Sample | Take
+Ordering: TypeAlias = Shuffle | Sample | Take | Pack
 """What decides which examples of a split come, and in which order."""
 Change: TypeAlias = Transform | Augment
 """What makes items of items."""
-Stage: TypeAlias = Source | Cut | Measure | Ordering | Change | Batch | Transfer
+Stage: TypeAlias = Source | Cut | Measure | Ordering | Mix | Change | Batch | Transfer
 
 
 def functions(stage: Stage) -> list[Function]:

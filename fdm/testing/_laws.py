@@ -23,7 +23,7 @@ from .._loaders.loader import Loader, plan_of
 from .._loaders.options import LoaderOptions
 from .._loaders.threads import Inline
 from .._plans.branch import Branch
-from .._plans.plan import Rows
+from .._plans.rows import Rows
 from .._ranks.context import RankContext
 from .._sources.loaded import Loaded, is_drawn, opened_here, read
 from .._splits.source import View, given

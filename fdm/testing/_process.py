@@ -23,7 +23,7 @@ from .._executor import Executor
 from .._fingerprint.canonical import canonical, digest
 from .._orders.order import Order
 from .._pipeline import Pipeline
-from .._plans.plan import Rows
+from .._plans.rows import Rows
 from .._processes.start import check_may_start, end_with_parent
 from .._processes.torch_state import single
 from .._sources.loaded import read

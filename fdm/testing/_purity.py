@@ -10,7 +10,7 @@ from .._arrays.ragged import Ragged
 from .._arrays.table import Table
 from .._batches.operations import Operation
 from .._errors import stage_of
-from .._plans.plan import Rows
+from .._plans.rows import Rows
 from .._stages.stage import Augment
 from ._subject import Broken, Look, Trial, told, under
 

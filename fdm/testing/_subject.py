@@ -19,7 +19,7 @@ from .._loaders.options import LoaderOptions
 from .._loaders.profile import on_device
 from .._pipeline import Pipeline
 from .._plans.branch import Branch
-from .._plans.plan import Rows
+from .._plans.rows import Rows
 from .._prepare.prepare import Prepared
 from .._random.ambient import seeded
 from .._random.key import Key
