@@ -1,6 +1,7 @@
 """fdm: functional, immutable data pipelines for PyTorch."""
 
 from . import store
+from ._arrays.packed import Packed
 from ._arrays.ragged import Ragged
 from ._arrays.table import Table
 from ._collectives.gather import gather
@@ -68,6 +69,7 @@ __all__ = [
     "Key",
     "LawError",
     "Loader",
+    "Packed",
     "ParameterError",
     "Pipeline",
     "PipelineError",

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._checks import integer
 from .._errors import DataError
 from .._public import public
 from .indexing import plain_tensor, refuse_odd, row_numbers, tensor_of
@@ -82,21 +83,24 @@ class Ragged:
         """The length of each row (bytes for strings), an int64 tensor."""
         return self.offsets.diff()
 
-    def padded(self, fill: float = 0) -> Tensor:
-        """The rows as one tensor (rows, longest, ...), filled up with `fill` at their ends."""
-        shape = (len(self), int(self.lengths.max()) if len(self) else 0, *self.values.shape[1:])
-        # Torch puts no wide unsigned integers into a mask, but knows signed ones of the same bits.
-        dtype = self.values.dtype
-        bits = _BITS.get(dtype, dtype)
-        out = _fill_value(fill, dtype).view(bits).to(self.values.device).expand(shape).clone()
-        out[self.mask()] = self.values.view(bits) if bits != dtype else self.values
-        return out.view(dtype) if bits != dtype else out
+    def padded(self, fill: float = 0, *, to: int | None = None) -> Tensor:
+        """The rows as one tensor (rows, longest, ...), filled up with `fill` at their ends.
 
-    def mask(self) -> Tensor:
-        """A bool tensor (rows, longest), True where `padded` has a value."""
+        With `to` it has that many columns. Raises `DataError` if a row is longer, or `fill` is no value of the dtype.
+
+        >>> Ragged.of([torch.tensor([1, 2, 3]), torch.tensor([4])]).padded(to=4).tolist()
+        [[1, 2, 3, 0], [4, 0, 0, 0]]
+        """
+        mask = self.mask(to=to)
+        out = filled((*mask.shape, *self.values.shape[1:]), fill, self.values)
+        bits_of(out)[mask] = bits_of(self.values)
+        return out
+
+    def mask(self, *, to: int | None = None) -> Tensor:
+        """A bool tensor (rows, longest or `to`), True where `padded` has a value."""
         lengths = self.lengths
-        longest = int(lengths.max()) if len(self) else 0
-        return torch.arange(longest, device=lengths.device) < lengths[:, None]
+        width = width_of(int(lengths.max()) if len(self) else 0, to, "row")
+        return torch.arange(width, device=lengths.device) < lengths[:, None]
 
     def tolist(self) -> list[Any]:
         """The rows as they were put in."""
@@ -154,8 +158,35 @@ def mapped(values: Tensor, offsets: Tensor, kind: Kind) -> Ragged:
     return column
 
 
+def width_of(longest: int, to: int | None, what: str) -> int:
+    """How many columns a padded tensor has: `to`, or as many as the longest has values; `DataError` if that is more."""
+    if to is None:
+        return longest
+    width = integer("padded: to", to, DataError, least=0)
+    if width < longest:
+        msg = (
+            f"padded: to is {width}, but the longest {what} has {longest} values, and none are cut off here: to={longest} "
+            f"or more, or cut it first"
+        )
+        raise DataError(msg)
+    return width
+
+
+def filled(shape: Sequence[int], fill: float, like: Tensor) -> Tensor:
+    """A tensor full of a value, of the dtype and on the device of another; `DataError` if it is no value of the dtype."""
+    bits = _BITS.get(like.dtype, like.dtype)
+    value = _fill_value(fill, like.dtype).view(bits).item()
+    return torch.full(tuple(shape), value, dtype=bits, device=like.device).view(like.dtype)
+
+
+def bits_of(tensor: Tensor) -> Tensor:
+    """A tensor as one of a dtype that torch indexes: it puts no wide unsigned integers anywhere, but their bits."""
+    bits = _BITS.get(tensor.dtype)
+    return tensor if bits is None else tensor.view(bits)
+
+
 def _fill_value(fill: float, dtype: torch.dtype) -> Tensor:
-    """What `padded` fills up with, as a tensor; `DataError` if it is no value of the dtype."""
+    """What is filled up with, as a tensor."""
     try:
         value = torch.tensor(fill, dtype=dtype, device="cpu")
         if value.item() == fill or (isnan(fill) and dtype.is_floating_point):
