@@ -1,19 +1,20 @@
 """Opened pipelines: splits, facts, and the loaders and datasets of each split."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import attrs
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ._batches.draws import Draws
 from ._checks import integer
-from ._errors import DataError, SnapshotError, UnknownNameError, noted, stage_note, unknown
+from ._errors import DataError, SnapshotError, UnknownNameError, listed, noted, stage_note, unknown
 from ._loaders.dataset import ExampleDataset
 from ._loaders.device import Crossing
 from ._loaders.gate import Gate
@@ -22,18 +23,20 @@ from ._loaders.options import LoaderOptions, Maker
 from ._loaders.profile import Profile
 from ._loaders.repeats import Reading, Repeats
 from ._loaders.threads import Inline
-from ._orders.order import Order, written_out
+from ._orders.lengths import Layout
+from ._orders.order import written_out
 from ._pipeline import Pipeline
-from ._plans.branch import Branch, branch_of, check_facts
-from ._plans.plan import Plan, order_entries, order_of_epoch, steps_of
+from ._plans.branch import Branch, Parts, branch_of, check_alike, check_facts, sources_of
+from ._plans.epochs import Epochs, MixedEpochs, epochs_of, mixtures, source_of, steps_entry
+from ._plans.plan import Plan, planned
 from ._plans.snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
+from ._plans.steps import Steps, StepsByLength
 from ._prepare.prepare import Prepared
 from ._public import public
 from ._ranks.context import RankContext
 from ._sources.loaded import close_all, is_drawn, opened_here
-from ._splits.splits import Examples, weights_of
-from ._stages.limits import applying
-from ._stages.stage import Sample
+from ._splits.splits import weights_of
+from ._stages.stage import Mix, Sample
 from ._text import bars, hidden, page
 from .store._facts import Facts
 
@@ -54,15 +57,20 @@ class Data:
     ) -> None:
         check_facts(pipeline, prepared.facts)
         self._pipeline, self._context, self._prepared, self._options = pipeline, context, prepared, options
-        self._branches = {
-            name: branch_of(pipeline, examples.names, prepared.sources[examples.source], prepared.facts, context)
-            for name, examples in prepared.splits.items()
-        }
+        sizes = {name: len(source) for name, source in prepared.sources.items()}
+        packings = prepared.indices.packings
+        self._epochs = epochs_of(pipeline, prepared.splits, sizes, packings, self._weights_of)
+        self._branches = branches_for(pipeline, prepared, self._epochs, context)
+        for split, branch in self._branches.items():
+            layout = self._layout(split)
+            if layout is not None:
+                with noted(stage_note(branch.batching[0], "batch", f"split {split!r}")):
+                    layout.check_world(context.world_size)
         self._maker: Maker = options.maker(
             partial(_before_transfer, self._branches), context.device, Draws(context.local_rank == 0)
         )
         self._weights: dict[tuple[int, str], NDArray[Any]] = {}
-        self._order_names: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._order_names: dict[tuple[str, Any], tuple[str, tuple[str, ...]]] = {}
         self._gate = Gate()
         self._passes: dict[str, Repeats] = {}
 
@@ -78,8 +86,10 @@ class Data:
 
     @property
     def splits(self) -> Mapping[str, int]:
-        """The number of examples of every split, by name."""
-        return MappingProxyType({name: examples.order.size for name, examples in self._prepared.splits.items()})
+        """The number of examples of every split, by name; of a mixture those of an epoch."""
+        sizes = {name: examples.order.size for name, examples in self._prepared.splits.items()}
+        mixed = {name: epochs.size for name, epochs in self._epochs.items() if isinstance(epochs, MixedEpochs)}
+        return MappingProxyType({**sizes, **mixed})
 
     @property
     def facts(self) -> Mapping[str, Any]:
@@ -87,8 +97,53 @@ class Data:
         return Facts(copy.deepcopy(dict(self._prepared.facts)))
 
     def indices(self, split: str) -> Tensor:
-        """The example ids of a split: positions in its source, int64, 8 bytes an example; loaders never need them."""
-        return torch.from_numpy(written_out(self._examples(split).order).copy())
+        """The example ids of a split: positions in its source, int64, 8 bytes an example; loaders never need them.
+
+        Of a mixture they are the ids of its parts, joined.
+        """
+        epochs = self._epochs_of(split)
+        if isinstance(epochs, Epochs):
+            return torch.from_numpy(written_out(epochs.examples.order).copy())
+        parts = zip(epochs.parts, epochs.offsets.tolist(), strict=True)
+        return torch.from_numpy(np.concatenate([written_out(part.examples.order) + first for part, first in parts]))
+
+    def origins(self, split: str) -> tuple[str, ...]:
+        """The names of the parts of a mixture, by the numbers that `batch(origin=...)` gives; of another split its own.
+
+        Parts come in the order of their names, those that a later phase of the mixture brings after the others.
+        """
+        epochs = self._epochs_of(split)
+        return (split,) if isinstance(epochs, Epochs) else epochs.run.names
+
+    @overload
+    def origin(self, ids: int, split: str | None = None) -> tuple[str, int]: ...
+    @overload
+    def origin(self, ids: Sequence[int] | Tensor, split: str | None = None) -> list[tuple[str, int]]: ...
+    def origin(self, ids: Any, split: str | None = None) -> Any:
+        """The split and the example id there of an example of a mixture; of several ids, a list of them.
+
+        `split` names the mixture where there are several. Raises `UnknownNameError` where there is none, or none of that
+        name, `DataError` for ids that it does not have.
+
+        >>> import fdm
+        >>> def corpora():
+        ...     return {"code": range(100), "web": range(500)}
+        >>> p = fdm.pipeline(fdm.load(corpora), fdm.mix({"web": 3, "code": 1}, into="train"), fdm.batch(4))
+        >>> with fdm.open(p) as data:
+        ...     data.origin(data.loader("train").indices(0)), data.origin(102)
+        ([('web', 0), ('web', 1), ('web', 2), ('code', 0)], ('web', 2))
+        """
+        epochs = self._mixture(split)
+        numbers = torch.as_tensor(ids, dtype=torch.int64, device="cpu")
+        size = int(epochs.offsets[-1]) + len(self._prepared.sources[epochs.parts[-1].examples.source])
+        for each in numbers.flatten().tolist():
+            if not 0 <= each < size:
+                msg = f"the mixture {epochs.mix.into!r} has the example ids 0 to {size - 1}, not {each}"
+                raise DataError(msg)
+        parts = np.searchsorted(epochs.offsets, numbers.numpy().reshape(-1), side="right") - 1
+        own = numbers.numpy().reshape(-1) - epochs.offsets[parts]
+        pairs = [(epochs.run.names[part], number) for part, number in zip(parts.tolist(), own.tolist(), strict=True)]
+        return pairs if numbers.ndim else pairs[0]
 
     def dataset(self, split: str, epoch: int | None = None) -> ExampleDataset:
         """A map-style torch Dataset of the transformed examples of `split`, in the order of `epoch` (default 0).
@@ -96,9 +151,9 @@ class Data:
         For those who bring their own DataLoader: the stages before `batch` apply, those from `batch` on do not.
         """
         self._gate.check()
-        examples, repeats = self._examples(split), self._passes_of(split) if epoch is None else None
+        epochs, repeats = self._epochs_of(split), self._passes_of(split) if epoch is None else None
         epoch = integer("epoch", 0 if epoch is None else epoch, DataError, least=0)
-        order = self._order(examples, epoch)
+        order = epochs.order(epoch)
         reading = None if repeats is None else Reading(repeats, order.size)
         return ExampleDataset(self._branches[split].at(epoch), order, self._gate, reading)
 
@@ -109,27 +164,26 @@ class Data:
         a snapshot of another pipeline, split or epoch, and `DataError` if no batch stage holds for the split.
         """
         self._gate.check()
-        examples = self._examples(split)
-        fingerprint, stages = self._order_named(split, examples)
+        epochs, branch = self._epochs_of(split), self._branches[split]
         is_named = epoch is not None or start is not None
         if start is not None:
             _check_start(start, split, epoch)
-            check_same_order(start, fingerprint, stages)
+            check_same_order(start, *self._order_named(split, start.epoch, start.examples))
             epoch = start.epoch
         epoch = integer("epoch", 0 if epoch is None else epoch, DataError, least=0)
-        order = self._order(examples, epoch)
-        begin = start or Snapshot(fingerprint, split, epoch, 0, stages)
-        if begin.examples > order.size:
-            msg = f"the snapshot has seen {begin.examples} examples of {split!r}, but an epoch has {order.size}"
+        named = partial(self._order_named, split)
+        begin = start or Snapshot(*named(epoch, 0)[:1], split, epoch, 0, named(epoch, 0)[1])
+        if begin.examples > epochs.size:
+            msg = f"the snapshot has seen {begin.examples} examples of {split!r}, but an epoch has {epochs.size}"
             raise SnapshotError(msg)
-        branch = self._branches[split].at(epoch)
-        context = self.context
-        steps = steps_of(branch.batching[1], begin.examples, order.size, context.world_size)
+        context, (_, batch) = self.context, branch.batching
+        order, steps = planned(epochs, batch, self._layout(split), epoch, begin.examples, context.world_size)
         return Loader(
-            branch,
+            branch.at(epoch),
             Plan.of(order, steps, context.rank),
             Crossing(branch.transfer, context.device, self._options),
             begin,
+            named,
             self._gate,
             self._maker,
             partial(self.loader, split),
@@ -171,41 +225,65 @@ class Data:
     ) -> None:
         self.close()
 
-    def _examples(self, split: str) -> Examples:
+    def _epochs_of(self, split: str) -> Epochs | MixedEpochs:
         self._gate.check()
-        splits = self._prepared.splits
-        if split not in splits:
-            raise UnknownNameError(unknown("split", split, splits))
-        return splits[split]
+        if split not in self._epochs:
+            raise UnknownNameError(unknown("split", split, self._epochs))
+        return self._epochs[split]
+
+    def _mixture(self, split: str | None) -> MixedEpochs:
+        """The mixture of this name, or the one that there is."""
+        mixtures = {name: epochs for name, epochs in self._epochs.items() if isinstance(epochs, MixedEpochs)}
+        if split is None and len({epochs.mix.into for epochs in mixtures.values()}) == 1:
+            return next(iter(mixtures.values()))
+        if split is not None and split in mixtures:
+            return mixtures[split]
+        there = f"there are {listed(mixtures)}" if mixtures else "the pipeline makes none"
+        asked = "which one is meant" if split is None else f"{split!r} is none"
+        msg = f"origin: ids are those of a mixture, and {asked}; {there}"
+        raise UnknownNameError(msg)
 
     def _passes_of(self, split: str) -> Repeats | None:
         return self._passes.setdefault(split, Repeats(split)) if self._changes(split) else None
 
     def _changes(self, split: str) -> bool:
         """Whether another epoch of a split has another order, or other augmentation."""
-        return self._branches[split].changes or is_drawn(self._branches[split].source)
+        branch = self._branches[split]
+        return branch.changes or any(map(is_drawn, sources_of(branch.source)))
 
-    def _order(self, examples: Examples, epoch: int) -> Order:
-        return order_of_epoch(self.pipeline, examples, epoch, self._weights_for(examples))
+    def _layout(self, split: str) -> Layout | None:
+        """How the buckets of a split fall into steps; None where its batches are not made by length."""
+        batch = self._branches[split].batch
+        return None if batch is None else self._prepared.indices.layouts.get((split, batch[0]))
 
-    def _order_named(self, split: str, examples: Examples) -> tuple[str, tuple[str, ...]]:
-        """The fingerprint and the stages of the split's order: the same in every epoch, so computed once."""
-        if split not in self._order_names:
-            size = len(self._prepared.sources[examples.source])
-            entries = order_entries(self.pipeline, examples, size, self._weights_for(examples))
-            self._order_names[split] = order_fingerprint(entries), order_stages(entries, split)
-        return self._order_names[split]
+    def _order_named(self, split: str, epoch: int, seen: int) -> tuple[str, tuple[str, ...]]:
+        """The fingerprint and the stages of what decides the first `seen` examples of an epoch of a split.
 
-    def _weights_for(self, examples: Examples) -> dict[int, NDArray[Any]]:
-        found = {}
-        for number, stage in applying(list(self.pipeline.of_kind(Sample)), examples.names):
-            at = number, examples.source
-            if at not in self._weights:
-                where = stage_note(number, "sample", str(self._branches[examples.names[0]].where))
-                with noted(where), opened_here(self._prepared.sources) as sources:
-                    self._weights[at] = weights_of(stage.weights, sources[examples.source])
-            found[number] = self._weights[at]
-        return found
+        Only of a mixture do they depend on the place, and by length on whether it is the start of an epoch.
+        """
+        epochs, layout = self._epochs[split], self._layout(split)
+        if isinstance(epochs, MixedEpochs):
+            place: Any = len(epochs.run.begun(epoch * epochs.run.size + seen).phases)
+        else:
+            place = layout is not None and seen > 0
+        if (split, place) not in self._order_names:
+            entries = epochs.entries(epoch, seen)
+            if layout is not None and seen:
+                entries.append(steps_entry(self._branches[split].batching[1], layout))
+            self._order_names[split, place] = order_fingerprint(entries), order_stages(entries, split)
+        return self._order_names[split, place]
+
+    def _weights_of(self, source: str, number: int) -> NDArray[Any]:
+        """The weights of a sample stage for the examples of a source, computed once."""
+        if (number, source) not in self._weights:
+            stage = self.pipeline.stages[number]
+            assert isinstance(stage, Sample), "nothing else has weights"
+            with (
+                noted(stage_note(number, "sample", f"source {source!r}")),
+                opened_here(self._prepared.sources) as sources,
+            ):
+                self._weights[number, source] = weights_of(stage.weights, sources[source])
+        return self._weights[number, source]
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{name} {size}" for name, size in self.splits.items())
@@ -226,6 +304,36 @@ def prepared_of(data: Data) -> Prepared:
 def branches_of(data: Data) -> Mapping[str, Branch]:
     """The branches of opened data by split, for those who look into it."""
     return data._branches  # noqa: SLF001 - of this very module
+
+
+def steps_for(data: Data, split: str, world_size: int) -> Steps | StepsByLength:
+    """The steps of epoch 0 of a split for another number of ranks, for those who look into it."""
+    batch = branches_of(data)[split].batching[1]
+    return planned(data._epochs[split], batch, data._layout(split), 0, 0, world_size)[1]  # noqa: SLF001 - of this module
+
+
+def branches_for(
+    p: Pipeline, prepared: Prepared, epochs: Mapping[str, Epochs | MixedEpochs], context: RankContext
+) -> dict[str, Branch]:
+    """The branch of every split and mixture, by name."""
+
+    def branch(of: Epochs, mixed: tuple[int, tuple[str, ...]] | None = None) -> Branch:
+        source = source_of(of, prepared.sources[of.examples.source])
+        return branch_of(p, of.examples.names, source, prepared.facts, context, mixed)
+
+    def mixture(names: tuple[str, ...], of: MixedEpochs) -> Branch:
+        number = next(number for number, stage in p.of_kind(Mix) if stage.into == of.mix.into)
+        parts = tuple(branch(part, (number, names)) for part in of.parts)
+        with noted(stage_note(number, "mix")):
+            check_alike(parts)
+        sizes = torch.tensor([part.size for part in of.parts], device="cpu")
+        source = Parts(parts, torch.from_numpy(of.offsets), sizes)
+        return branch_of(p, names, source, prepared.facts, context)
+
+    mixed = mixtures(p, prepared.splits)
+    return {
+        name: branch(each) if isinstance(each, Epochs) else mixture(mixed[name], each) for name, each in epochs.items()
+    }
 
 
 def _before_transfer(branches: Mapping[str, Branch]) -> dict[str, Branch]:

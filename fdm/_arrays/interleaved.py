@@ -26,10 +26,10 @@ def interleaved(batches: Sequence[Mapping[str, Any]], places: Sequence[Tensor]) 
     if len(batches) == 1:
         return dict(batches[0])
     order = torch.cat(list(places)).argsort()
-    return {name: _interleaved([batch[name] for batch in batches], places, order) for name in batches[0]}
+    return {name: _interleaved([batch[name] for batch in batches], order) for name in batches[0]}
 
 
-def _interleaved(columns: Sequence[Any], places: Sequence[Tensor], order: Tensor) -> Any:
+def _interleaved(columns: Sequence[Any], order: Tensor) -> Any:
     first = columns[0]
     if isinstance(first, Packed):
         return packed_joined(columns)[order]

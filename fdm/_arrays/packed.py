@@ -60,7 +60,9 @@ class Packed:
                 )
                 raise DataError(msg)
         offsets = self.documents, self.sequences
-        if self.values.ndim == 0 or any(each.dtype != torch.int64 or each.ndim != 1 or not len(each) for each in offsets):
+        if self.values.ndim == 0 or any(
+            each.dtype != torch.int64 or each.ndim != 1 or not len(each) for each in offsets
+        ):
             msg = (
                 "Packed needs values of one dimension or more, and int64 documents and sequences, one more than there are "
                 "of each"
@@ -141,7 +143,8 @@ class Packed:
         values = self.values.to(*args, **kwargs)
         non_blocking = bool(kwargs.get("non_blocking", False))
         moved = {
-            name: getattr(self, name).to(values.device, non_blocking=non_blocking) for name in ("documents", "sequences")
+            name: getattr(self, name).to(values.device, non_blocking=non_blocking)
+            for name in ("documents", "sequences")
         }
         return with_entries(self, {"values": values, **moved})
 
@@ -224,9 +227,7 @@ def joined(packs: Sequence[PackedT]) -> PackedT:
     )
 
 
-def gather_pieces(
-    ragged: Ragged, documents: Numbers, starts: Numbers, stops: Numbers, offsets: Numbers
-) -> Packed:
+def gather_pieces(ragged: Ragged, documents: Numbers, starts: Numbers, stops: Numbers, offsets: Numbers) -> Packed:
     """Pieces of rows, as the documents of sequences: piece i is row `documents[i]` from `starts[i]` to `stops[i]`.
 
     Sequence s has the pieces `offsets[s]` to `offsets[s + 1]`. Equivalent to
@@ -248,7 +249,9 @@ def gather_columns(
         places = torch.from_numpy(ranges(*runs))
     boundaries, sequences = _offsets(counts), torch.from_numpy(np.asarray(offsets, dtype=np.int64))
     return {
-        name: Packed(_sliced(column.values, *runs) if places is None else select(column.values, places), boundaries, sequences)
+        name: Packed(
+            _sliced(column.values, *runs) if places is None else select(column.values, places), boundaries, sequences
+        )
         for name, column in columns.items()
     }
 

@@ -26,7 +26,8 @@ class Ragged:
     """Rows of different length: token sequences, encoded images, strings.
 
     `values` holds all rows one after the other, shape (sum of lengths, ...); `offsets` (rows + 1 integers) says where
-    each begins; `kind` is what a row was put in as: a tensor, bytes or a string (UTF-8).
+    each begins; `kind` is what a row was put in as: a tensor, bytes or a string (UTF-8). In a batch that was made by
+    length, `edge` is the length that all rows of the step, on all ranks, are padded to.
 
     >>> import torch
     >>> words = Ragged.of(["a", "functional", "pipeline"])
@@ -42,6 +43,7 @@ class Ragged:
     values: Tensor
     offsets: Tensor
     kind: Kind = attrs.field(default="tensor", validator=attrs.validators.in_(("tensor", "bytes", "str")))
+    edge: int | None = None
 
     def __attrs_post_init__(self) -> None:
         offsets = self.offsets
@@ -84,7 +86,7 @@ class Ragged:
         return self.offsets.diff()
 
     def padded(self, fill: float = 0, *, to: int | None = None) -> Tensor:
-        """The rows as one tensor (rows, longest, ...), filled up with `fill` at their ends.
+        """The rows as one tensor (rows, longest or `edge`, ...), filled up with `fill` at their ends.
 
         With `to` it has that many columns. Raises `DataError` if a row is longer, or `fill` is no value of the dtype.
 
@@ -99,7 +101,7 @@ class Ragged:
     def mask(self, *, to: int | None = None) -> Tensor:
         """A bool tensor (rows, longest or `to`), True where `padded` has a value."""
         lengths = self.lengths
-        width = width_of(int(lengths.max()) if len(self) else 0, to, "row")
+        width = width_of(int(lengths.max()) if len(self) else 0, self.edge if to is None else to, "row")
         return torch.arange(width, device=lengths.device) < lengths[:, None]
 
     def tolist(self) -> list[Any]:
@@ -153,7 +155,7 @@ class Ragged:
 def mapped(values: Tensor, offsets: Tensor, kind: Kind) -> Ragged:
     """A ragged column whose offsets are known to be right, and are not read now, since they may be on disk."""
     column = Ragged.__new__(Ragged)
-    for name, value in (("values", values), ("offsets", offsets), ("kind", kind)):
+    for name, value in (("values", values), ("offsets", offsets), ("kind", kind), ("edge", None)):
         object.__setattr__(column, name, value)
     return column
 

@@ -17,6 +17,7 @@ from torch.utils.data._utils.collate import (
 )
 
 from .._arrays.indexing import refuse_masked, refuse_odd, tensor_of
+from .._arrays.packed import Packed, joined
 from .._arrays.ragged import Ragged
 from .._errors import DataError, FdmError, listed
 from .._fingerprint.canonical import qualified_name
@@ -41,6 +42,12 @@ def collate(found: Sequence[Any], ragged: Mapping[str, Ragged]) -> Any:
 
 def _put_together(found: Sequence[Any], ragged: Mapping[str, Ragged]) -> Any:
     first = found[0]
+    packed = [name for name, value in first.items() if isinstance(value, Packed)] if isinstance(first, dict) else []
+    if packed:
+        made = {name: joined([example[name] for example in found]) for name in packed}
+        rest = [{name: value for name, value in example.items() if name not in made} for example in found]
+        others = _put_together(rest, ragged) if rest[0] else {}
+        return {name: made[name] if name in made else others[name] for name in first}
     names = {name for name, column in ragged.items() if isinstance(first, dict) and _is_row(first.get(name), column)}
     if not names:
         return _collated(found)

@@ -285,7 +285,7 @@ def _through(example: Any, stages: Sequence[Applier], keys: Sequence[list[Key] |
     return example
 
 
-def _with_rows(make: Read) -> Callable[[Any, Rows], tuple[Any, Rows]]:
+def _with_rows(make: Callable[[Rows], Any]) -> Callable[[Any, Rows], tuple[Any, Rows]]:
     return lambda _, rows: (make(rows), rows)
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from .._arrays.interleaved import interleaved
 from .._arrays.ragged import Ragged
-from .._errors import StageNote, note, stage_note
 from .._arrays.table import Table
+from .._errors import StageNote, note, stage_note
 from .._plans.branch import Branch, Parts, Where, sources_of
 from .._plans.rows import Rows
 from .._plans.sequences import Sequences
@@ -93,7 +93,7 @@ def _by_pass(rows: Rows, epoch: int) -> list[tuple[int, Tensor, Tensor]]:
     if rows.passes is None:
         return [(epoch, rows.ids, torch.arange(len(rows.ids), device="cpu"))]
     passes = rows.passes
-    places = [(each, (passes == each).nonzero().flatten()) for each in passes.unique().tolist()]
+    places = [(each, (passes == each).nonzero().flatten()) for each in sorted(set(passes.tolist()))]
     return [(each, rows.ids[here], here) for each, here in places]
 
 

@@ -13,7 +13,7 @@ import typing
 import uuid
 from argparse import Namespace
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import is_dataclass
 from decimal import Decimal
 from enum import Enum
@@ -181,7 +181,8 @@ def _state(value: Any) -> Mapping[str, Any] | None:
     if names is None:
         return None
     if is_module_of_fdm(type(value).__module__):
-        usual = _later_defaults(type(value))
+        cls: Any = type(value)
+        usual = _later_defaults(cls)
         return {
             name: getattr(value, name) for name in names if name not in usual or getattr(value, name) != usual[name]
         }
@@ -190,9 +191,9 @@ def _state(value: Any) -> Mapping[str, Any] | None:
 
 
 @cache
-def _later_defaults(cls: type) -> dict[str, Any]:
+def _later_defaults(cls: Hashable) -> dict[str, Any]:
     """The defaults of the fields that a record of fdm has got since: with these it is the same value as before."""
-    fields = attrs.fields(cls) if attrs.has(cls) else ()
+    fields = attrs.fields(cls) if isinstance(cls, type) and attrs.has(cls) else ()
     return {field.name: field.default for field in fields if field.metadata.get("is_later")}
 
 

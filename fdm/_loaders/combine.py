@@ -10,6 +10,7 @@ from typing import Any, Self, overload
 import attrs
 from torch import Tensor
 
+from .._arrays.ragged import Ragged
 from .._checks import checked, one_of
 from .._errors import DataError, SnapshotError, did_you_mean, listed, noted
 from .._fingerprint.canonical import Value
@@ -136,7 +137,7 @@ class Combined:
         places = self._places(index)
         return self._step({name: loader[step] for name, (loader, step) in places.items()})
 
-    def indices(self, index: int) -> dict[str, Tensor]:
+    def indices(self, index: int) -> dict[str, Tensor | Ragged]:
         """The example ids in this rank's batches of step `index`, by the names of the loaders that have one."""
         return {name: loader.indices(step) for name, (loader, step) in self._places(index).items()}
 

@@ -8,15 +8,18 @@ from typing import Any, overload
 import attrs
 from torch import Tensor
 
+from .._arrays.ragged import Ragged
 from .._batches.draws import to_watch, to_watch_on_device, told_after_first, watched_first
 from .._batches.operations import after_transfer, in_turn, watching
+from .._batches.reading import ids_of
 from .._batches.rows import rows_told
 from .._checks import integer
 from .._errors import DataError
 from .._plans.branch import Branch
-from .._plans.plan import Plan
+from .._plans.plan import Plan, by_length
 from .._plans.rows import Rows
 from .._plans.snapshot import Snapshot
+from .._plans.steps import Steps
 from .._processes.torch_state import settled
 from .._public import public
 from .._text import page, table
@@ -42,6 +45,7 @@ class Loader:
     _plan: Plan
     _crossing: Crossing
     _start: Snapshot
+    _named: Callable[[int, int], tuple[str, tuple[str, ...]]]
     _gate: Gate
     _maker: Maker
     _again: Callable[..., "Loader"]
@@ -81,9 +85,12 @@ class Loader:
         """A loader of the same split of the same data for another epoch, or from another start; as `data.loader`."""
         return self._again(epoch, start)
 
-    def indices(self, index: int) -> Tensor:
-        """The example ids in this rank's batch of step `index`, int64: positions in the split's source."""
-        return next(self._plan.alone(index).rows()).ids
+    def indices(self, index: int) -> Tensor | Ragged:
+        """The example ids in this rank's batch of step `index`, int64: positions in the split's source.
+
+        Of packed sequences they are ragged: those of the examples in each.
+        """
+        return ids_of(self._branch.source, next(self._plan.alone(index).rows()), self.epoch)
 
     @property
     def ends_epoch(self) -> bool:
@@ -105,8 +112,12 @@ class Loader:
             msg = f"snapshot takes the number of steps done, from 0 to the loader's {len(self)}, not {done}"
             raise DataError(msg)
         if done and self._plan.first + done == self._plan.steps.count:
-            return attrs.evolve(self._start, epoch=self.epoch + 1, examples=0)
-        return attrs.evolve(self._start, epoch=self.epoch, examples=self._plan.examples_before(done))
+            return self._snapshot(self.epoch + 1, 0)
+        return self._snapshot(self.epoch, self._plan.examples_before(done))
+
+    def _snapshot(self, epoch: int, examples: int) -> Snapshot:
+        fingerprint, stages = self._named(epoch, examples)
+        return Snapshot(fingerprint, self.split, epoch, examples, stages)
 
     def on_host(self) -> Iterator[tuple[Any, Callable[[Any], Any]]]:
         """The batches before the transfer, each with what does the stages after it: for trainers that move batches."""
@@ -201,7 +212,8 @@ class Loader:
             "rank": self._plan.rank,
             "world_size": world,
             "batch_size": steps.size,
-            "tail": list(steps.tail),
+            "tail": list(steps.tail) if isinstance(steps, Steps) else [],
+            **by_length(self._plan),
         }
 
 

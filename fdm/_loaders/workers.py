@@ -15,15 +15,15 @@ from weakref import WeakSet
 
 import attrs
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data._utils import signal_handling
 
 from .._batches.draws import Draws, to_watch
-from .._batches.operations import Read, batch_maker, example_maker, is_drawing
+from .._batches.operations import batch_maker, example_maker, is_drawing
+from .._batches.reading import Read
 from .._errors import DataError, WorkerError, add_note, text_of
 from .._plans.branch import Branch
-from .._plans.rows import Rows
+from .._plans.rows import Rows, as_arrays, from_arrays
 from .._processes.memory import trim
 from .._processes.numerics import Numerics, flushes, flushing, numerics, set_numerics
 from .._processes.start import check_may_start, default_method, end_with_parent, start_method, starting, warn_of_fork
@@ -33,8 +33,8 @@ from .sending import pickled
 from .worker_failure import WorkerFailure
 
 
-Item: TypeAlias = tuple[str, int, Numerics, NDArray[Any], NDArray[Any]]
-"""What a worker is sent: split, epoch, torch's settings, example ids and positions; as arrays, which travel without files."""
+Item: TypeAlias = tuple[str, int, Numerics, tuple[Any, ...]]
+"""What a worker is sent: split, epoch, torch's settings, and rows."""
 
 
 @attrs.frozen(eq=False)
@@ -122,7 +122,7 @@ class _Crew:
             for these in rows:
                 sent.append(these)
                 where = branch.where
-                yield where.split, where.epoch, numerics(), _plain(these)
+                yield where.split, where.epoch, numerics(), as_arrays(these)
 
         self.feed.items = items()
         try:
@@ -197,15 +197,6 @@ def _begun(loader: "DataLoader[Any]", why: str = "") -> Iterator[Any]:
         return _without_signals(iter(loader))
 
 
-def _plain(rows: Rows) -> tuple[Any, ...]:
-    """Rows as a pipe takes them: arrays, which travel as their bytes."""
-    return tuple(each.numpy() if isinstance(each, torch.Tensor) else each for each in rows)
-
-
-def _rows(plain: tuple[Any, ...]) -> Rows:
-    return Rows(*(torch.from_numpy(each) if isinstance(each, np.ndarray) else each for each in plain))
-
-
 class _Loader(DataLoader[Any]):
     """A DataLoader that leaves to who asked for workers how many suit the machine: `data.profile` tells."""
 
@@ -241,7 +232,7 @@ class _Maker(Dataset[Any]):
             set_numerics(settings)
             if self._last is None or self._last[0] != (split, epoch):
                 self._last = (split, epoch), self._told(self.branches[split].at(epoch))
-            return _Sent.of(self._last[1](_rows(rows)))
+            return _Sent.of(self._last[1](from_arrays(rows)))
         except Exception as error:  # noqa: BLE001 - torch would rebuild it from its text, without type and notes
             return WorkerFailure.of(error)
 

@@ -1,7 +1,6 @@
 """Mixed orders: one epoch of a mixture, over the epochs that its parts go through meanwhile."""
 
 from collections.abc import Callable
-from typing import Any
 
 import attrs
 import numpy as np
@@ -39,7 +38,7 @@ class Mixed:
         return ids, draws
 
 
-def drawn(order: Any, positions: Ids) -> tuple[Ids, Ids | None]:
+def drawn(order: Order, positions: Ids) -> tuple[Ids, Ids | None]:
     """The ids at `positions` of an order; of a mixture, or the first examples of one, also which draws of parts they are."""
     if isinstance(order, Window) and isinstance(order.of, Mixed):
         return order.of.drawn(positions + order.start)

@@ -1,7 +1,7 @@
 """Orders: which example stands at each position, computed only for the positions asked for."""
 
 from functools import cached_property
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import attrs
 import numpy as np
@@ -9,10 +9,17 @@ from numpy.typing import NDArray
 
 from .._errors import DataError
 from .._random.permutation import permute, uniforms
-from .blocks import block_shuffled, blocks_permuted
 
 
 Ids: TypeAlias = NDArray[np.int64]
+
+
+class Order(Protocol):
+    """Which example stands at each of `size` positions."""
+
+    @property
+    def size(self) -> int: ...
+    def at(self, positions: Ids, /) -> Ids: ...
 
 
 @attrs.frozen(eq=False)
@@ -30,7 +37,7 @@ class Natural:
 class Shuffled:
     """A permutation of another order, in memory independent of its size."""
 
-    of: "Order"
+    of: Order
     key: int
 
     @property
@@ -47,7 +54,7 @@ class Shuffled:
 class Window:
     """The positions `start` to `start + size` of another order."""
 
-    of: "Order"
+    of: Order
     start: int
     size: int
 
@@ -60,7 +67,7 @@ class Window:
 class Without:
     """Another order without its positions `start` to `stop`."""
 
-    of: "Order"
+    of: Order
     start: int
     stop: int
 
@@ -75,48 +82,10 @@ class Without:
 
 
 @attrs.frozen(eq=False)
-class InBlocks:
-    """Another order with its blocks of `block` neighbours permuted; a last block that is shorter stays last."""
-
-    of: "Order"
-    block: int
-    key: int
-
-    @property
-    def size(self) -> int:
-        """The number of positions."""
-        return self.of.size
-
-    def at(self, positions: Ids) -> Ids:
-        """Equivalent to `of.at(concatenate(the blocks of all positions, permuted))[positions]`."""
-        return self.of.at(blocks_permuted(positions, self.of.size, self.block, self.key))
-
-
-@attrs.frozen(eq=False)
-class BlockShuffled:
-    """A block shuffle of another order: blocks are permuted, and `window` of them mixed at a time, in lanes."""
-
-    of: "Order"
-    block: int
-    window: int
-    lanes: int
-    key: int
-
-    @property
-    def size(self) -> int:
-        """The number of positions."""
-        return self.of.size
-
-    def at(self, positions: Ids) -> Ids:
-        """Equivalent to `of.at(block shuffle of all positions)[positions]`."""
-        return self.of.at(block_shuffled(positions, self.of.size, self.block, self.window, self.lanes, self.key))
-
-
-@attrs.frozen(eq=False)
 class Chosen:
     """Given positions of another order, written out."""
 
-    of: "Order"
+    of: Order
     positions: Ids
 
     @property
@@ -133,7 +102,7 @@ class Chosen:
 class Drawn:
     """Draws with replacement from another order, in proportion to the weights of its source's examples."""
 
-    of: "Order"
+    of: Order
     weights: NDArray[np.float64]
     size: int
     key: int
@@ -158,9 +127,6 @@ class Drawn:
         return self.of.at(np.minimum(drawn, last))
 
 
-Order: TypeAlias = Natural | Shuffled | Window | Without | InBlocks | BlockShuffled | Chosen | Drawn
-
-
 def written_out(order: Order) -> Ids:
     """All the example ids of an order, 8 bytes each."""
     return order.at(np.arange(order.size, dtype=np.int64))
@@ -171,6 +137,6 @@ def is_natural(order: Order, size: int) -> bool:
     return isinstance(order, Natural) and order.size == size
 
 
-def take(order: Any, count: int) -> Any:
+def take(order: Order, count: int) -> Order:
     """The first `count` positions of an order, or all if there are fewer."""
     return order if count >= order.size else Window(order, 0, count)

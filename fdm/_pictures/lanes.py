@@ -9,6 +9,7 @@ from toolz import first, partitionby, pluck
 from .._stages.describe import summary
 from .._stages.function import Function, shown
 from .._stages.limits import applying, branches, parts
+from .._stages.orders import mix_of, order_stages_of
 from .._stages.stage import (
     Alias,
     Batch,
@@ -19,7 +20,8 @@ from .._stages.stage import (
     Fold,
     Load,
     Measure,
-    Ordering,
+    Mix,
+    Pack,
     Sample,
     Shuffle,
     Source,
@@ -94,7 +96,7 @@ def _places(stages: Sequence[Stage]) -> list[str]:
         match stage:
             case Fetch() | Clean() | Measure():
                 place = STORE
-            case Load() | Split() | Fold() | Alias() | Shuffle() | Sample() | Take():
+            case Load() | Split() | Fold() | Alias() | Shuffle() | Sample() | Take() | Pack() | Mix():
                 place = PROCESS
             case _:
                 place = DEVICE if transferred else HOST if batched else EXAMPLE
@@ -120,7 +122,10 @@ def _boxes(stages: Sequence[Stage]) -> list[Box]:
 def _holding(stages: Sequence[Stage], names: Sequence[str]) -> set[int]:
     """The numbers of the stages that hold for a split."""
     found = {number for number, stage in enumerate(stages) if not hasattr(stage, "splits")}
-    for kinds in (Measure, Ordering, Change):
+    mixed = mix_of(stages, names)
+    found -= {number for number, stage in enumerate(stages) if isinstance(stage, Mix)}
+    found |= {number for number, _ in order_stages_of(stages, names)} | ({mixed[0]} if mixed else set())
+    for kinds in (Measure, Change, Transfer):
         limited: list[tuple[int, Any]] = [
             (number, stage) for number, stage in enumerate(stages) if isinstance(stage, kinds)
         ]

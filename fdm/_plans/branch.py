@@ -16,7 +16,7 @@ from .._stages.limits import applying
 from .._stages.orders import order_stages_of
 from .._stages.stage import Augment, Batch, Change, Ordering, Sample, Shuffle, Source, Transfer
 from .rows import Rows
-from .sequences import Sequences
+from .sequences import Sequences, columns_of
 
 
 @attrs.frozen(eq=False)
@@ -138,12 +138,38 @@ class Parts:
         ]
 
 
+def check_alike(parts: Sequence[Branch]) -> None:
+    """Raise `DataError` for parts of a mixture whose columns differ in name, kind, dtype or shape of a row."""
+    gathered = [part for part in parts if part.is_gathered]
+    for part in gathered[1:]:
+        first, other = (columns_of(each.source) for each in (gathered[0], part))
+        for name in dict.fromkeys([*first, *other]):
+            of_first, of_other = (_said(columns.get(name)) for columns in (first, other))
+            if of_first != of_other:
+                msg = (
+                    f"parts of a mixture have the same columns, but {name!r} is {of_first} in {gathered[0].where.split!r} "
+                    f"and {of_other} in {part.where.split!r}; make them alike in clean, or in transforms before batch: "
+                    f"fdm.transform(fn).on({part.where.split!r})"
+                )
+                raise DataError(msg)
+
+
+def _said(column: Any) -> str:
+    """What a column is, in words."""
+    if column is None:
+        return "missing"
+    values = column if isinstance(column, Tensor) else column.values
+    shape = " x ".join(map(str, values.shape[1:]))
+    dtype = str(values.dtype).removeprefix("torch.") + (f" of {shape}" if shape else "")
+    return dtype if isinstance(column, Tensor) else f"ragged {dtype if column.kind == 'tensor' else column.kind}"
+
+
 def sources_of(source: Any) -> list[Any]:
     """The sources that examples are read from: of a mixture those of its parts."""
     return [part.source for part in source.branches] if isinstance(source, Parts) else [source]
 
 
-def branch_of(
+def branch_of(  # noqa: PLR0917 - all that decides how a split is gone through
     p: Pipeline,
     names: Sequence[str],
     source: Any,
@@ -197,7 +223,9 @@ def applied_stages(
     for number in sorted(keys):
         stage: Any = p.stages[number]
         with noted(stage_note(number, stage.kind)):
-            applied.append(Applied(number, attrs.evolve(stage, function=stage.function.with_facts(facts)), keys[number]))
+            applied.append(
+                Applied(number, attrs.evolve(stage, function=stage.function.with_facts(facts)), keys[number])
+            )
     return applied
 
 

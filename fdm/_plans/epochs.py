@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from .._errors import DataError, UnknownNameError, noted, stage_note, unknown
 from .._fingerprint.canonical import canonical, digest
+from .._orders.blocks import BlockShuffle, BlockShuffled
+from .._orders.lengths import Layout
 from .._orders.mixed import Mixed
 from .._orders.mixture import Mixture, mixture, power_shares
-from .._orders.order import BlockShuffled, Drawn, Ids, Natural, Order, Shuffled, take
+from .._orders.order import Drawn, Ids, Natural, Order, Shuffled, take
 from .._orders.packing import Joined, Packing
 from .._pipeline import Pipeline
 from .._random.permutation import derive
@@ -23,7 +25,8 @@ from .._stages.describe import summary
 from .._stages.digest import decisive, stage_digest
 from .._stages.orders import Numbered, mix_of, order_stages_of
 from .._stages.rounding import as_written
-from .._stages.stage import Alias, Mix, Ordering, Pack, Sample, Shuffle, Source, Stage, Take
+from .._stages.stage import Alias, Batch, Mix, Ordering, Pack, Sample, Shuffle, Source, Stage, Take
+from .sequences import Sequences, packed_columns
 
 
 Entry: TypeAlias = tuple[str, str]
@@ -33,20 +36,32 @@ Weights: TypeAlias = Callable[[int], NDArray[np.float64]]
 
 
 @attrs.frozen(eq=False)
+class EpochKeys:
+    """The keys of the random stream that an order stage has for a split, one for each epoch."""
+
+    seed: int
+    kind: str
+    split: str
+    count: int
+
+    def of(self, epoch: int) -> int:
+        """The key of an epoch."""
+        return derive(self.seed, self.kind, self.split, self.count, epoch)
+
+
+@attrs.frozen(eq=False)
 class Epochs:
     """What decides the order of a split in each epoch: the examples, the order stages that hold, with their numbers.
 
-    `packings` has the plan of each pack stage, by its number. `sourced` are the entries of the stages that made the
-    sources, `made_by` those of what made the split out of one.
+    They are examples of a source of `source_size`. `packings` has the plan of each pack stage, by its number.
     """
 
+    pipeline: Pipeline
     examples: Examples
+    source_size: int
     stages: Numbered
-    seed: int
     packings: Mapping[int, Packing | Joined]
     weights: Weights
-    sourced: tuple[Entry, ...]
-    made_by: tuple[Entry, ...]
 
     @property
     def size(self) -> int:
@@ -79,30 +94,36 @@ class Epochs:
                 case Shuffle(block=None):
                     order = Shuffled(order, self._key(number, epoch))
                 case Shuffle(block=int(block), window=int(window), lanes=lanes):
-                    order = BlockShuffled(order, block, window, lanes, self._key(number, epoch))
+                    shuffle = BlockShuffle(order.size, block, window, lanes, key=self._key(number, epoch))
+                    order = BlockShuffled(order, shuffle)
                 case Sample():
                     order = self._drawn(order, number, stage, epoch)
                 case Pack():
                     order = Natural(self.packings[number].size)
         return order
 
-    def entries(self, epoch: int, seen: int) -> list[Entry]:
-        """What decides the first `seen` examples of an epoch: descriptions and digests of stages, in their order."""
-        return [*self.sourced, *self.own_entries()]
+    def entries(self, _epoch: int, _seen: int) -> list[Entry]:
+        """What decides the order of any epoch: descriptions and digests of stages, in their order."""
+        return [*source_entries(self.pipeline), *self.own_entries()]
 
     def own_entries(self) -> list[Entry]:
-        """Those of the split itself."""
-        return [*self.made_by, *(self._entry(number, stage) for number, stage in self.stages)]
+        """Those of the split itself: how large its source is, the cuts that made it, and its order stages."""
+        source, size = self.examples.source, self.source_size
+        return [
+            (f"{source}: {size} examples", digest([source, size])),
+            *(entry_of(self.pipeline.stages[number]) for number in self.examples.lineage),
+            *(self._entry(number, stage) for number, stage in self.stages),
+        ]
 
     def as_they_come(self, before: int | None = None) -> Order:
         """The examples of the split that `take` leaves in front of stage number `before`, in the order of the split."""
         return taken(self.examples.order, [stage for number, stage in self.stages if before is None or number < before])
 
-    def shuffle_key(self, epoch: int, before: int | None = None) -> int | None:
-        """The key of the last shuffle in front of stage number `before`, in an epoch; None where there is none."""
+    def shuffling(self, before: int | None = None) -> "EpochKeys | None":
+        """The keys of the last shuffle in front of stage number `before`; None where there is none."""
         shuffles = [number for number, stage in self.stages if isinstance(stage, Shuffle)]
         shuffles = [number for number in shuffles if before is None or number < before]
-        return self._key(shuffles[-1], epoch) if shuffles else None
+        return self._keys(shuffles[-1]) if shuffles else None
 
     def _drawn(self, order: Order, number: int, stage: Sample, epoch: int) -> Order:
         size = order.size if stage.size is None else stage.size
@@ -112,16 +133,19 @@ class Epochs:
         return Drawn(order, self.weights(number), size, self._key(number, epoch))
 
     def _key(self, number: int, epoch: int) -> int:
-        """The key of a stage: by its kind and its count among those of its kind, so that another stage moves none."""
+        return self._keys(number).of(epoch)
+
+    def _keys(self, number: int) -> "EpochKeys":
+        """The keys of a stage: by its kind and its count among those of its kind, so that another stage moves none."""
         stage = dict(self.stages)[number]
         count = sum(type(other) is type(stage) for before, other in self.stages if before < number)
         seed = getattr(stage, "seed", None)
-        return derive(self.seed if seed is None else seed, stage.kind, self.examples.names[-1], count, epoch)
+        return EpochKeys(self.pipeline.seed if seed is None else seed, stage.kind, self.examples.names[-1], count)
 
     def _entry(self, number: int, stage: Ordering) -> Entry:
         plain = attrs.evolve(stage, splits=())
         if isinstance(plain, Shuffle | Sample) and plain.seed is None:
-            plain = attrs.evolve(plain, seed=self.seed)
+            plain = attrs.evolve(plain, seed=self.pipeline.seed)
         more = ""
         if isinstance(stage, Sample):
             more = hashlib.sha256(self.weights(number).tobytes()).hexdigest()
@@ -159,7 +183,7 @@ class MixedEpochs:
         """Whether ranks take positions by turns: not of a mixture, whose parts do not fall into lanes together."""
         return False
 
-    def order(self, epoch: int) -> Any:
+    def order(self, epoch: int) -> Order:
         """The order of an epoch: as many examples of the run as an epoch has."""
         mixed = Mixed(self.run, epoch * self.run.size, self.run.size, self.offsets, self.orders)
         return taken(mixed, [stage for _, stage in self.stages])
@@ -172,7 +196,10 @@ class MixedEpochs:
             for name, part in zip(begun.names, self.parts, strict=False)
             for text, code in part.own_entries()
         ]
-        size = f"mix into={self.mix.into}, {begun.size} examples an epoch", digest([begun.size, begun.key, self.mix.into])
+        size = (
+            f"mix into={self.mix.into}, {begun.size} examples an epoch",
+            digest([begun.size, begun.key, self.mix.into]),
+        )
         phases = [
             (
                 f"mix from {phase.start}: {', '.join(f'{name}={share}' for name, share in phase.shares)}",
@@ -181,7 +208,7 @@ class MixedEpochs:
             for phase in begun.phases
         ]
         after = [entry_of(attrs.evolve(stage, splits=())) for _, stage in self.stages]
-        return [*self.parts[0].sourced, *of_parts, size, *phases, *after]
+        return [*source_entries(self.parts[0].pipeline), *of_parts, size, *phases, *after]
 
 
 def epochs_of(
@@ -201,12 +228,10 @@ def epochs_of(
     def epochs(examples: Examples, before: int | None = None) -> Epochs:
         stages = order_stages_of(p.stages, examples.names, before)
         own = {number: packings[examples.names[0], number] for number, stage in stages if isinstance(stage, Pack)}
-        sourced = tuple(entry_of(stage) for _, stage in p.of_kind(Source))
-        of_source = partial(weights, examples.source)
-        made = made_by(p, examples, source_sizes[examples.source])
-        return Epochs(examples, stages, p.seed, own, of_source, sourced, made)
+        size, of_source = source_sizes[examples.source], partial(weights, examples.source)
+        return Epochs(p, examples, size, stages, own, of_source)
 
-    def mixed(into: str, names: tuple[str, ...]) -> MixedEpochs:
+    def mixed(names: tuple[str, ...]) -> MixedEpochs:
         found = mix_of(p.stages, names)
         assert found is not None, "mixtures has those that are made by a stage"
         number, mix = found
@@ -222,7 +247,7 @@ def epochs_of(
 
     return {
         **{name: epochs(examples) for name, examples in splits.items()},
-        **{into: mixed(into, names) for into, names in mixtures(p, splits).items()},
+        **{into: mixed(names) for into, names in mixtures(p, splits).items()},
     }
 
 
@@ -258,12 +283,27 @@ def _remembered(parts: Sequence[Epochs]) -> Callable[[int, int], Order]:
     return lru_cache(maxsize=4 * len(parts))(lambda part, epoch: parts[part].order(epoch))
 
 
-def made_by(p: Pipeline, examples: Examples, source_size: int) -> tuple[Entry, ...]:
-    """The entries of what made the examples of a split out of a source: which, how large it is, and the cuts."""
-    return (
-        (f"{examples.source}: {source_size} examples", digest([examples.source, source_size])),
-        *(entry_of(p.stages[number]) for number in examples.lineage),
-    )
+def source_of(epochs: Epochs, source: Any) -> Any:
+    """What the examples of a split are read from: its source, or where it is packed, sequences of that."""
+    for number, stage in epochs.stages:
+        if isinstance(stage, Pack):
+            with noted(stage_note(number, "pack")):
+                packed = packed_columns(source, stage.column)
+            documents, keys = epochs.as_they_come(number), epochs.shuffling(number)
+            return Sequences(source, documents, epochs.packings[number], packed, keys)
+    return source
+
+
+def steps_entry(batch: Batch, layout: Layout) -> Entry:
+    """The entry of a batch stage by length, whose buckets decide the order within an epoch."""
+    size = f"of={batch.of}" if batch.of is not None else f"alike={batch.alike}"
+    decisive = [batch.size, batch.of, batch.alike, layout.buckets.edges.tolist(), layout.buckets.counts.tolist()]
+    return f"batch {batch.size}, {size}", digest(canonical(decisive))
+
+
+def source_entries(p: Pipeline) -> list[Entry]:
+    """The entries of the stages that make the sources."""
+    return [entry_of(stage) for _, stage in p.of_kind(Source)]
 
 
 def entry_of(stage: Stage, more: str = "") -> Entry:
@@ -271,7 +311,7 @@ def entry_of(stage: Stage, more: str = "") -> Entry:
     return f"{stage.kind} {summary(decisive(stage))[0]}".rstrip(), digest([stage_digest(stage), more])
 
 
-def taken(order: Any, stages: Sequence[Ordering]) -> Any:
+def taken(order: Order, stages: Sequence[Ordering]) -> Order:
     """What the `take` stages among these leave of an order."""
     for stage in stages:
         if isinstance(stage, Take):

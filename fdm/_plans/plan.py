@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Iterable, Iterator
-from typing import Self
+from typing import Any, Self
 
 import attrs
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._errors import DataError, UnknownNameError, unknown
-from .._orders.by_length import ByLength, StepsByLength
+from .._orders.by_length import ByLength
 from .._orders.lengths import Layout
 from .._orders.mixed import drawn
 from .._orders.order import Order
@@ -19,7 +19,7 @@ from .._pipeline import Pipeline
 from .._stages.stage import Batch
 from .epochs import Epochs, MixedEpochs
 from .rows import Rows
-from .steps import Steps, steps_across_world
+from .steps import Steps, StepsByLength, steps_across_world
 
 
 def check_names(p: Pipeline, splits: Iterable[str]) -> None:
@@ -32,16 +32,17 @@ def check_names(p: Pipeline, splits: Iterable[str]) -> None:
                 raise UnknownNameError(msg)
 
 
-def planned(
+def planned(  # noqa: PLR0917 - all that decides a plan
     epochs: Epochs | MixedEpochs, batch: Batch, layout: Layout | None, epoch: int, start: int, world_size: int
-) -> tuple[Order | ByLength, Steps | StepsByLength]:
+) -> tuple[Order, Steps | StepsByLength]:
     """The order of an epoch and its steps from example `start` on; `layout` is that of a batch by length.
 
     Raises `DataError` for a batch smaller than the world.
     """
     order = epochs.order(epoch)
     if layout is not None and isinstance(epochs, Epochs):
-        by_length = ByLength(epochs.documents(before=None), layout, epochs.shuffle_key(epoch))
+        keys = epochs.shuffling()
+        by_length = ByLength(epochs.as_they_come(), layout, None if keys is None else keys.of(epoch))
         return by_length, StepsByLength.of(by_length, start, world_size)
     return order, steps_of(batch, start, order.size, world_size, is_strided=epochs.is_strided)
 
@@ -59,7 +60,7 @@ def steps_of(batch: Batch, start: int, stop: int, world_size: int, *, is_strided
     return steps_across_world(start, stop, batch.size, world_size, batch.drop_last, is_strided=is_strided)
 
 
-def rows_at(order: Order | ByLength, positions: NDArray[np.int64]) -> Rows:
+def rows_at(order: Order, positions: NDArray[np.int64]) -> Rows:
     """The examples at these positions of an order."""
     ids, draws = drawn(order, positions)
     return Rows(_tensor(ids), torch.from_numpy(positions), None if draws is None else _tensor(draws))
@@ -69,14 +70,14 @@ def rows_at(order: Order | ByLength, positions: NDArray[np.int64]) -> Rows:
 class Plan:
     """Which examples are in which step of an epoch, for one rank: the steps `first` to `last` of all that there are."""
 
-    order: Order | ByLength
+    order: Order
     steps: Steps | StepsByLength
     rank: int
     first: int
     last: int
 
     @classmethod
-    def of(cls, order: Order | ByLength, steps: Steps | StepsByLength, rank: int) -> Self:
+    def of(cls, order: Order, steps: Steps | StepsByLength, rank: int) -> Self:
         """The plan of all steps in which `rank` has examples."""
         return cls(order, steps, rank, 0, steps.count_of(rank))
 
@@ -117,7 +118,7 @@ class Plan:
         positions = (positions if apart == 1 else positions * apart) + np.repeat(lows, sizes)
         ids, draws = drawn(self.order, positions)
         places = lows.tolist() if apart == 1 else torch.split(torch.from_numpy(positions), sizes.tolist())
-        rows = map(Rows, torch.split(_tensor(ids), sizes.tolist()), places)
+        rows: Iterator[Rows] = map(Rows, torch.split(_tensor(ids), sizes.tolist()), places)
         if draws is not None:
             each = torch.split(_tensor(draws), sizes.tolist())
             rows = (these._replace(draws=own) for these, own in zip(rows, each, strict=True))
@@ -132,6 +133,14 @@ class Plan:
         while step < len(self):
             yield self.part(step, until)
             step, until = until, min(until + max(1, _BLOCK // self.steps.size), len(self))
+
+
+def by_length(plan: Plan) -> dict[str, Any]:
+    """The buckets of an epoch by length, as plain values, and the share of the padded values that is none; else nothing."""
+    if not isinstance(plan.order, ByLength):
+        return {}
+    layout = plan.order.layout
+    return {"buckets": [row._asdict() for row in layout.rows()], "padding": round(1 - layout.useful, 6)}
 
 
 def _tensor(numbers: NDArray[np.int64]) -> Tensor:

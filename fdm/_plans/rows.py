@@ -1,7 +1,8 @@
 """Rows: which examples a batch has, and where in an epoch they stand."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,3 +29,14 @@ class Rows(NamedTuple):  # made once a batch, and several times faster than a fr
         """The rows at some of its places, in their order."""
         draws, passes = (None if each is None else each[places] for each in (self.draws, self.passes))
         return Rows(self.ids[places], self.positions[places], draws, passes, self.edge)
+
+
+def as_arrays(rows: Rows) -> tuple[Any, ...]:
+    """Rows as a pipe takes them: arrays, which travel as their bytes, and numbers."""
+    return tuple(each.numpy() if isinstance(each, Tensor) else each for each in rows)
+
+
+def from_arrays(arrays: tuple[Any, ...]) -> Rows:
+    """The rows that `as_arrays` made plain."""
+    fields: Any = (torch.from_numpy(each) if isinstance(each, np.ndarray) else each for each in arrays)
+    return Rows(*fields)

@@ -1,7 +1,7 @@
 """Sequences: what pack makes of a table, as a source whose examples are put together when they are read."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import attrs
 import numpy as np
@@ -19,18 +19,24 @@ from .._orders.packing import Joined, Packing, Pieces, packing_of
 from .._stages.stage import Pack
 
 
+class EpochKeys(Protocol):
+    """The keys of epochs."""
+
+    def of(self, epoch: int, /) -> int: ...
+
+
 @attrs.frozen(eq=False)
 class Sequences:
     """The sequences of `documents`, an order over the examples of `table`, as `packing` has them; some are `packed` columns.
 
-    `key_of` is the key of an epoch, by which other documents come together in each; it gives None where none does.
+    By the `keys` of epochs other documents come together in each; without them they stay.
     """
 
     table: Table
     documents: Order
     packing: Packing | Joined
     packed: tuple[str, ...]
-    key_of: Callable[[int], int | None]
+    keys: EpochKeys | None
 
     def __len__(self) -> int:
         return self.packing.size
@@ -38,19 +44,14 @@ class Sequences:
     def __getitem__(self, number: int) -> Any:
         return self.examples(torch.tensor([number]), 0)[0]
 
-    def keys(self) -> Sequence[str]:
-        """The names of the columns."""
-        return list(self.table.keys())
-
     def gather(self, numbers: Tensor, epoch: int) -> dict[str, Any]:
         """The batch of these sequences in an epoch: what is packed as `Packed`, other columns ragged by sequence."""
         documents, starts, stops, offsets = self._pieces(numbers, epoch)
         packed = gather_columns(self._ragged(), documents, starts, stops, offsets)
         rows, bounds = torch.from_numpy(documents), torch.from_numpy(offsets)
         return {
-            name: packed[name] if name in packed else Ragged(select(column, rows), bounds)
+            name: Ragged(select(column, rows), bounds) if isinstance(column, Tensor) else packed[name]
             for name, column in self.table.items()
-            if name in packed or isinstance(column, Tensor)
         }
 
     def examples(self, numbers: Tensor, epoch: int) -> list[dict[str, Any]]:
@@ -64,7 +65,7 @@ class Sequences:
         return Ragged(torch.from_numpy(documents), torch.from_numpy(offsets))
 
     def _pieces(self, numbers: Tensor, epoch: int) -> Pieces:
-        pieces = self.packing.pieces(numbers.numpy(), self.key_of(epoch))
+        pieces = self.packing.pieces(numbers.numpy(), None if self.keys is None else self.keys.of(epoch))
         return pieces._replace(documents=np.ascontiguousarray(self.documents.at(pieces.documents)))
 
     def _ragged(self) -> dict[str, Ragged]:
@@ -92,7 +93,9 @@ def lengths_of(source: Any, column: str, kind: str) -> NDArray[np.int64]:
         )
         raise DataError(msg)
     if column not in source:
-        msg = f"{kind}: no column {column!r}{did_you_mean(column, source.keys())}; the table has {listed(source.keys())}"
+        msg = (
+            f"{kind}: no column {column!r}{did_you_mean(column, source.keys())}; the table has {listed(source.keys())}"
+        )
         raise UnknownNameError(msg)
     ragged = source[column]
     if not isinstance(ragged, Ragged):

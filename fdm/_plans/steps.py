@@ -1,9 +1,12 @@
 """Steps: how the examples of an epoch fall into global batches, and those into the pieces of the ranks."""
 
+from typing import Self
+
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from .._orders.by_length import ByLength
 from .._splits.sizes import even_shard
 
 
@@ -115,3 +118,75 @@ def _layout(examples: int, whole: int, world_size: int, drop_last: bool) -> tupl
     if whole + rest < 2 * world_size:
         return regular - 1, (whole + rest,)
     return regular - 1, ((whole + rest + 1) // 2, (whole + rest) // 2)
+
+
+@attrs.frozen(eq=False)
+class StepsByLength:
+    """The steps of an epoch by length that are still to come, and what each of `world_size` ranks has of them.
+
+    Step i is the positions `cuts[i]` to `cuts[i + 1]`, all of which are padded to `edges[i]`.
+    """
+
+    cuts: NDArray[np.int64]
+    edges: NDArray[np.int64]
+    world_size: int
+
+    @classmethod
+    def of(cls, order: ByLength, start: int = 0, world_size: int = 1) -> Self:
+        """The steps from the one on that starts after `start` examples.
+
+        Raises `DataError` if there may be fewer examples in a step than ranks, and `SnapshotError` if none starts there.
+        """
+        order.layout.check_world(world_size)
+        first = order.step_at(start)
+        return cls(order.cuts.at[first:], order.layout.buckets.edges[order.cuts.bucket[first:]], world_size)
+
+    @property
+    def start(self) -> int:
+        """The position of the first one's first example."""
+        return int(self.cuts[0])
+
+    @property
+    def stop(self) -> int:
+        """The position after the last one's last example."""
+        return int(self.cuts[-1])
+
+    @property
+    def whole(self) -> int:
+        """The most examples of a step, over all ranks."""
+        return int(np.diff(self.cuts).max(initial=0))
+
+    @property
+    def size(self) -> int:
+        """The most examples that a rank has in a step."""
+        return -(-int(np.diff(self.cuts).max(initial=0)) // self.world_size)
+
+    @property
+    def count(self) -> int:
+        """The number of steps."""
+        return len(self.edges)
+
+    def count_of(self, rank: int) -> int:
+        """The number of steps in which `rank` has examples: all, unless there are fewer examples than ranks in the one."""
+        return self.count if rank < self.stop - self.start else 0
+
+    def bounds(self, step: int) -> tuple[int, int]:
+        """The positions that a step covers: first, and one past the last."""
+        return int(self.cuts[step]), int(self.cuts[step + 1])
+
+    @property
+    def stride(self) -> int:
+        """How far apart the positions of a rank in a step are: it has one piece."""
+        return 1
+
+    def shard(self, step: int, rank: int) -> range:
+        """The contiguous piece of a step that is `rank`'s; sizes differ by one at most, larger ones first."""
+        first, last = self.bounds(step)
+        low, high = even_shard(last - first, rank, self.world_size)
+        return range(first + low, first + high)
+
+    def shards(self, first: int, last: int, rank: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where `rank`'s pieces of steps `first` to `last` begin, and their sizes. Equivalent to `shard` of each."""
+        cuts = self.cuts[first : last + 1]
+        each, extra = np.divmod(np.diff(cuts), self.world_size)
+        return cuts[:-1] + rank * each + np.minimum(rank, extra), each + (rank < extra)

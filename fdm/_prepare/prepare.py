@@ -10,6 +10,7 @@ import attrs
 from .._arrays.table import tables_of
 from .._errors import DataError, PipelineError, StageNote, listed, noted, stage_note
 from .._pipeline import Pipeline
+from .._plans.epochs import mixtures
 from .._plans.plan import check_names
 from .._processes.torch_state import settled
 from .._random.key import Key
@@ -21,12 +22,13 @@ from .._splits.source import View, given
 from .._splits.splits import Examples, resolve_splits
 from .._stages.digest import address, stage_digest, tracked_content
 from .._stages.function import Function, Tracked
-from .._stages.stage import Clean, Cut, Fetch, Load, Preparation, Source, Stage
+from .._stages.stage import Clean, Cut, Fetch, Load, Mix, Preparation, Source, Stage
 from ..store._artifacts import measures_at, place_of
 from ..store._facts import open_facts, plain_fact, save_facts
 from ..store._publish import Patience, Staging, manifest, publish
 from ..store._tables import open_tables, save_tables
 from .download import download, download_into
+from .indices import Indices, prepare_indices
 from .inputs import named_by, seen, warn_of_others
 from .parts import joined, parts_of, run_parts
 from .pool import PoolOption, opened
@@ -47,11 +49,15 @@ class Means:
 
 @attrs.frozen(eq=False)
 class Prepared:
-    """What preparation makes of a pipeline, and data is opened from: sources, splits and facts, by name."""
+    """What preparation makes of a pipeline, and data is opened from: sources, splits and facts, by name.
+
+    `indices` are the plans that stages make of lengths.
+    """
 
     sources: Mapping[str, Any]
     splits: Mapping[str, Examples]
     facts: Mapping[str, Any]
+    indices: Indices
 
 
 def prepared(p: Pipeline, means: Means) -> Prepared:
@@ -61,9 +67,11 @@ def prepared(p: Pipeline, means: Means) -> Prepared:
     """
     sources = prepare_sources(p, means)
     with closed_on_failure(sources.values()), opened_here(sources) as here:
-        splits = resolve_splits(list(p.of_kind(Cut)), here)
-        check_names(p, splits)
-        return Prepared(sources, splits, prepare_facts(p, here, splits, means))
+        splits = resolve_splits(list(p.of_kind(Cut)), here, [mix.into for _, mix in p.of_kind(Mix)])
+        check_names(p, [*splits, *mixtures(p, splits)])
+        facts = prepare_facts(p, here, splits, means)
+        indices = prepare_indices(p, here, splits, means.folder, means.patience)
+        return Prepared(sources, splits, facts, indices)
 
 
 def prepare_sources(p: Pipeline, means: Means) -> Mapping[str, Any]:

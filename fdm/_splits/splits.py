@@ -10,7 +10,8 @@ from torch import Tensor
 
 from .._arrays.indexing import refuse_masked
 from .._errors import DataError, UnknownNameError, listed, noted, stage_note, unknown
-from .._orders.order import Chosen, Ids, InBlocks, Natural, Order, Shuffled, Window, Without
+from .._orders.blocks import InBlocks
+from .._orders.order import Chosen, Ids, Natural, Order, Shuffled, Window, Without
 from .._random.permutation import derive, permute
 from .._stages.function import Function
 from .._stages.stage import Alias, Cut, Fold, Split

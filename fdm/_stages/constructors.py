@@ -143,9 +143,7 @@ def measure(fn: Callable[Concatenate[Any, P], Mapping[str, Any]], /, *args: P.ar
 
 
 @public
-def shuffle(
-    *, block: int | None = None, window: int | None = None, lanes: int = 1, seed: int | None = None
-) -> Shuffle:
+def shuffle(*, block: int | None = None, window: int | None = None, lanes: int = 1, seed: int | None = None) -> Shuffle:
     """Order the split anew in every epoch, by a permutation that costs no memory.
 
     With `block` and `window` it is a block shuffle, for data that is read in blocks: `block` neighbours stay together,

@@ -32,7 +32,9 @@ def _text(name: str, value: Any) -> str:
         case "names" | "shares", tuple():
             return ", ".join(f"{new}={old}" for new, old in value)
         case "later", tuple():
-            return ", ".join(f"after={start}: {', '.join(f'{name}={share}' for name, share in to)}" for start, to in value)
+            return ", ".join(
+                f"after={start}: {', '.join(f'{name}={share}' for name, share in to)}" for start, to in value
+            )
         case "size" | "amount" | "into" | "length", Function() | int() | float():
             return str(value)
         case _, None | False | ():

@@ -147,7 +147,9 @@ def _shares(value: Any, _: Any, __: Any) -> Shares:
 
 
 def _phases(value: Any, stage: Any, _: Any) -> tuple[tuple[int, Shares], ...]:
-    phases = tuple((integer("mix.after: examples", start, PipelineError, least=1), _shares(to, stage, _)) for start, to in value)
+    phases = tuple(
+        (integer("mix.after: examples", start, PipelineError, least=1), _shares(to, stage, _)) for start, to in value
+    )
     starts = [start for start, _ in phases]
     for before, after in pairwise(-(-start // RUN_BLOCK) for start in starts):
         if before >= after:
@@ -166,7 +168,9 @@ def check_shares(shares: Shares, power: float | None) -> None:
 
 def _until(value: Any, stage: Any, field: Any) -> str | int:
     if isinstance(value, str):
-        return one_of(f"{stage.kind}: {field.name}, where it is no number of examples,", value, PipelineError, ("all", "first"))
+        return one_of(
+            f"{stage.kind}: {field.name}, where it is no number of examples,", value, PipelineError, ("all", "first")
+        )
     return integer(f"{stage.kind}: {field.name}", value, PipelineError, least=1)
 
 

@@ -88,8 +88,12 @@ def _check_split(held: Numbered) -> None:
     for place, (number, stage) in enumerate(held):
         before = held[:place]
         if packed and isinstance(stage, Sample | Pack):
-            said = "it is packed before; pack once" if isinstance(stage, Pack) else (
-                "weights are of examples, and after pack an example is a sequence; leave sample out, or put it in the place of pack"
+            said = (
+                "it is packed before; pack once"
+                if isinstance(stage, Pack)
+                else (
+                    "weights are of examples, and after pack an example is a sequence; leave sample out, or put it in the place of pack"
+                )
             )
             _refuse(number, stage, said)
         if not isinstance(stage, Pack):
@@ -153,5 +157,3 @@ def _refuse(number: int, stage: Stage, why: str) -> NoReturn:
     error = PipelineError(f"stage {number} ({stage.kind}): {why}")
     error.add_note(stage_note(number, stage.kind))
     raise error
-
-

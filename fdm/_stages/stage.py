@@ -244,7 +244,9 @@ class Mix(Value):
     @property
     def parts(self) -> tuple[str, ...]:
         """The names of all parts, also of those that come later, sorted."""
-        return tuple(sorted({name for shares in (self.shares, *(later for _, later in self.later)) for name, _ in shares}))
+        return tuple(
+            sorted({name for shares in (self.shares, *(later for _, later in self.later)) for name, _ in shares})
+        )
 
     def after(self, examples: int, shares: Mapping[str, float]) -> "Mix":
         """The same mixture, with these shares from example number `examples` of the run on, rounded up to 64.
@@ -258,7 +260,8 @@ class Mix(Value):
         0 mix  web=0.7, code=0.3, into=train, until=1000000, after=800000: code=1
         seed 0
         """
-        return attrs.evolve(self, later=(*self.later, (examples, shares)))
+        phases: tuple[Any, ...] = (*self.later, (examples, shares))
+        return attrs.evolve(self, later=phases)
 
 
 @attrs.frozen(eq=False)

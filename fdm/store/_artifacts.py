@@ -9,7 +9,7 @@ from .._fingerprint.canonical import digest
 from .._pipeline import Pipeline
 from .._splits.splits import Examples
 from .._stages.digest import address, measure_address
-from .._stages.stage import Clean, Fetch, Measure, Preparation, Source
+from .._stages.stage import Batch, Clean, Fetch, Measure, Pack, Preparation, Source
 from ._publish import artifact_folder, is_published
 
 
@@ -55,3 +55,8 @@ def measures_at(p: Pipeline, splits: Mapping[str, Examples]) -> list[tuple[int, 
 def place_of(stage: Preparation, at: str, store: Path) -> Path:
     """The folder of what a stage keeps at this address."""
     return artifact_folder(store, f"{stage.kind}-{stage.function.name}", at)
+
+
+def plan_place(stage: Pack | Batch, at: str, store: Path) -> Path:
+    """The folder of the plan that a stage makes of lengths, at this address."""
+    return artifact_folder(store, f"{stage.kind}-{stage.column}", at)

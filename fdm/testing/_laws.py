@@ -18,17 +18,18 @@ from torch import Tensor
 
 from .._arrays.differences import difference
 from .._batches.draws import Draws
+from .._batches.reading import ids_of as own_ids
 from .._errors import DataError, noted, stage_note, stage_of
 from .._loaders.loader import Loader, plan_of
 from .._loaders.options import LoaderOptions
 from .._loaders.threads import Inline
-from .._plans.branch import Branch
+from .._plans.branch import Branch, Parts
+from .._plans.plan import rows_at
 from .._plans.rows import Rows
 from .._ranks.context import RankContext
 from .._sources.loaded import Loaded, is_drawn, opened_here, read
 from .._splits.source import View, given
 from .._splits.splits import Examples, weights_of
-from .._stages.limits import applying
 from .._stages.stage import Measure, Sample, Shuffle
 from ._process import ids_of
 from ._purity import Walk
@@ -111,8 +112,12 @@ def _measured(call: Callable[..., Any], examples: Examples, source: Any) -> Any:
 def epochs_differ(trial: Trial) -> Broken | None:
     """Another epoch has another order where it is shuffled or sampled, and there alone."""
     for split in trial.splits:
-        stages = applying(list(trial.pipeline.of_kind(Shuffle, Sample)), trial.prepared.splits[split].names)
-        one, other = (ids_of(trial.data.dataset(split, epoch).order) for epoch in (0, 1))
+        branch = trial.branches[split]
+        parts = branch.source.branches if isinstance(branch.source, Parts) else (branch,)
+        if len(parts) > 1:
+            continue  # the run of a mixture goes on, so that an epoch is another part of it
+        stages = [pair for part in parts for pair in part.orders if isinstance(pair[1], Shuffle | Sample)]
+        one, other = (_ids_of_epoch(trial, split, epoch) for epoch in (0, 1))
         number = stages[0][0] if stages else None
         if not stages and (how := unlike_ids(one, other)):
             return Broken(number, f"split {split!r}, in epochs 0 and 1: {how}")
@@ -132,12 +137,29 @@ def partitioned(trial: Trial) -> Broken | None:
             plan = plan_of(ranks[0].loader(split, epoch=0))
             of_steps = zip_longest(*(_steps(data.loader(split, epoch=0)) for data in ranks))
             for step, pieces in enumerate(of_steps):
-                expected = plan.order.at(np.arange(*plan.steps.bounds(step))).tolist()
-                found = [index for piece in pieces if piece is not None for index in piece.ids.tolist()]
+                positions = np.arange(*plan.steps.bounds(step))
+                expected = list(zip(positions.tolist(), plan.order.at(positions).tolist(), strict=True))
+                shards = [piece for piece in pieces if piece is not None]
+                found = sorted(pair for piece in shards for pair in zip(*_places_and_ids(piece), strict=True))
                 if found != expected:
-                    text = f"split {split!r}, step {step} of {world_size} ranks: {unlike_ids(expected, found)}"
+                    ids = [[index for _, index in pairs] for pairs in (expected, found)]
+                    ids = [[index for _, index in pairs] for pairs in (expected, found)]
+                    text = f"split {split!r}, step {step} of {world_size} ranks: {unlike_ids(*ids)}"
                     return attrs.evolve(settled_splits(trial) or settled_orders(trial) or Broken(None, ""), text=text)
     return None
+
+
+def _ids_of_epoch(trial: Trial, split: str, epoch: int) -> list[Any]:
+    """The example ids of an epoch in its order; of sequences, those of each."""
+    order = trial.data.dataset(split, epoch).order
+    rows = rows_at(order, np.arange(order.size))
+    return [
+        row.tolist() if isinstance(row, Tensor) else row for row in own_ids(trial.branches[split].source, rows, epoch)
+    ]
+
+
+def _places_and_ids(rows: Rows) -> tuple[list[int], list[int]]:
+    return rows.positions.tolist(), rows.ids.tolist()
 
 
 def _steps(loader: Loader) -> Iterator[Rows]:

@@ -23,7 +23,7 @@ from .._executor import Executor
 from .._fingerprint.canonical import canonical, digest
 from .._orders.order import Order
 from .._pipeline import Pipeline
-from .._plans.rows import Rows
+from .._plans.rows import Rows, as_arrays, from_arrays
 from .._processes.start import check_may_start, end_with_parent
 from .._processes.torch_state import single
 from .._sources.loaded import read
@@ -41,7 +41,7 @@ class Question:
     seed: int
     modules: tuple[tuple[str, str], ...]
     options: Mapping[str, Any]
-    rows: Mapping[str, tuple[list[int], list[int]]]
+    rows: Mapping[str, tuple[Any, ...]]
 
 
 Answer: TypeAlias = dict[str, Any]
@@ -64,7 +64,7 @@ def asked(trial: Trial, looks: Mapping[str, Look]) -> Answer | Broken:
         trial.pipeline.seed,
         _modules(pickled),
         {"context": context, "store": trial.executor.store, "progress": False},
-        {split: (look.rows.ids.tolist(), look.rows.positions.tolist()) for split, look in looks.items()},
+        {split: as_arrays(look.rows) for split, look in looks.items()},
     )
     return _exchanged(question)
 
@@ -130,12 +130,12 @@ def _answer_to(question: Question) -> Answer:
         }
         found["splits"] = {split: ids_of(examples.order) for split, examples in trial.prepared.splits.items()}
         found["orders"] = {split: _sent(_order_of, trial, split) for split in data.splits}
-        found["pieces"] = {split: _sent(_pieces, trial, split, *rows) for split, rows in question.rows.items()}
+        found["pieces"] = {split: _sent(_pieces, trial, split, rows) for split, rows in question.rows.items()}
     return found
 
 
-def _pieces(trial: Trial, split: str, ids: list[int], positions: list[int]) -> list[Any]:
-    return results_of(trial.looks(split)[0], Rows(torch.tensor(ids), torch.tensor(positions)))
+def _pieces(trial: Trial, split: str, arrays: tuple[Any, ...]) -> list[Any]:
+    return results_of(trial.looks(split)[0], from_arrays(arrays))
 
 
 def _order_of(trial: Trial, split: str) -> list[int]:

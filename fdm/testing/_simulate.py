@@ -1,7 +1,8 @@
 """Simulation: a run of any number of ranks laid out in one process, from arithmetic alone."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -10,14 +11,13 @@ import numpy as np
 from torch import Tensor
 
 from .._arrays.table import Table
-from .._data import branches_of
+from .._data import branches_of, steps_for
 from .._errors import DataError
 from .._executor import Executor, check_options
 from .._loaders.loader import plan_of
 from .._orders.order import Order
 from .._pipeline import Pipeline
-from .._plans.plan import steps_of
-from .._plans.steps import Steps
+from .._plans.steps import Steps, StepsByLength
 from .._ranks.context import RankContext
 from .._text import aligned
 
@@ -87,7 +87,7 @@ def simulate(
         branch = branches_of(data)[split]
         row_bytes, order = _row_bytes(branch.source), plan_of(loader).order
         state = len(json.dumps(loader.snapshot(0).to_dict()))
-        all_steps = [steps_of(branch.batching[1], 0, order.size, world_size) for world_size in world_sizes]
+        all_steps = [steps_for(data, split, world_size) for world_size in world_sizes]
         worlds = tuple(_world(steps, order, row_bytes, state) for steps in all_steps)
     if not worlds:
         msg = "simulate takes the sizes of the worlds, such as (1, 8, 64)"
@@ -95,20 +95,20 @@ def simulate(
     return Simulation(split, order.size, worlds)
 
 
-def _world(steps: Steps, order: Order, row_bytes: int | None, state_bytes: int) -> World:
+def _world(steps: Steps | StepsByLength, order: Order, row_bytes: int | None, state_bytes: int) -> World:
     world_size, is_exact = steps.world_size, True
     of_ranks = np.zeros(world_size, dtype=np.int64)
     # All whole steps are cut alike, so the first one stands for them.
-    cuts = [(0, steps.regular)] if steps.regular else []
-    cuts += [(step, 1) for step in range(steps.regular, steps.count)]
+    regular, drops_last = (steps.regular, steps.drop_last) if isinstance(steps, Steps) else (0, False)
+    cuts = [(0, regular)] if regular else []
+    cuts += [(step, 1) for step in range(regular, steps.count)]
     at = steps.start
     for step, times in cuts:
-        pieces = np.array([steps.shard(step, rank) for rank in range(world_size)])
+        pieces = [steps.shard(step, rank) for rank in range(world_size)]
         first, last = steps.bounds(step)
-        is_exact &= bool(first == pieces[0, 0] and last == pieces[-1, 1] and (pieces[1:, 0] == pieces[:-1, 1]).all())
-        is_exact &= first == at
+        is_exact &= first == at and _is_partition(pieces, first, last)
         at += (last - first) * times
-        of_ranks += (pieces[:, 1] - pieces[:, 0]) * times
+        of_ranks += np.array([len(piece) for piece in pieces]) * times
     dropped = steps.stop - at
     most = int(of_ranks.max())
     return World(
@@ -119,11 +119,20 @@ def _world(steps: Steps, order: Order, row_bytes: int | None, state_bytes: int) 
         most,
         int((of_ranks == 0).sum()),
         dropped,
-        is_exact and (steps.drop_last or dropped == 0),
+        is_exact and (drops_last or dropped == 0),
         _order_bytes(order),
         None if row_bytes is None else row_bytes * most,
         state_bytes,
     )
+
+
+def _is_partition(pieces: Sequence[range], first: int, last: int) -> bool:
+    """Whether positions of ranks, one piece each or one stride each, are all from `first` to `last`, each once."""
+    stride = pieces[0].step
+    if stride == 1:
+        follow = all(one.stop == other.start for one, other in pairwise(pieces))
+        return first == pieces[0].start and last == pieces[-1].stop and follow
+    return [piece.start for piece in pieces] == list(range(first, first + stride)) and stride == len(pieces)
 
 
 def _order_bytes(order: Any) -> int:

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 import attrs
 import numpy as np
-import torch
 
 from .._arrays.differences import copied
 from .._batches.operations import Operation, on_examples, on_host
@@ -19,6 +18,7 @@ from .._loaders.options import LoaderOptions
 from .._loaders.profile import on_device
 from .._pipeline import Pipeline
 from .._plans.branch import Branch
+from .._plans.plan import rows_at
 from .._plans.rows import Rows
 from .._prepare.prepare import Prepared
 from .._random.ambient import seeded
@@ -151,8 +151,8 @@ class Trial:
     def _looks_without_batch(self, split: str) -> list[Look]:
         """Some examples of a split for which no batch stage holds, as lists that nothing puts together."""
         order = self.data.dataset(split).order
-        ids = torch.from_numpy(np.ascontiguousarray(order.at(np.arange(min(_EXAMPLES, order.size)))))
-        return [Look(split, 0, Rows(ids, 0), on_examples(self.branches[split]))] if len(ids) else []
+        rows = rows_at(order, np.arange(min(_EXAMPLES, order.size)))
+        return [Look(split, 0, rows, on_examples(self.branches[split]))] if len(rows.ids) else []
 
 
 def as_list(found: list[Any]) -> list[Any]:

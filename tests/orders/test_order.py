@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 import fdm
 from fdm._orders.order import Chosen, Drawn, Natural, Shuffled, Window, Without, is_natural, take, written_out
 from fdm._plans.branch import batch_of
-from fdm._plans.plan import Plan, applying, check_names, order_of_epoch
+from fdm._plans.epochs import epochs_of
+from fdm._plans.plan import Plan, check_names
 from fdm._plans.steps import Steps
 from fdm._random.permutation import permute, uniforms
 from fdm._splits.splits import resolve_splits, weights_of
-from fdm._stages.stage import Alias, Fold, Sample, Split
+from fdm._stages.limits import applying
+from fdm._stages.stage import Alias, Fold, Split
 
 
 keys = st.integers(0, 2**64 - 1)
@@ -63,9 +65,13 @@ orders = st.recursive(natural(), changed, max_leaves=4)
 def planned(p, source, split, epoch=0):
     """The order of an epoch of a split."""
     sources = source if isinstance(source, dict) else {"all": source}
-    examples = resolve_splits(list(p.of_kind(Split, Fold, Alias)), sources)[split]
-    weights = {number: weights_of(stage.weights, sources[examples.source]) for number, stage in p.of_kind(Sample)}
-    return order_of_epoch(p, examples, epoch, weights)
+    splits = resolve_splits(list(p.of_kind(Split, Fold, Alias)), sources)
+    sizes = {name: len(each) for name, each in sources.items()}
+
+    def weights(name, number):
+        return weights_of(p.stages[number].weights, sources[name])
+
+    return epochs_of(p, splits, sizes, {}, weights)[split].order(epoch)
 
 
 def epoch_of(stages, source, split="all", epoch=0, seed=0):

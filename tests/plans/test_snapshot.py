@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fdm
-from fdm._plans.plan import order_entries
+from fdm._plans.epochs import epochs_of
 from fdm._plans.snapshot import check_same_order, order_fingerprint, order_stages
 from fdm._splits.splits import resolve_splits
 from fdm._stages.stage import Alias, Fold, Split
@@ -33,8 +33,9 @@ def doubled(item):
 def snapshot_of(p, split="train", source=range(100), epoch=0, examples=0):
     """The snapshot that a loader of `split` takes."""
     sources = source if isinstance(source, dict) else {"all": source}
-    found = resolve_splits(list(p.of_kind(Split, Fold, Alias)), sources)[split]
-    entries = order_entries(p, found, len(sources[found.source]), {})
+    splits = resolve_splits(list(p.of_kind(Split, Fold, Alias)), sources)
+    sizes = {name: len(each) for name, each in sources.items()}
+    entries = epochs_of(p, splits, sizes, {}, {}.__getitem__)[split].entries(epoch, examples)
     return fdm.Snapshot(order_fingerprint(entries), split, epoch, examples, order_stages(entries, split))
 
 

@@ -103,9 +103,7 @@ class Packing:
 
     def digest(self) -> str:
         """What decides the sequences, apart from who is in them, in short: limits, full pieces and histogram of rests."""
-        return _digest(
-            [self.length, self.most or 0, self._full], self.rests, np.diff(self.rest_starts)
-        )
+        return _digest([self.length, self.most or 0, self._full], self.rests, np.diff(self.rest_starts))
 
     @property
     def _full(self) -> int:
@@ -209,7 +207,9 @@ def packing_of(lengths: Numbers, length: int, most: int | None = None) -> Packin
     most = None if most is None else integer("pack: most", most, DataError, least=1)
     lengths = np.asarray(lengths)
     if len(lengths) and int(lengths.min()) < 0:
-        msg = f"pack: the lengths of documents are at least 0; document {int(lengths.argmin())} has {int(lengths.min())}"
+        msg = (
+            f"pack: the lengths of documents are at least 0; document {int(lengths.argmin())} has {int(lengths.min())}"
+        )
         raise DataError(msg)
     (full_documents,) = np.nonzero(lengths >= length)
     fulls = lengths[full_documents].astype(np.int64) // length
