@@ -153,9 +153,8 @@ def _ids_of_epoch(trial: Trial, split: str, epoch: int) -> list[Any]:
     """The example ids of an epoch in its order; of sequences, those of each."""
     order = trial.data.dataset(split, epoch).order
     rows = rows_at(order, np.arange(order.size))
-    return [
-        row.tolist() if isinstance(row, Tensor) else row for row in own_ids(trial.branches[split].source, rows, epoch)
-    ]
+    ids = own_ids(trial.branches[split].source, rows, epoch)
+    return [tuple(row.tolist()) for row in ids] if isinstance(ids, Ragged) else ids.tolist()
 
 
 def _places_and_ids(rows: Rows) -> tuple[list[int], list[int]]:

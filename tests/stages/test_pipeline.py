@@ -169,7 +169,7 @@ BAD_STAGES = {
     "batch of a fraction": (lambda: fdm.batch(0.5), "size is an integer of at least 1, not 0.5"),
     "batch of a bool": (lambda: fdm.batch(True), "size is an integer of at least 1, not True"),
     "batch of text": (lambda: fdm.batch("32"), "size is an integer of at least 1, not '32'"),
-    "batch ids": (lambda: fdm.batch(2, ids=""), "ids is the name of the entry"),
+    "batch ids": (lambda: fdm.batch(2, ids=""), "ids is the name of an entry"),
     "batch drop_last": (lambda: fdm.batch(2, drop_last=1), "drop_last is True or False, not 1"),
     "batch collate": (lambda: fdm.batch(2, collate=3), "batch takes a function, not 3"),
     "no splits": (lambda: fdm.split({}), "split takes sizes"),
