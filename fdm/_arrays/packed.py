@@ -1,6 +1,7 @@
 """Packed columns: sequences made of whole documents, kept as one run of values with the boundaries of both."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Self, TypeVar, overload
 
 import attrs
@@ -60,7 +61,9 @@ class Packed:
                 )
                 raise DataError(msg)
         offsets = self.documents, self.sequences
-        if self.values.ndim == 0 or any(each.dtype != torch.int64 or each.ndim != 1 or not len(each) for each in offsets):
+        if self.values.ndim == 0 or any(
+            each.dtype != torch.int64 or each.ndim != 1 or not len(each) for each in offsets
+        ):
             msg = (
                 "Packed needs values of one dimension or more, and int64 documents and sequences, one more than there are "
                 "of each"
@@ -133,15 +136,16 @@ class Packed:
     def tolist(self) -> list[list[Tensor]]:
         """The documents of each sequence."""
         starts, firsts = self.documents.tolist(), self.sequences.tolist()
-        documents = [self.values[start:stop].clone() for start, stop in zip(starts, starts[1:], strict=False)]
-        return [documents[first:last] for first, last in zip(firsts, firsts[1:], strict=False)]
+        documents = [self.values[start:stop].clone() for start, stop in pairwise(starts)]
+        return [documents[first:last] for first, last in pairwise(firsts)]
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """The same sequences elsewhere, or of another dtype: as `torch.Tensor.to`, which boundaries follow in device."""
         values = self.values.to(*args, **kwargs)
         non_blocking = bool(kwargs.get("non_blocking", False))
         moved = {
-            name: getattr(self, name).to(values.device, non_blocking=non_blocking) for name in ("documents", "sequences")
+            name: getattr(self, name).to(values.device, non_blocking=non_blocking)
+            for name in ("documents", "sequences")
         }
         return with_entries(self, {"values": values, **moved})
 
@@ -224,9 +228,7 @@ def joined(packs: Sequence[PackedT]) -> PackedT:
     )
 
 
-def gather_pieces(
-    ragged: Ragged, documents: Numbers, starts: Numbers, stops: Numbers, offsets: Numbers
-) -> Packed:
+def gather_pieces(ragged: Ragged, documents: Numbers, starts: Numbers, stops: Numbers, offsets: Numbers) -> Packed:
     """Pieces of rows, as the documents of sequences: piece i is row `documents[i]` from `starts[i]` to `stops[i]`.
 
     Sequence s has the pieces `offsets[s]` to `offsets[s + 1]`. Equivalent to
@@ -248,7 +250,9 @@ def gather_columns(
         places = torch.from_numpy(ranges(*runs))
     boundaries, sequences = _offsets(counts), torch.from_numpy(np.asarray(offsets, dtype=np.int64))
     return {
-        name: Packed(_sliced(column.values, *runs) if places is None else select(column.values, places), boundaries, sequences)
+        name: Packed(
+            _sliced(column.values, *runs) if places is None else select(column.values, places), boundaries, sequences
+        )
         for name, column in columns.items()
     }
 
@@ -285,7 +289,7 @@ def _sliced(values: Tensor, starts: Numbers, counts: Numbers) -> Tensor:
 
 def _offsets(lengths: Any) -> Tensor:
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
+    np.cumsum(np.asarray(lengths), out=offsets[1:])
     return torch.from_numpy(offsets)
 
 

@@ -17,6 +17,7 @@ from torch.utils.data._utils.collate import (
 )
 
 from .._arrays.indexing import refuse_masked, refuse_odd, tensor_of
+from .._arrays.packed import Packed, joined
 from .._arrays.ragged import Ragged
 from .._errors import DataError, FdmError, listed
 from .._fingerprint.canonical import qualified_name
@@ -54,6 +55,7 @@ def _collated(found: Sequence[Any]) -> Any:
     """As `torch.utils.data.default_collate`, with memory of this process also in a worker, whose stages may go on."""
     kinds: dict[Any, Any] = {kind: _OWN.get(call, call) for kind, call in default_collate_fn_map.items()}
     kinds.setdefault(np.datetime64, _arrays)
+    kinds.setdefault(Packed, _packed)
     try:
         return torch_collate(list(found), collate_fn_map=kinds)
     except DataError as error:
@@ -144,6 +146,10 @@ def _tensors(batch: Sequence[Tensor], *, collate_fn_map: Any = None) -> Tensor: 
     return torch.stack(list(batch))
 
 
+def _packed(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:  # noqa: ARG001 - torch gives it
+    return joined(list(batch))
+
+
 def _arrays(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
     plain = [tensor_of(np.asanyarray(array), "a value") for array in batch]
     return torch_collate(plain, collate_fn_map=collate_fn_map)
@@ -188,7 +194,7 @@ def _is_row(value: Any, column: Ragged) -> bool:
     return isinstance(value, bytes if column.kind == "bytes" else str)
 
 
-_COLLATED = (Tensor, np.ndarray, np.generic, int, float, complex, str, bytes, Mapping, list, tuple)
+_COLLATED = (Tensor, np.ndarray, np.generic, int, float, complex, str, bytes, Mapping, list, tuple, Packed)
 _UNEQUAL = (
     "rows of different length go into a column of fdm.Ragged, whose batches have .padded(); or say what a batch of them "
     "is: fdm.batch(n, collate=fn)"
