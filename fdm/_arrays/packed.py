@@ -86,7 +86,9 @@ class Packed:
         if documents.kind != "tensor":
             msg = f"a document of a Packed is a tensor, not {documents.kind}; encode it first"
             raise DataError(msg)
-        return cls(documents.values, documents.offsets, _offsets([len(sequence) for sequence in sequences]))
+        return cls(
+            documents.values, documents.offsets, torch.from_numpy(_offsets([len(sequence) for sequence in sequences]))
+        )
 
     @property
     def lengths(self) -> Tensor:
@@ -124,7 +126,8 @@ class Packed:
     def positions(self, *, to: int | None = None) -> Tensor:
         """The position of each value in its document, int64, shaped as `mask`; 0 where there is no value."""
         starts = self._each_value(self.documents[:-1])
-        return self._spread(torch.arange(len(self.values), device=starts.device) - starts, 0, to)
+        places = torch.arange(len(self.values), device=starts.device)
+        return self._spread(places.sub_(starts), 0, to)
 
     def segments(self, *, to: int | None = None) -> Tensor:
         """The number of each value's document in its sequence, from 1 on, int64, shaped as `mask`; 0 where there is none."""
@@ -174,8 +177,8 @@ class Packed:
         return _evolved(
             self,
             torch.cat(values) if values else self.values[:0].clone(),
-            _offsets(lengths),
-            _offsets(counts),
+            torch.from_numpy(_offsets(lengths)),
+            torch.from_numpy(_offsets(counts)),
         )
 
     def __repr__(self) -> str:
@@ -190,11 +193,8 @@ class Packed:
         return self.documents[self.sequences]
 
     def _measured(self) -> tuple[int, int]:
-        document, sequence = self.documents.diff(), self.lengths
-        return (
-            int(document.max()) if len(document) else 0,
-            int(sequence.max()) if len(sequence) else 0,
-        )
+        documents, sequences = self.documents.cpu().numpy(), self.sequences.cpu().numpy()
+        return int(np.diff(documents).max(initial=0)), int(np.diff(documents[sequences]).max(initial=0))
 
     def _sizes(self) -> tuple[int, int]:
         return self._measured() if self._longest is None else self._longest
@@ -204,18 +204,25 @@ class Packed:
 
     def _each_value(self, of_documents: Tensor) -> Tensor:
         """What each value's document has."""
+        if of_documents.is_cpu:  # numpy repeats in a fraction of the time
+            return torch.from_numpy(np.repeat(of_documents.numpy(), np.diff(self.documents.numpy())))
         return torch.repeat_interleave(of_documents, self.documents.diff(), output_size=len(self.values))
 
     def _spread(self, values: Tensor, fill: float, to: int | None) -> Tensor:
         """One value for each of the packed ones, at the places that `padded` gives them."""
-        width, count = self._width(to), len(values)
-        starts = self._starts()
+        width, starts = self._width(to), self._starts()
+        out = filled((len(self), width, *values.shape[1:]), fill, values)
+        if values.is_cpu and starts.is_cpu and not values.requires_grad:
+            bounds = pairwise(starts.tolist())
+            for row, (start, stop) in zip(_array(out), bounds, strict=True):
+                row[: stop - start] = _array(values)[start:stop]
+            return out
+        count = len(values)
         shifts = torch.arange(len(self), device=starts.device) * width - starts[:-1]
         places = torch.repeat_interleave(shifts, starts.diff(), output_size=count)
         places += torch.arange(count, device=starts.device)
-        out = filled((len(self) * width, *values.shape[1:]), fill, values)
-        bits_of(out).index_copy_(0, places.to(out.device), bits_of(values))
-        return out.view(len(self), width, *values.shape[1:])
+        bits_of(out.flatten(0, 1)).index_copy_(0, places, bits_of(values))
+        return out
 
 
 def joined(packs: Sequence[PackedT]) -> PackedT:
@@ -242,19 +249,30 @@ def gather_columns(
 ) -> dict[str, Packed]:
     """The same pieces of several columns, whose rows have equal lengths: where they are is worked out once."""
     first, *_ = columns.values()
-    begins = first.offsets.numpy()[documents]
-    firsts, counts = begins + starts, stops - starts
-    runs, places = _merged(firsts, counts), None
+    counts = stops - starts
+    runs, places = _merged(first.offsets.numpy()[documents] + starts, counts), None
+    bounds = _offsets(counts)
     # Slices cost by their number, and an index by its values: they are even at some hundred values a slice.
-    if counts.sum() <= _EVEN * len(runs[0]):
+    if bounds[-1] <= _EVEN * len(runs[0]):
         places = torch.from_numpy(ranges(*runs))
-    boundaries, sequences = _offsets(counts), torch.from_numpy(np.asarray(offsets, dtype=np.int64))
+    longest = int(counts.max(initial=0)), int(np.diff(bounds[offsets]).max(initial=0))
+    boundaries = torch.from_numpy(bounds), torch.from_numpy(offsets), longest
     return {
-        name: Packed(
-            _sliced(column.values, *runs) if places is None else select(column.values, places), boundaries, sequences
+        name: _unchecked(
+            _sliced(column.values, *runs) if places is None else select(column.values, places), *boundaries
         )
         for name, column in columns.items()
     }
+
+
+def _unchecked(values: Tensor, documents: Tensor, sequences: Tensor, longest: tuple[int, int]) -> Packed:
+    """A packed column whose boundaries are known to be right."""
+    packed = Packed.__new__(Packed)
+    for name, value in zip(
+        ("values", "documents", "sequences", "_longest"), (values, documents, sequences, longest), strict=True
+    ):
+        object.__setattr__(packed, name, value)
+    return packed
 
 
 def ranges(starts: Numbers, counts: Numbers) -> Numbers:
@@ -282,19 +300,24 @@ def _merged(starts: Numbers, counts: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _sliced(values: Tensor, starts: Numbers, counts: Numbers) -> Tensor:
-    array = values.detach().view(_WORDS[values.itemsize]).numpy()  # numpy lacks some dtypes, but not their bits
+    array = _array(values)
     slices = [array[start:stop] for start, stop in zip(starts.tolist(), (starts + counts).tolist(), strict=True)]
     return torch.from_numpy(np.concatenate(slices)).view(values.dtype)
 
 
-def _offsets(lengths: Any) -> Tensor:
+def _array(values: Tensor) -> NDArray[Any]:
+    """The bits of values in memory that is shared: numpy lacks some dtypes."""
+    return values.detach().view(_WORDS[values.itemsize]).numpy()
+
+
+def _offsets(lengths: Any) -> Numbers:
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
     np.cumsum(np.asarray(lengths), out=offsets[1:])
-    return torch.from_numpy(offsets)
+    return offsets
 
 
 def _joined_offsets(each: Sequence[Tensor]) -> Tensor:
-    return _offsets(torch.cat([offsets.diff() for offsets in each]).cpu())
+    return torch.from_numpy(_offsets(torch.cat([offsets.diff() for offsets in each]).cpu()))
 
 
 def _evolved(packed: PackedT, values: Tensor, documents: Tensor, sequences: Tensor) -> PackedT:

@@ -318,6 +318,16 @@ def test_examples_are_collated_into_a_batch():
         collate([{"tokens": packed[0]}, {"tokens": torch.arange(3)}], {})
 
 
+@given(sequences_of_documents(), st.sampled_from([None, 20]))
+def test_values_with_gradients_are_padded_likewise(sequences, to):
+    packed = fdm.Packed.of(sequences).to(torch.float64)
+    values = packed.values.clone().requires_grad_()
+    padded = fdm.Packed(values, packed.documents, packed.sequences).padded(3, to=to)
+    assert torch.equal(packed.padded(3, to=to), padded)
+    (padded**2).sum().backward()
+    assert torch.equal(2 * packed.values, values.grad)
+
+
 # Pieces of ragged rows
 
 
