@@ -49,7 +49,7 @@ class Packed:
     values: Tensor
     documents: Tensor
     sequences: Tensor
-    # Of the longest document and the longest sequence, known from the host on: a look would wait for a device.
+    # On a device, how long the longest document and sequence are, as the host knew it: a look would wait for the device.
     _longest: tuple[int, int] | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
@@ -74,7 +74,6 @@ class Packed:
         refuse_odd(self.values, "what a Packed has as values")
         _check_rise("documents", self.documents, "values", len(self.values))
         _check_rise("sequences", self.sequences, "documents", len(self.documents) - 1)
-        object.__setattr__(self, "_longest", self._measured())
 
     @classmethod
     def of(cls, sequences: Sequence[Sequence[Tensor | NDArray[Any]]]) -> Self:
@@ -150,7 +149,7 @@ class Packed:
             name: getattr(self, name).to(values.device, non_blocking=non_blocking)
             for name in ("documents", "sequences")
         }
-        return with_entries(self, {"values": values, **moved})
+        return with_entries(self, {"values": values, **moved, "_longest": None if values.is_cpu else self._sizes()})
 
     def pin_memory(self) -> Self:
         """The same sequences in page-locked memory, from which copies to a device run beside other work."""
@@ -192,12 +191,11 @@ class Packed:
         """Where each sequence begins in the values, and where the last one ends."""
         return self.documents[self.sequences]
 
-    def _measured(self) -> tuple[int, int]:
+    def _sizes(self) -> tuple[int, int]:
+        if self._longest is not None:
+            return self._longest
         documents, sequences = self.documents.cpu().numpy(), self.sequences.cpu().numpy()
         return int(np.diff(documents).max(initial=0)), int(np.diff(documents[sequences]).max(initial=0))
-
-    def _sizes(self) -> tuple[int, int]:
-        return self._measured() if self._longest is None else self._longest
 
     def _width(self, to: int | None) -> int:
         return width_of(self._sizes()[1], to, "sequence")
@@ -248,30 +246,29 @@ def gather_columns(
     columns: Mapping[str, Ragged], documents: Numbers, starts: Numbers, stops: Numbers, offsets: Numbers
 ) -> dict[str, Packed]:
     """The same pieces of several columns, whose rows have equal lengths: where they are is worked out once."""
-    first, *_ = columns.values()
-    counts = stops - starts
-    runs, places = _merged(first.offsets.numpy()[documents] + starts, counts), None
-    bounds = _offsets(counts)
+    origins = next(iter(columns.values())).offsets.numpy()[documents]
+    begins, ends = _merged(origins + starts, origins + stops)
+    bounds, places = _offsets(stops - starts), None
     # Slices cost by their number, and an index by its values: they are even at some hundred values a slice.
-    if bounds[-1] <= _EVEN * len(runs[0]):
-        places = torch.from_numpy(ranges(*runs))
-    longest = int(counts.max(initial=0)), int(np.diff(bounds[offsets]).max(initial=0))
-    boundaries = torch.from_numpy(bounds), torch.from_numpy(offsets), longest
+    if bounds[-1] <= _EVEN * len(begins):
+        places = torch.from_numpy(ranges(begins, ends - begins))
+    boundaries = torch.from_numpy(bounds), torch.from_numpy(offsets)
     return {
         name: _unchecked(
-            _sliced(column.values, *runs) if places is None else select(column.values, places), *boundaries
+            _sliced(column.values, begins, ends) if places is None else select(column.values, places), *boundaries
         )
         for name, column in columns.items()
     }
 
 
-def _unchecked(values: Tensor, documents: Tensor, sequences: Tensor, longest: tuple[int, int]) -> Packed:
+def _unchecked(values: Tensor, documents: Tensor, sequences: Tensor) -> Packed:
     """A packed column whose boundaries are known to be right."""
     packed = Packed.__new__(Packed)
-    for name, value in zip(
-        ("values", "documents", "sequences", "_longest"), (values, documents, sequences, longest), strict=True
-    ):
-        object.__setattr__(packed, name, value)
+    set_field = object.__setattr__
+    set_field(packed, "values", values)
+    set_field(packed, "documents", documents)
+    set_field(packed, "sequences", sequences)
+    set_field(packed, "_longest", None)
     return packed
 
 
@@ -287,21 +284,18 @@ def ranges(starts: Numbers, counts: Numbers) -> Numbers:
     return numbers
 
 
-def _merged(starts: Numbers, counts: Numbers) -> tuple[Numbers, Numbers]:
+def _merged(starts: Numbers, stops: Numbers) -> tuple[Numbers, Numbers]:
     """The same values as fewer ranges: neighbours that follow each other are one."""
-    stops = starts + counts
-    is_first = np.ones(len(starts), dtype=np.bool_)
-    np.not_equal(starts[1:], stops[:-1], out=is_first[1:])
-    if is_first.all():
-        return starts, counts
-    (firsts,) = np.nonzero(is_first)
-    lasts = np.append(firsts[1:], len(starts)) - 1
-    return starts[firsts], stops[lasts] - starts[firsts]
+    is_cut = starts[1:] != stops[:-1]
+    if is_cut.all():
+        return starts, stops
+    (cuts,) = np.nonzero(is_cut)
+    return starts[np.append(0, cuts + 1)], stops[np.append(cuts, len(stops) - 1)]
 
 
-def _sliced(values: Tensor, starts: Numbers, counts: Numbers) -> Tensor:
+def _sliced(values: Tensor, starts: Numbers, stops: Numbers) -> Tensor:
     array = _array(values)
-    slices = [array[start:stop] for start, stop in zip(starts.tolist(), (starts + counts).tolist(), strict=True)]
+    slices = [array[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
     return torch.from_numpy(np.concatenate(slices)).view(values.dtype)
 
 

@@ -27,7 +27,6 @@ DTYPES = [
         *(
             "float32",
             "float64",
-            "complex32",
             "complex64",
             "complex128",
             "float8_e4m3fn",
