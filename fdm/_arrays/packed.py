@@ -1,6 +1,7 @@
 """Packed columns: sequences made of whole documents, kept as one run of values with the boundaries of both."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Self, TypeVar, overload
 
 import attrs
@@ -48,7 +49,7 @@ class Packed:
     values: Tensor
     documents: Tensor
     sequences: Tensor
-    # Of the longest document and the longest sequence, known from the host on: a look would wait for a device.
+    # On a device, how long the longest document and sequence are, as the host knew it: a look would wait for the device.
     _longest: tuple[int, int] | None = attrs.field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
@@ -73,7 +74,6 @@ class Packed:
         refuse_odd(self.values, "what a Packed has as values")
         _check_rise("documents", self.documents, "values", len(self.values))
         _check_rise("sequences", self.sequences, "documents", len(self.documents) - 1)
-        object.__setattr__(self, "_longest", self._measured())
 
     @classmethod
     def of(cls, sequences: Sequence[Sequence[Tensor | NDArray[Any]]]) -> Self:
@@ -85,7 +85,9 @@ class Packed:
         if documents.kind != "tensor":
             msg = f"a document of a Packed is a tensor, not {documents.kind}; encode it first"
             raise DataError(msg)
-        return cls(documents.values, documents.offsets, _offsets([len(sequence) for sequence in sequences]))
+        return cls(
+            documents.values, documents.offsets, torch.from_numpy(_offsets([len(sequence) for sequence in sequences]))
+        )
 
     @property
     def lengths(self) -> Tensor:
@@ -123,7 +125,8 @@ class Packed:
     def positions(self, *, to: int | None = None) -> Tensor:
         """The position of each value in its document, int64, shaped as `mask`; 0 where there is no value."""
         starts = self._each_value(self.documents[:-1])
-        return self._spread(torch.arange(len(self.values), device=starts.device) - starts, 0, to)
+        places = torch.arange(len(self.values), device=starts.device)
+        return self._spread(places.sub_(starts), 0, to)
 
     def segments(self, *, to: int | None = None) -> Tensor:
         """The number of each value's document in its sequence, from 1 on, int64, shaped as `mask`; 0 where there is none."""
@@ -135,8 +138,8 @@ class Packed:
     def tolist(self) -> list[list[Tensor]]:
         """The documents of each sequence."""
         starts, firsts = self.documents.tolist(), self.sequences.tolist()
-        documents = [self.values[start:stop].clone() for start, stop in zip(starts, starts[1:], strict=False)]
-        return [documents[first:last] for first, last in zip(firsts, firsts[1:], strict=False)]
+        documents = [self.values[start:stop].clone() for start, stop in pairwise(starts)]
+        return [documents[first:last] for first, last in pairwise(firsts)]
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """The same sequences elsewhere, or of another dtype: as `torch.Tensor.to`, which boundaries follow in device."""
@@ -146,7 +149,7 @@ class Packed:
             name: getattr(self, name).to(values.device, non_blocking=non_blocking)
             for name in ("documents", "sequences")
         }
-        return with_entries(self, {"values": values, **moved})
+        return with_entries(self, {"values": values, **moved, "_longest": None if values.is_cpu else self._sizes()})
 
     def pin_memory(self) -> Self:
         """The same sequences in page-locked memory, from which copies to a device run beside other work."""
@@ -173,8 +176,8 @@ class Packed:
         return _evolved(
             self,
             torch.cat(values) if values else self.values[:0].clone(),
-            _offsets(lengths),
-            _offsets(counts),
+            torch.from_numpy(_offsets(lengths)),
+            torch.from_numpy(_offsets(counts)),
         )
 
     def __repr__(self) -> str:
@@ -188,33 +191,36 @@ class Packed:
         """Where each sequence begins in the values, and where the last one ends."""
         return self.documents[self.sequences]
 
-    def _measured(self) -> tuple[int, int]:
-        document, sequence = self.documents.diff(), self.lengths
-        return (
-            int(document.max()) if len(document) else 0,
-            int(sequence.max()) if len(sequence) else 0,
-        )
-
     def _sizes(self) -> tuple[int, int]:
-        return self._measured() if self._longest is None else self._longest
+        if self._longest is not None:
+            return self._longest
+        documents, sequences = self.documents.cpu().numpy(), self.sequences.cpu().numpy()
+        return int(np.diff(documents).max(initial=0)), int(np.diff(documents[sequences]).max(initial=0))
 
     def _width(self, to: int | None) -> int:
         return width_of(self._sizes()[1], to, "sequence")
 
     def _each_value(self, of_documents: Tensor) -> Tensor:
         """What each value's document has."""
+        if of_documents.is_cpu:  # numpy repeats in a fraction of the time
+            return torch.from_numpy(np.repeat(of_documents.numpy(), np.diff(self.documents.numpy())))
         return torch.repeat_interleave(of_documents, self.documents.diff(), output_size=len(self.values))
 
     def _spread(self, values: Tensor, fill: float, to: int | None) -> Tensor:
         """One value for each of the packed ones, at the places that `padded` gives them."""
-        width, count = self._width(to), len(values)
-        starts = self._starts()
+        width, starts = self._width(to), self._starts()
+        out = filled((len(self), width, *values.shape[1:]), fill, values)
+        if values.is_cpu and starts.is_cpu and not values.requires_grad:
+            bounds = pairwise(starts.tolist())
+            for row, (start, stop) in zip(_array(out), bounds, strict=True):
+                row[: stop - start] = _array(values)[start:stop]
+            return out
+        count = len(values)
         shifts = torch.arange(len(self), device=starts.device) * width - starts[:-1]
         places = torch.repeat_interleave(shifts, starts.diff(), output_size=count)
         places += torch.arange(count, device=starts.device)
-        out = filled((len(self) * width, *values.shape[1:]), fill, values)
-        bits_of(out).index_copy_(0, places.to(out.device), bits_of(values))
-        return out.view(len(self), width, *values.shape[1:])
+        bits_of(out.flatten(0, 1)).index_copy_(0, places, bits_of(values))
+        return out
 
 
 def joined(packs: Sequence[PackedT]) -> PackedT:
@@ -240,20 +246,30 @@ def gather_columns(
     columns: Mapping[str, Ragged], documents: Numbers, starts: Numbers, stops: Numbers, offsets: Numbers
 ) -> dict[str, Packed]:
     """The same pieces of several columns, whose rows have equal lengths: where they are is worked out once."""
-    first, *_ = columns.values()
-    begins = first.offsets.numpy()[documents]
-    firsts, counts = begins + starts, stops - starts
-    runs, places = _merged(firsts, counts), None
+    origins = next(iter(columns.values())).offsets.numpy()[documents]
+    begins, ends = _merged(origins + starts, origins + stops)
+    bounds, places = _offsets(stops - starts), None
     # Slices cost by their number, and an index by its values: they are even at some hundred values a slice.
-    if counts.sum() <= _EVEN * len(runs[0]):
-        places = torch.from_numpy(ranges(*runs))
-    boundaries, sequences = _offsets(counts), torch.from_numpy(np.asarray(offsets, dtype=np.int64))
+    if bounds[-1] <= _EVEN * len(begins):
+        places = torch.from_numpy(ranges(begins, ends - begins))
+    boundaries = torch.from_numpy(bounds), torch.from_numpy(offsets)
     return {
-        name: Packed(
-            _sliced(column.values, *runs) if places is None else select(column.values, places), boundaries, sequences
+        name: _unchecked(
+            _sliced(column.values, begins, ends) if places is None else select(column.values, places), *boundaries
         )
         for name, column in columns.items()
     }
+
+
+def _unchecked(values: Tensor, documents: Tensor, sequences: Tensor) -> Packed:
+    """A packed column whose boundaries are known to be right."""
+    packed = Packed.__new__(Packed)
+    set_field = object.__setattr__
+    set_field(packed, "values", values)
+    set_field(packed, "documents", documents)
+    set_field(packed, "sequences", sequences)
+    set_field(packed, "_longest", None)
+    return packed
 
 
 def ranges(starts: Numbers, counts: Numbers) -> Numbers:
@@ -268,32 +284,34 @@ def ranges(starts: Numbers, counts: Numbers) -> Numbers:
     return numbers
 
 
-def _merged(starts: Numbers, counts: Numbers) -> tuple[Numbers, Numbers]:
+def _merged(starts: Numbers, stops: Numbers) -> tuple[Numbers, Numbers]:
     """The same values as fewer ranges: neighbours that follow each other are one."""
-    stops = starts + counts
-    is_first = np.ones(len(starts), dtype=np.bool_)
-    np.not_equal(starts[1:], stops[:-1], out=is_first[1:])
-    if is_first.all():
-        return starts, counts
-    (firsts,) = np.nonzero(is_first)
-    lasts = np.append(firsts[1:], len(starts)) - 1
-    return starts[firsts], stops[lasts] - starts[firsts]
+    is_cut = starts[1:] != stops[:-1]
+    if is_cut.all():
+        return starts, stops
+    (cuts,) = np.nonzero(is_cut)
+    return starts[np.append(0, cuts + 1)], stops[np.append(cuts, len(stops) - 1)]
 
 
-def _sliced(values: Tensor, starts: Numbers, counts: Numbers) -> Tensor:
-    array = values.detach().view(_WORDS[values.itemsize]).numpy()  # numpy lacks some dtypes, but not their bits
-    slices = [array[start:stop] for start, stop in zip(starts.tolist(), (starts + counts).tolist(), strict=True)]
+def _sliced(values: Tensor, starts: Numbers, stops: Numbers) -> Tensor:
+    array = _array(values)
+    slices = [array[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
     return torch.from_numpy(np.concatenate(slices)).view(values.dtype)
 
 
-def _offsets(lengths: Any) -> Tensor:
+def _array(values: Tensor) -> NDArray[Any]:
+    """The bits of values in memory that is shared: numpy lacks some dtypes."""
+    return values.detach().view(_WORDS[values.itemsize]).numpy()
+
+
+def _offsets(lengths: Any) -> Numbers:
     offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return torch.from_numpy(offsets)
+    np.cumsum(np.asarray(lengths), out=offsets[1:])
+    return offsets
 
 
 def _joined_offsets(each: Sequence[Tensor]) -> Tensor:
-    return _offsets(torch.cat([offsets.diff() for offsets in each]).cpu())
+    return torch.from_numpy(_offsets(torch.cat([offsets.diff() for offsets in each]).cpu()))
 
 
 def _evolved(packed: PackedT, values: Tensor, documents: Tensor, sequences: Tensor) -> PackedT:

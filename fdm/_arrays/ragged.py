@@ -182,7 +182,7 @@ def filled(shape: Sequence[int], fill: float, like: Tensor) -> Tensor:
 
 
 def bits_of(tensor: Tensor) -> Tensor:
-    """A tensor as one of a dtype that torch indexes: it puts no wide unsigned integers anywhere, but their bits."""
+    """A tensor as one of a dtype that torch indexes: it puts no wide unsigned integers and no narrow floats anywhere, but bits."""
     bits = _BITS.get(tensor.dtype)
     return tensor if bits is None else tensor.view(bits)
 
@@ -253,13 +253,15 @@ def _decoded(values: Tensor, kind: Kind) -> Row:
     return raw.decode() if kind == "str" else raw
 
 
+_FLOAT8 = "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"
 _BITS = {
     getattr(torch, name): bits
     for name, bits in {
         "uint16": torch.int16,
         "uint32": torch.int32,
         "uint64": torch.int64,
-        "float8_e8m0fnu": torch.uint8,
+        "complex32": torch.int32,
+        **dict.fromkeys(_FLOAT8, torch.uint8),
     }.items()
     if hasattr(torch, name)
 }

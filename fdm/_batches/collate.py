@@ -42,12 +42,6 @@ def collate(found: Sequence[Any], ragged: Mapping[str, Ragged]) -> Any:
 
 def _put_together(found: Sequence[Any], ragged: Mapping[str, Ragged]) -> Any:
     first = found[0]
-    packed = [name for name, value in first.items() if isinstance(value, Packed)] if isinstance(first, dict) else []
-    if packed:
-        made = {name: joined([example[name] for example in found]) for name in packed}
-        rest = [{name: value for name, value in example.items() if name not in made} for example in found]
-        others = _put_together(rest, ragged) if rest[0] else {}
-        return {name: made[name] if name in made else others[name] for name in first}
     names = {name for name, column in ragged.items() if isinstance(first, dict) and _is_row(first.get(name), column)}
     if not names:
         return _collated(found)
@@ -61,6 +55,7 @@ def _collated(found: Sequence[Any]) -> Any:
     """As `torch.utils.data.default_collate`, with memory of this process also in a worker, whose stages may go on."""
     kinds: dict[Any, Any] = {kind: _OWN.get(call, call) for kind, call in default_collate_fn_map.items()}
     kinds.setdefault(np.datetime64, _arrays)
+    kinds.setdefault(Packed, _packed)
     try:
         return torch_collate(list(found), collate_fn_map=kinds)
     except DataError as error:
@@ -151,6 +146,10 @@ def _tensors(batch: Sequence[Tensor], *, collate_fn_map: Any = None) -> Tensor: 
     return torch.stack(list(batch))
 
 
+def _packed(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:  # noqa: ARG001 - torch gives it
+    return joined(list(batch))
+
+
 def _arrays(batch: Sequence[Any], *, collate_fn_map: Any = None) -> Any:
     plain = [tensor_of(np.asanyarray(array), "a value") for array in batch]
     return torch_collate(plain, collate_fn_map=collate_fn_map)
@@ -195,7 +194,7 @@ def _is_row(value: Any, column: Ragged) -> bool:
     return isinstance(value, bytes if column.kind == "bytes" else str)
 
 
-_COLLATED = (Tensor, np.ndarray, np.generic, int, float, complex, str, bytes, Mapping, list, tuple)
+_COLLATED = (Tensor, np.ndarray, np.generic, int, float, complex, str, bytes, Mapping, list, tuple, Packed)
 _UNEQUAL = (
     "rows of different length go into a column of fdm.Ragged, whose batches have .padded(); or say what a batch of them "
     "is: fdm.batch(n, collate=fn)"

@@ -12,20 +12,21 @@ from numpy.typing import NDArray
 from .._arrays.packed import ranges
 from .._checks import integer
 from .._errors import DataError
-from .._random.permutation import derive, permute, random_bits
-from .._random.permutations import permute_each
+from .._random.permutation import derive, permute
+from .._random.permutations import hashed, permute_each
 
 
+Integers: TypeAlias = NDArray[np.int64]
 Numbers: TypeAlias = NDArray[np.integer[Any]]
 
 
 class Pieces(NamedTuple):
     """Pieces of documents, from `starts` to `stops` in each; sequence s has those from `offsets[s]` to `offsets[s + 1]`."""
 
-    documents: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    stops: NDArray[np.int64]
-    offsets: NDArray[np.int64]
+    documents: Integers
+    starts: Integers
+    stops: Integers
+    offsets: Integers
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -39,23 +40,22 @@ class Packing:
     `full_documents` are those with pieces that fill sequences, `full_starts` the number of such pieces before each;
     `by_rest` all documents with a rest, by rest, of which `rests` are the values and `rest_starts` where each begins;
     `pattern_starts` the number of sequences before each pattern, `slot_starts` where its slots begin. A slot of a pattern
-    holds a document of the rest of number `slot_rests`: of them `slot_bases` are used before the pattern, `slot_strides`
-    in each of its sequences, `slot_ranks` before the slot in one sequence.
+    holds a document of the rest of number `slot_rests`: in the pattern's first sequence the one of number `slot_firsts`,
+    and `slot_strides` on from there in each further one.
     """
 
     length: int
     most: int | None
     full_documents: Numbers
-    full_starts: Numbers
+    full_starts: Integers
     by_rest: Numbers
-    rests: Numbers
-    rest_starts: Numbers
-    pattern_starts: Numbers
-    slot_starts: Numbers
-    slot_rests: Numbers
-    slot_bases: Numbers
-    slot_strides: Numbers
-    slot_ranks: Numbers
+    rests: Integers
+    rest_starts: Integers
+    pattern_starts: Integers
+    slot_starts: Integers
+    slot_rests: Integers
+    slot_firsts: Integers
+    slot_strides: Integers
 
     @property
     def size(self) -> int:
@@ -72,7 +72,7 @@ class Packing:
         """The share of the sequences' places that have a value; 1 where there are no sequences."""
         return self.values / (self.size * self.length) if self.size else 1.0
 
-    def pieces(self, positions: NDArray[np.int64], key: int | None) -> Pieces:
+    def pieces(self, positions: Integers, key: int | None) -> Pieces:
         """The pieces of the sequences at these positions: of the permutation that a key names, or in natural order.
 
         Equivalent to the same choice from the sequences of all positions. With a key, sequences are permuted, documents of
@@ -80,23 +80,25 @@ class Packing:
         """
         places = positions if key is None else permute(positions, self.size, derive(key, "sequences"))
         is_full = places < self._full
-        fulls, others = places[is_full], places[~is_full] - self._full
+        others = places[~is_full] - self._full
         patterns = np.searchsorted(self.pattern_starts, others, side="right") - 1
-        firsts = self.slot_starts[patterns].astype(np.int64)
+        firsts = self.slot_starts[patterns]
         counts = self.slot_starts[patterns + 1] - firsts
-        slots, repeats = ranges(firsts, counts), np.repeat(others - self.pattern_starts[patterns], counts)
-        documents, rests = self._documents(slots, repeats, key)
-        order = _within(np.repeat(np.arange(len(counts)), counts), documents, key)
-        whole = self._full_pieces(fulls)
-        return _merged(is_full, whole, counts, self._rest_pieces(documents[order], rests[order]))
+        slots, sequences = ranges(firsts, counts), np.repeat(np.arange(len(counts)), counts)
+        documents, rests = self._documents(slots, (others - self.pattern_starts[patterns])[sequences], key)
+        order = _within(sequences, documents, key)
+        rest_pieces = self._rest_pieces(documents[order], rests[order])
+        if len(others) == len(places):
+            return Pieces(*rest_pieces, _offsets(counts))
+        return _merged(is_full, self._full_pieces(places[is_full]), counts, rest_pieces)
 
-    def arrays(self) -> dict[str, Numbers]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """The packing as arrays by name, for `from_arrays`, in which they may be mapped from a file."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         return {"limits": np.array([self.length, self.most or 0], dtype=np.int64), **arrays}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Numbers]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """The packing that `arrays` has described."""
         length, most = (int(limit) for limit in arrays["limits"])
         return cls(length, most or None, **{name: arrays[name] for name in _ARRAYS})
@@ -109,24 +111,22 @@ class Packing:
     def _full(self) -> int:
         return int(self.full_starts[-1])
 
-    def _documents(
-        self, slots: NDArray[np.int64], repeats: NDArray[np.int64], key: int | None
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _documents(self, slots: Integers, repeats: Integers, key: int | None) -> tuple[Integers, Integers]:
         """The documents in the slots, each in one repeat of its pattern, and their rests."""
         numbers = self.slot_rests[slots]
-        rests, starts = self.rests[numbers].astype(np.int64), self.rest_starts[numbers]
-        places = self.slot_bases[slots] + repeats * self.slot_strides[slots] + self.slot_ranks[slots]
+        rests, starts = self.rests[numbers], self.rest_starts[numbers]
+        places = self.slot_firsts[slots] + repeats * self.slot_strides[slots]
         if key is not None:
             sizes = self.rest_starts[numbers + 1] - starts
-            places = permute_each(places, sizes, random_bits(rests, derive(key, "documents")))
+            places = permute_each(places, sizes, rests.astype(np.uint64) + np.uint64(derive(key, "documents")))
         return self.by_rest[starts + places].astype(np.int64), rests
 
-    def _full_pieces(self, numbers: NDArray[np.int64]) -> "_Cuts":
+    def _full_pieces(self, numbers: Integers) -> "_Cuts":
         at = np.searchsorted(self.full_starts, numbers, side="right") - 1
         starts = (numbers - self.full_starts[at]) * self.length
         return _Cuts(self.full_documents[at].astype(np.int64), starts, starts + self.length)
 
-    def _rest_pieces(self, documents: NDArray[np.int64], rests: NDArray[np.int64]) -> "_Cuts":
+    def _rest_pieces(self, documents: Integers, rests: Integers) -> "_Cuts":
         """The rests, which begin after the full pieces of their documents."""
         if not len(self.full_documents):
             return _Cuts(documents, np.zeros_like(documents), rests)
@@ -149,7 +149,7 @@ class Joined:
     """
 
     length: int
-    offsets: Numbers
+    offsets: Integers
 
     @property
     def size(self) -> int:
@@ -166,7 +166,7 @@ class Joined:
         """The share of the sequences' places that have a value; 1 where there are no sequences."""
         return self.values / (self.size * self.length) if self.size else 1.0
 
-    def pieces(self, positions: NDArray[np.int64], key: int | None) -> Pieces:
+    def pieces(self, positions: Integers, key: int | None) -> Pieces:
         """The pieces of the sequences at these positions: of the permutation that a key names, or in natural order.
 
         Equivalent to the same choice from the sequences of all positions. Empty documents have no piece.
@@ -203,8 +203,8 @@ def packing_of(lengths: Numbers, length: int, most: int | None = None) -> Packin
     >>> documents.tolist(), starts.tolist(), stops.tolist(), offsets.tolist()
     ([0, 0, 2, 1, 3], [0, 4, 0, 0, 0], [4, 5, 3, 2, 1], [0, 1, 3, 5])
     """
-    length = integer("pack: length", length, DataError, least=1)
-    most = None if most is None else integer("pack: most", most, DataError, least=1)
+    length = min(integer("pack: length", length, DataError, least=1), _LIMIT)
+    most = None if most is None else min(integer("pack: most", most, DataError, least=1), _LIMIT)
     lengths = np.asarray(lengths)
     if len(lengths) and int(lengths.min()) < 0:
         msg = (
@@ -218,15 +218,16 @@ def packing_of(lengths: Numbers, length: int, most: int | None = None) -> Packin
         rests = lengths.astype(np.int64)
         rests[full_documents] -= fulls * length
     by_rest, ordered = _sorted_by(rests, length)
+    index = np.int32 if len(lengths) <= 2**31 else np.int64
     rest_starts = np.concatenate([np.nonzero(np.diff(ordered, prepend=0))[0], [len(ordered)]])
     values = ordered[rest_starts[:-1]].astype(np.int64)
     patterns = best_fit(values.tolist(), np.diff(rest_starts).tolist(), length, most)
     return Packing(
         length,
         most,
-        full_documents,
+        full_documents.astype(index),
         _offsets(fulls),
-        by_rest.astype(_index_type(len(lengths))),
+        by_rest.astype(index),
         values,
         rest_starts,
         **_slots(patterns),
@@ -290,58 +291,59 @@ def best_fit(rests: list[int], counts: list[int], length: int, most: int | None 
 
 
 class _Cuts(NamedTuple):
-    documents: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    stops: NDArray[np.int64]
+    documents: Integers
+    starts: Integers
+    stops: Integers
 
 
-def _merged(is_full: NDArray[np.bool_], fulls: _Cuts, counts: NDArray[np.int64], others: _Cuts) -> Pieces:
+def _merged(is_full: NDArray[np.bool_], fulls: _Cuts, counts: Integers, others: _Cuts) -> Pieces:
     """The pieces of sequences that are one full piece, and of those that have as many as `counts`, in one order."""
-    if not len(fulls.documents):
-        return Pieces(*others, _offsets(counts))
     each = np.ones(len(is_full), dtype=np.int64)
     each[~is_full] = counts
     belongs_to_full = np.repeat(is_full, each)
     merged = [np.empty(len(belongs_to_full), dtype=np.int64) for _ in fulls]
     for target, full, other in zip(merged, fulls, others, strict=True):
         target[belongs_to_full], target[~belongs_to_full] = full, other
-    return Pieces(*merged, _offsets(each))
+    documents, starts, stops = merged
+    return Pieces(documents, starts, stops, _offsets(each))
 
 
-def _within(sequences: NDArray[np.int64], documents: NDArray[np.int64], key: int | None) -> NDArray[np.int64]:
+def _within(sequences: Integers, documents: Integers, key: int | None) -> Integers:
     """The order of documents within their sequences."""
-    by = documents if key is None else random_bits(documents, derive(key, "within"))
-    return np.lexsort((by, sequences))
+    if key is None:
+        return np.lexsort((documents, sequences))
+    upper = sequences.astype(np.uint64) << np.uint64(32)
+    return np.argsort(upper | (hashed(documents, derive(key, "within")) >> np.uint64(32)), kind="stable")
 
 
-def _slots(patterns: list[tuple[int, Content]]) -> dict[str, Numbers]:
+def _slots(patterns: list[tuple[int, Content]]) -> dict[str, Integers]:
     """Patterns as arrays: the slots of each, and how often its rests are used before it."""
-    counts, numbers, eaches, lasts = [], [], [], []
-    for count, content in patterns:
-        counts.append(count)
-        while content is not None:
-            number, each, content = content
-            numbers.append(number)
-            eaches.append(each)
-        lasts.append(len(numbers))
-    each = np.array(eaches, dtype=np.int64)
-    entries = np.diff(lasts, prepend=0)
-    uses = each * np.repeat(np.array(counts, dtype=np.int64), entries)
-    bases = _before_of_same(np.array(numbers, dtype=np.int64), uses)
+    counts = np.array([count for count, _ in patterns], dtype=np.int64)
+    contents = [_entries(content) for _, content in patterns]
+    numbers, each = np.array([entry for entries in contents for entry in entries], dtype=np.int64).reshape(-1, 2).T
+    sizes = np.array([len(entries) for entries in contents], dtype=np.int64)
+    bases = _before_of_same(numbers, each * np.repeat(counts, sizes))
+    ends = np.cumsum(each)[np.cumsum(sizes) - 1]
     slots = np.repeat(np.arange(len(each)), each)
-    pattern_of_entry = np.repeat(np.arange(len(counts)), entries)
-    slot_counts = np.bincount(pattern_of_entry, weights=each, minlength=len(counts)).astype(np.int64)
     return {
-        "pattern_starts": _offsets(np.array(counts, dtype=np.int64)),
-        "slot_starts": _offsets(slot_counts),
-        "slot_rests": np.array(numbers, dtype=np.int64)[slots].astype(np.int32),
-        "slot_bases": bases[slots],
-        "slot_strides": each[slots].astype(np.int32),
-        "slot_ranks": ranges(np.zeros_like(each), each).astype(np.int32),
+        "pattern_starts": _offsets(counts),
+        "slot_starts": np.append(0, ends),
+        "slot_rests": numbers[slots],
+        "slot_firsts": ranges(bases, each),
+        "slot_strides": each[slots],
     }
 
 
-def _before_of_same(numbers: NDArray[np.int64], uses: NDArray[np.int64]) -> NDArray[np.int64]:
+def _entries(content: Content) -> list[tuple[int, int]]:
+    """The numbers of rests that a sequence holds, and how many of each."""
+    entries = []
+    while content is not None:
+        number, each, content = content
+        entries.append((number, each))
+    return entries
+
+
+def _before_of_same(numbers: Integers, uses: Integers) -> Integers:
     """The sum of the uses of the same number before each."""
     order = np.argsort(numbers, kind="stable")
     ordered = uses[order]
@@ -362,11 +364,7 @@ def _sorted_by(rests: Numbers, length: int) -> tuple[Numbers, Numbers]:
     return order[empty:], ordered[empty:]
 
 
-def _index_type(count: int) -> type[np.integer[Any]]:
-    return np.int32 if count <= 2**31 else np.int64
-
-
-def _offsets(counts: Numbers) -> NDArray[np.int64]:
+def _offsets(counts: Numbers) -> Integers:
     offsets = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=offsets[1:])
     return offsets
@@ -379,4 +377,5 @@ def _digest(limits: list[int], *arrays: Numbers) -> str:
     return hashed.hexdigest()
 
 
+_LIMIT = 2**40  # no column is longer
 _ARRAYS = [field.name for field in attrs.fields(Packing) if field.name not in ("length", "most")]
