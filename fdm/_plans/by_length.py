@@ -31,6 +31,14 @@ class ByLength:
 
     `key` permutes the steps and deals the examples out to them. Without one both are as they come: steps from the
     shortest bucket to the longest, examples as in the other order, where a bucket begins with those it takes over.
+
+    >>> from fdm._plans.lengths import Buckets
+    >>> from fdm._plans.order import Natural
+    >>> lengths = np.array([3, 9, 2, 12, 0, 4, 1, 2])
+    >>> layout = Layout.of_size(Buckets.of(lengths, np.array([4, 16])), size=3)
+    >>> order = ByLength(Natural(8), layout)
+    >>> order.cuts.at.tolist(), order.at(np.arange(8)).tolist()
+    ([0, 3, 6, 8], [0, 2, 4, 5, 6, 7, 1, 3])
     """
 
     of: Order
@@ -44,7 +52,7 @@ class ByLength:
 
     @cached_property
     def cuts(self) -> Cuts:
-        """Where its steps are cut, some bytes a step, made once."""
+        """Where its steps are cut, 24 bytes a step, made once."""
         steps, placed = self.layout.steps, self.layout.placed
         bucket = np.repeat(np.arange(len(steps)), steps)
         number = np.arange(len(bucket)) - np.repeat(np.cumsum(steps) - steps, steps)
@@ -151,8 +159,8 @@ class StepsByLength:
         return len(self.edges)
 
     def count_of(self, rank: int) -> int:
-        """The number of steps in which `rank` has examples: of all, but where there is one step of fewer than the ranks."""
-        return 0 if self.count == 1 and rank >= self.stop - self.start else self.count
+        """The number of steps in which `rank` has examples: all, unless there are fewer examples than ranks in the one."""
+        return self.count if rank < self.stop - self.start else 0
 
     def bounds(self, step: int) -> tuple[int, int]:
         """The positions that a step covers: first, and one past the last."""
