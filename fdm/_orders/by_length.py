@@ -30,6 +30,14 @@ class ByLength:
 
     `key` permutes the steps and deals the examples out to them. Without one both are as they come: steps from the
     shortest bucket to the longest, examples as in the other order, where a bucket begins with those it takes over.
+
+    >>> from fdm._orders.lengths import Buckets
+    >>> from fdm._orders.order import Natural
+    >>> lengths = np.array([3, 9, 2, 12, 0, 4, 1, 2])
+    >>> layout = Layout.of_size(Buckets.of(lengths, np.array([4, 16])), size=3)
+    >>> order = ByLength(Natural(8), layout)
+    >>> order.cuts.at.tolist(), order.at(np.arange(8)).tolist()
+    ([0, 3, 6, 8], [0, 2, 4, 5, 6, 7, 1, 3])
     """
 
     of: Order
@@ -43,7 +51,7 @@ class ByLength:
 
     @cached_property
     def cuts(self) -> Cuts:
-        """Where its steps are cut, some bytes a step, made once."""
+        """Where its steps are cut, 24 bytes a step, made once."""
         steps, placed = self.layout.steps, self.layout.placed
         bucket = np.repeat(np.arange(len(steps)), steps)
         number = np.arange(len(bucket)) - np.repeat(np.cumsum(steps) - steps, steps)

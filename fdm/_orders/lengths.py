@@ -145,9 +145,14 @@ class Layout:
     `taken` of them. A bucket shares `placed` examples evenly over its `steps`, and hands on those that remain of its own
     and the taken ones. `unit` says what the `amount` of a step counts: values, with the padding, or examples.
 
-    Only the longest bucket that has examples has steps that are not full. If they would be fewer than `least`, the last
-    bucket before it that has steps hands on as many as are missing. So each step has `least` examples or more: half of
-    a full step of the longest, rounded up; only a split of fewer examples has one smaller step.
+    All steps are full, but for those of the longest bucket. If that had one step of fewer than `least` examples, the
+    nearest bucket before it that has steps hands on as many as are missing. So each step has `least` examples or more,
+    half of a full step of the longest, rounded up; only a split of fewer examples has one smaller step.
+
+    >>> lengths = np.array([3, 9, 2, 12, 0, 4, 1, 2])
+    >>> layout = Layout.of_budget(Buckets.of(lengths, np.array([4, 16])), budget=16)
+    >>> layout.rows()
+    [BucketSteps(edge=4, examples=6, steps=1, size=4), BucketSteps(edge=16, examples=2, steps=4, size=1)]
     """
 
     buckets: Buckets
@@ -165,7 +170,7 @@ class Layout:
         if budget < longest:
             msg = (
                 f"batch: a step of {budget:,} values cannot hold one of the longest examples, which are padded to "
-                f"{longest:,}; let it be at least {longest:,}, or leave longer examples out"
+                f"{longest:,}; let it be at least {longest:,}, give closer edges, or leave longer examples out"
             )
             raise DataError(msg)
         sizes = budget // buckets.edges
@@ -221,7 +226,8 @@ def _cascade(counts: Counts, sizes: Counts) -> tuple[Counts, Counts, Counts]:
     placed = steps * sizes
     placed[-1] += rest
     steps[-1] += rest > 0
-    missing, (shorter,) = _least(sizes) - int(placed[-1]), np.nonzero(steps[:-1])
+    (shorter,) = np.nonzero(steps[:-1])
+    missing = _least(sizes) - int(placed[-1])
     if rest and missing > 0 and len(shorter):
         placed[shorter[-1]] -= missing
         taken[shorter[-1] + 1 :] += missing
