@@ -11,6 +11,9 @@ from .._random.tweaked import permute_tweaked
 from .order import Ids
 
 
+_FEW = 4096  # as many elements as `permute` sorts at each look-up
+
+
 @attrs.frozen(slots=False)
 class BlockShuffle:
     """A permutation of `range(n)` that has `window` blocks of `block` neighbours in play at a time, in `lanes`.
@@ -91,6 +94,11 @@ class BlockShuffle:
     def _keys(self) -> tuple[int, int, int]:
         return derive(self.key, "pools"), derive(self.key, "last"), derive(self.key, "blocks")
 
+    @cached_property
+    def _few_blocks(self) -> Ids | None:
+        """All blocks in their order where they are few: what sorting them costs is paid once for all look-ups."""
+        return permute(np.arange(self._full), self._full, self._keys[2]) if self._full <= _FEW else None
+
     def _mixed(self, positions: Ids) -> Ids:
         """The ids at positions before the last pool."""
         in_pool = self._each * self.block
@@ -110,6 +118,8 @@ class BlockShuffle:
         return self._block(number) * self.block + (places - number * self.block)
 
     def _block(self, numbers: Ids) -> Ids:
+        if self._few_blocks is not None and len(numbers) and numbers.max() < self._full:
+            return self._few_blocks[numbers]
         return _permuted_blocks(numbers, self._full, self._keys[2])
 
 

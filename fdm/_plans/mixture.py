@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 from numbers import Rational
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import numpy as np
@@ -20,8 +20,6 @@ from .._random.permutation import random_bits
 from .._stages.rounding import as_written, largest_remainder
 from .order import Ids
 
-
-WordT = TypeVar("WordT", np.uint32, np.uint64)
 
 BLOCK = 64  # positions of the run that are permuted together; a power of two below 2**8
 MOST = 2**30  # the largest sum of exact shares: what is computed with them stays below 2**62
@@ -421,13 +419,13 @@ def _epoch_size(shares: Sequence[tuple[str, int]], sizes: Mapping[str, int], unt
     return size
 
 
-def _sorted_columns(keys: NDArray[WordT], columns: NDArray[Any]) -> NDArray[WordT]:
+def _sorted_columns(keys: NDArray[Any], columns: NDArray[Any]) -> NDArray[Any]:
     """Numbers of columns, row by row in the order of their keys, and of themselves where keys are equal.
 
     Packed into one word with its key, so that a plain sort does it, which numpy has in vector instructions.
     """
     word = keys.dtype.type
-    packed: Any = (keys << word(6)) | columns.astype(word)
+    packed: NDArray[Any] = (keys << word(6)) | columns.astype(word)
     packed.sort(axis=1)
     packed &= word(BLOCK - 1)
     return packed
