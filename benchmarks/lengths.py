@@ -16,9 +16,10 @@ import numpy as np
 from _timing import duration, median_ratio, print_machine, print_table, print_target, seconds_per_unit
 from numpy.typing import NDArray
 
-from fdm._plans.by_length import ByLength, StepsByLength
-from fdm._plans.lengths import Buckets, Layout, best_edges
-from fdm._plans.order import Natural, Shuffled
+from fdm._orders.by_length import ByLength
+from fdm._orders.lengths import Buckets, Layout, best_edges
+from fdm._orders.order import Natural, Shuffled
+from fdm._plans.steps import StepsByLength
 
 
 EXAMPLES, QUICK, LONGEST = 1_000_000, 200_000, 2048

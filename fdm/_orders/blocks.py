@@ -199,11 +199,11 @@ def strided(first: int, last: int, rank: int, world_size: int) -> Ids:
 def variance_ratio(batch: int, n: int, block: int, window: int) -> float:
     """The variance of batch means over that of a true shuffle, for data that is sorted by what is averaged.
 
-    With `window` blocks of `block` examples in play, it is 1 + batch / in play * (1 - share in play): 1 is as good as a
-    true shuffle, and 2 is that of batches half as large. Data that is not sorted comes nearer to 1.
+    With `window` of the blocks in play, it is 1 + batch / window * (1 - share in play): so many small blocks are better
+    than few large ones. 1 is as good as a true shuffle, 2 as batches half as large. Data that is not sorted is nearer to 1.
 
-    >>> variance_ratio(4096, n=2**20, block=256, window=256)
-    1.05859375
+    >>> variance_ratio(256, n=2**20, block=256, window=256)
+    1.9375
     """
-    in_play = min(window * block, n)
-    return 1 + batch / in_play * (1 - in_play / n) if in_play else 1.0
+    in_play = min(1.0, window * block / n) if n else 1.0
+    return 1 + batch / window * (1 - in_play)

@@ -29,19 +29,21 @@ def permute_tweaked(positions: NDArray[np.int64], n: int, key: int, tweaks: NDAr
     """
     if not len(positions):
         return positions
-    values, row = _distinct(tweaks)
     if n < _SORTED_BELOW:
-        return _sorted(values, n, key)[row, positions]
+        pieces = range(0, len(positions), _PIECE)
+        return np.concatenate([_sorted(positions[at : at + _PIECE], n, key, tweaks[at : at + _PIECE]) for at in pieces])
+    values, row = _distinct(tweaks)
     return _walk(positions, row, _family(values, n, key))
 
 
-def _sorted(tweaks: NDArray[np.int64], n: int, key: int) -> NDArray[np.int64]:
-    """Whole permutations of a short range, a row for each tweak, in the order of random bits."""
+def _sorted(positions: NDArray[np.int64], n: int, key: int, tweaks: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The elements of permutations of a short range, each in the order of random bits, and made whole."""
+    values, row = _distinct(tweaks)
     places = np.arange(n, dtype=np.int64)
-    bits = random_bits((tweaks[:, None] * n + places).ravel(), key).reshape(-1, n)
+    bits = random_bits((values[:, None] * n + places).ravel(), key).reshape(-1, n)
     packed = (bits & ~np.uint64(127)) | places.astype(np.uint64)  # numpy sorts words faster than it tells their order
     packed.sort(axis=1)
-    return (packed & np.uint64(127)).astype(np.int64)
+    return (packed[row, positions] & np.uint64(127)).astype(np.int64)
 
 
 def _distinct(tweaks: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

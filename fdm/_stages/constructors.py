@@ -150,8 +150,8 @@ def shuffle(*, block: int | None = None, window: int | None = None, lanes: int =
     blocks are permuted, and `window` of them (over all `lanes`) are mixed at a time. Position p is in lane p modulo
     `lanes`, and a rank takes every W-th position of a step of W ranks, so that where W divides `lanes` its blocks are its
     own. The order is the same for any number of ranks. For data sorted by what is learned, the variance of the means of
-    batches is that of a true shuffle times 1 + batch / window * (1 - share of the data in play), window in examples:
-    many small blocks mix better than few large ones.
+    batches is that of a true shuffle times 1 + batch / window * (1 - share of the data in play), so that many small blocks
+    mix better than few large ones.
 
     `seed` is the pipeline's unless given. Raises `PipelineError` for a window that does not fall evenly to the lanes.
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import fdm
-from fdm._plans.packing import Joined, Packing, best_fit, packing_of
+from fdm._orders.packing import Joined, Packing, best_fit, packing_of
 
 
 keys = st.integers(0, 2**64 - 1)

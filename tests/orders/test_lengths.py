@@ -9,11 +9,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fdm import DataError, SnapshotError
-from fdm._plans.by_length import ByLength, StepsByLength
-from fdm._plans.lengths import Buckets, Layout, best_edges, check_edges
-from fdm._plans.order import Natural, Shuffled
-from fdm._plans.steps import even_shard
+from fdm._orders.by_length import ByLength
+from fdm._orders.lengths import Buckets, Layout, best_edges, check_edges
+from fdm._orders.order import Natural, Shuffled
+from fdm._plans.steps import StepsByLength
 from fdm._random.permutation import derive, permute
+from fdm._splits.sizes import even_shard
 
 
 KEYS = st.none() | st.integers(0, 2**64 - 1)
