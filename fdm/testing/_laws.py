@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .._arrays.differences import difference
+from .._arrays.ragged import Ragged
 from .._batches.draws import Draws
 from .._batches.reading import ids_of as own_ids
 from .._errors import DataError, noted, stage_note, stage_of
