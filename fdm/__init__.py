@@ -28,7 +28,7 @@ from ._executor import Executor, open
 from ._loaders.combine import Combined, CombinedSnapshot, combine
 from ._loaders.loader import Loader
 from ._loaders.profile import Profile
-from ._pipeline import Pipeline, describe, draw, draw_svg, fingerprint, pipeline, replace, without
+from ._pipeline import Pipeline, describe, draw, draw_svg, fingerprint, insert, pipeline, replace, without
 from ._plans.snapshot import Snapshot
 from ._prepare.download import File, download
 from ._random.ambient import ambient
@@ -102,6 +102,7 @@ __all__ = [
     "fold",
     "gather",
     "gather_to",
+    "insert",
     "load",
     "mean",
     "measure",
