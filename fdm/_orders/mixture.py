@@ -24,7 +24,7 @@ from .order import Ids
 BLOCK = 64  # positions of the run that are permuted together; a power of two below 2**8
 MOST = 2**30  # the largest sum of exact shares: what is computed with them stays below 2**62
 LONGEST = 2**62  # positions of the run end here
-_TOGETHER = 512  # blocks worked on at once, whose words fit into a core's cache
+_TOGETHER = 128  # blocks worked on at once: longer arrays cost the system more to hand out than to fill
 
 
 def exact_shares(shares: Mapping[str, float | Fraction]) -> dict[str, int]:
@@ -185,8 +185,7 @@ class Tree:
         twice, step = 2 * weight, 2 * self.nodes[2].take(left)
         dealt = first * step + weight
         low = dealt // twice
-        # What a few draws add is far below 2**52 times one in `twice`, so that floats round to no wrong whole number.
-        taken = ((dealt - low * twice + count * step) / twice).astype(np.int64)
+        taken = (dealt + count * step) // twice - low
         some, rest = np.flatnonzero(taken), np.flatnonzero(taken < count)
         to_left = _chosen((left, low, taken, place), some)
         to_right = _chosen((right, first - low, count - taken, place + taken), rest)
@@ -329,14 +328,22 @@ class Mixture:
                 yield phase, start, min(start + _TOGETHER, end)
             first = end
 
+    def _stretches(self, positions: Ids) -> tuple[Ids, Ids]:
+        """The epochs of whole blocks' positions, counted from that of the block's first, and where another one begins."""
+        blocks = np.arange(0, positions.size, BLOCK)
+        first, last = (positions[:, [0, -1]] // self.size).T
+        if (first == last).all():
+            return np.zeros((len(positions), 1), dtype=np.int64), blocks
+        epochs = positions // self.size - first[:, None]
+        new = np.flatnonzero(np.diff(epochs.ravel()))
+        return epochs, np.union1d(new + 1, blocks)
+
     def _blocks(self, phase: int, blocks: Ids) -> tuple[Ids, Ids]:
         """The part and the draw of each position of whole blocks, a block a row."""
         positions = blocks[:, None] * BLOCK + np.arange(BLOCK)
-        epochs = positions // self.size
-        epochs -= epochs[:, :1].copy()
-        (stretches,) = np.nonzero(np.diff(epochs, prepend=-1, axis=1).ravel())  # of one block and one epoch
-        lengths = np.diff(stretches, append=positions.size)
+        epochs, stretches = self._stretches(positions)
         starts = positions.ravel()[stretches] - self._starts[phase]
+        lengths = np.diff(np.append(stretches, positions.size))
         leaf, first, count, place = self._trees[phase].deal(starts, lengths)
         part = self._numbers[phase][leaf]
         first = first + self._carried[phase][part]
