@@ -16,7 +16,7 @@ import attrs
 import numpy as np
 from _timing import median_ratio, print_machine, print_table, print_target, seconds_per_unit
 
-from fdm._plans.blocks import BlockShuffle, strided, variance_ratio
+from fdm._orders.blocks import BlockShuffle, strided, variance_ratio
 from fdm._random.permutation import permute
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from _peers import where_installed
 from _timing import median_ratio, print_machine, print_table, print_target, seconds_per_unit
 
-from fdm._plans.mixture import Mixture, mixture
+from fdm._orders.mixture import Mixture, mixture
 
 
 PARTS = (2, 10, 100, 1000)

@@ -136,7 +136,8 @@ class Executor:
         if self.context.local_rank == 0:
             _warn_of_drawing(p, made.sources)
         options = LoaderOptions(self.workers, self.threads, self.prefetch, self.pin_memory, self.start_method)
-        return Data(p, self.context, made, options)
+        with closed_on_failure(made.sources.values()):
+            return Data(p, self.context, made, options)
 
     def _kept(self, p: Pipeline, splits: Mapping[str, Examples]) -> list[Kept]:
         if next(p.of_kind(Preparation), None) is None:
