@@ -10,8 +10,10 @@ from urllib.request import url2pathname
 
 import requests
 
+from .session import Secret, Session
 
-def read(url: str, part: Path, tell: Callable[[int], object]) -> None:
+
+def read(url: str, part: Path, tell: Callable[[int], object], secret: Secret) -> None:
     """Read a URL to the end of `part`, from where it stops; retried as long as anything comes."""
     if urlsplit(url).scheme == "file":
         part.unlink(missing_ok=True)
@@ -21,7 +23,7 @@ def read(url: str, part: Path, tell: Callable[[int], object]) -> None:
     attempt, most, validator = 0, _size(part), Validator()
     while True:
         try:
-            _stream(url, part, _size(part), tell, validator)
+            _stream(url, part, tell, validator, secret)
         except requests.RequestException as error:
             tell(0)
             attempt = 1 if _size(part) > most else attempt + 1
@@ -43,13 +45,14 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _stream(url: str, part: Path, before: int, tell: Callable[[int], object], validator: Validator) -> None:
+def _stream(url: str, part: Path, tell: Callable[[int], object], validator: Validator, secret: Secret) -> None:
+    before = _size(part)
     headers = {"Accept-Encoding": "identity"}  # the bytes as they are stored, which is what the digest is of
     if before:
         headers["Range"] = f"bytes={before}-"
         if validator.tag:
             headers["If-Range"] = validator.tag
-    with requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+    with Session(secret) as session, session.ask(url, headers, _TIMEOUT) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable and before:
             if response.headers.get("Content-Range") == f"bytes */{before}":
                 return  # all of it was there; its digest tells whether it is right
