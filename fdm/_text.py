@@ -221,8 +221,9 @@ def _bare(run: str) -> str:
     place = "://".join([first, *map(_without_login, others)])
     if others and "#" in place:
         above, _, fragment = place.partition("#")
-        place = f"{above}#{_starred(fragment, is_whole=False)}"
-    return place + mark + (_starred(query, is_whole=bool(others)) if "/" in place else query)
+        place = f"{above}#{_starred(fragment) if '=' in fragment else fragment}"
+    is_query = others or ("=" in query and "/" in place)
+    return place + mark + (_starred(query) if is_query else query)
 
 
 def _without_login(rest: str) -> str:
@@ -236,18 +237,15 @@ def _without_login(rest: str) -> str:
     return rest.rpartition("@")[2] if "@" in rest else f"{host}:{STARS}"
 
 
-def _starred(query: str, *, is_whole: bool) -> str:
-    """The entries of a query with stars for their values, and of a `whole` one for those without a name."""
-    kept = query.rstrip(_CLOSING)
-    entries = _ENTRY.sub(lambda entry: _starred_entry(entry[0], is_whole=is_whole), kept)
-    return entries + query[len(kept) :]
+def _starred(query: str) -> str:
+    """The entries of a query with stars for their values; those without a name are values."""
+    entries = query.rstrip(_CLOSING)
+    return _ENTRY.sub(_starred_entry, entries) + query[len(entries) :]
 
 
-def _starred_entry(entry: str, *, is_whole: bool) -> str:
-    name, equals, value = entry.partition("=")
-    if equals:
-        return f"{name}={STARS if value else ''}"
-    return STARS if is_whole else entry
+def _starred_entry(entry: re.Match[str]) -> str:
+    name, equals, value = entry[0].partition("=")
+    return name + equals + (STARS if value else "") if equals else STARS
 
 
 def _padded(text: str, is_right: bool, width: int) -> str:
@@ -268,7 +266,7 @@ STARS = "***"
 _RUN = re.compile(r'[^\s"<>]+')
 _END = re.compile("[/?#]")  # of the part of a URL that names user and host
 _PORT = re.compile(r"\d*[^\w%]*")  # with what may stand behind a URL
-_ENTRY = re.compile("[^&;]+")
+_ENTRY = re.compile("[^&;#]+")
 _CLOSING = "'),.;:]}"
 # Colours are the page's own but for the bars, so light and dark pages can both be read.
 _CELL = "text-align:left;padding:2px 10px 2px 0"

@@ -42,14 +42,11 @@ def counted_url(url: str, *, is_verified: bool) -> str:
     >>> counted_url("https://me:pw@example.org/get?file=a&token=b", is_verified=False)
     'https://example.org/get?file=a'
     """
-    start, mark, query = url.partition("?")
-    start = _without_login(start)
-    query, hash_mark, fragment = query.partition("#")
-    entries = query.split("&")
-    names = {_name_of(entry) for entry in entries}
-    secret = _SECRET | (_SIGNED if names & _SIGNATURES else frozenset()) | (_PERHAPS if is_verified else frozenset())
-    kept = [each for each in entries if not (_name_of(each) in secret or _name_of(each).startswith(_PREFIXES))]
-    return start + (mark if kept or not query else "") + "&".join(kept) + hash_mark + fragment
+    above, hash_mark, fragment = url.partition("#")
+    start, mark, query = above.partition("?")
+    kept, said = _kept(query, is_verified), _kept(fragment, is_verified)
+    mark, hash_mark = mark if kept or not query else "", hash_mark if said or not fragment else ""
+    return _without_login(start) + mark + kept + hash_mark + said
 
 
 def unsaid(text: str, urls: Iterable[str], values: Iterable[str]) -> str:
@@ -75,6 +72,13 @@ def _without_login(start: str) -> str:
     return scheme + mark + authority.rpartition("@")[2] + slash + path
 
 
+def _kept(query: str, is_verified: bool) -> str:
+    entries = query.split("&")
+    names = {_name_of(entry) for entry in entries}
+    secret = _SECRET | (_SIGNED if names & _SIGNATURES else frozenset()) | (_PERHAPS if is_verified else frozenset())
+    return "&".join(each for each in entries if not (_name_of(each) in secret or _name_of(each).startswith(_PREFIXES)))
+
+
 def _secrets_in(url: str) -> list[str]:
     """User, password and the values of the query."""
     try:
@@ -82,7 +86,7 @@ def _secrets_in(url: str) -> list[str]:
     except ValueError:
         return []
     login, _, _ = split.netloc.rpartition("@")
-    values = [entry.partition("=")[2] or entry for entry in re.split("[&;]", split.query)]
+    values = [entry.partition("=")[2] or entry for entry in re.split("[&;]", f"{split.query}&{split.fragment}")]
     return [login, *login.split(":", 1), *values]
 
 
