@@ -21,7 +21,7 @@ from .._errors import DataError, PoisonError, StoreError, add_note, text_of
 from .._fingerprint.canonical import digest
 from .._processes.owner import owned
 from .._stages.function import Function
-from .._text import short
+from .._text import printable, short
 from ..store._publish import flush
 from ..store._tables import open_tables, save_tables
 from .pool import Pool
@@ -216,7 +216,7 @@ def _sendable(error: Exception) -> Exception:
         if type(pickle.loads(pickle.dumps(error))) is type(error):  # noqa: S301 - made by ourselves
             add_note(error, f"where it happened:\n{text}")
             return error
-    return RuntimeError(f"{type(error).__name__}: {text_of(error)}\n\n{text}")
+    return RuntimeError(printable(f"{type(error).__name__}: {text_of(error)}\n\n{text}"))
 
 
 _PATIENCE = 60.0  # seconds

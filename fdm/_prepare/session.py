@@ -1,6 +1,7 @@
 """Sessions: requests that give secret headers to one host alone."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 import requests
@@ -26,7 +27,7 @@ class Session(requests.Session):
 
     def ask(self, url: str, headers: Mapping[str, str], timeout: tuple[float, float]) -> requests.Response:
         """The response to a request, whose body is still to come."""
-        self._is_home = not self.should_strip_auth(self._secret.url, url)
+        self._is_home = self._is_at_home(url)
         secret = self._secret.headers if self._is_home else {}
         is_authorized = any(name.lower() == "authorization" for name in secret)
         auth = _as_it_is if is_authorized else None
@@ -34,13 +35,17 @@ class Session(requests.Session):
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """Leave the headers away from the first redirect on that leads elsewhere, as requests does with its own."""
-        super().rebuild_auth(prepared_request, response)
-        self._is_home = self._is_home and not self.should_strip_auth(self._secret.url, str(prepared_request.url))
+        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]  # requests has no types here
+        self._is_home = self._is_home and self._is_at_home(str(prepared_request.url))
         for name, value in self._secret.headers.items():
             if self._is_home:
                 prepared_request.headers[name] = value
             elif prepared_request.headers.get(name) == value:
                 del prepared_request.headers[name]
+
+    def _is_at_home(self, url: str) -> bool:
+        leads_away: Any = self.should_strip_auth
+        return not leads_away(self._secret.url, url)
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -17,8 +17,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lightning.pytorch.loggers import CSVLogger
+from lit import Notes, table, trainer
 
 import fdm
+import fdm.lightning
 import fdm.testing
 from fdm._cli.main import main
 from fdm._fingerprint.canonical import canonical
@@ -119,6 +122,17 @@ def read(files):
     return fdm.Table({"x": torch.arange(4)})
 
 
+def numbers_of(url):
+    file = fdm.File(url, headers={"X-Key": "THE_KEY"})
+    return fdm.pipeline(
+        fdm.fetch(fdm.download, files=[file]), fdm.clean(numbered), fdm.alias(train="all"), fdm.shuffle(), fdm.batch(2)
+    )
+
+
+def numbered(files):
+    return table(8)
+
+
 def listing():
     return [0]
 
@@ -167,9 +181,6 @@ def command_line(monkeypatch, p, *argv):
 
 def checkpoint(p, tmp_path, datamodule=None):
     import lightning.pytorch as pl
-    from lightning.pytorch.loggers import CSVLogger
-
-    import fdm.lightning
 
     dm = datamodule or fdm.lightning.datamodule(p)
     logger = CSVLogger(tmp_path / "logs")
@@ -240,8 +251,6 @@ def test_who_waits_for_a_download_that_fails_reads_no_secrets(site, tmp_path, mo
 
 
 def test_a_factorys_arguments_are_hyperparameters_without_secrets(site, tmp_path):
-    import fdm.lightning
-
     def made(url, files=(), size=2):
         return fdm.pipeline(fdm.load(listing), fdm.batch(size))
 
@@ -253,6 +262,33 @@ def test_a_factorys_arguments_are_hyperparameters_without_secrets(site, tmp_path
         assert "/data/train.csv" in text
         copied = copy.deepcopy(dm)
         assert str(copied.hparams) == str(dm.hparams)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_that_succeeds_keeps_no_secrets_and_a_checkpoint_asks_for_the_url_again(
+    site, tmp_path, monkeypatch, capfd
+):
+    site.bodies["/data/train.csv"] = b"x"
+    url = asking(site)
+    monkeypatch.setenv("THE_KEY", HEADER)
+    digits = fdm.lightning.datamodule_class(numbers_of)
+    dm = digits(url=url, store=tmp_path / "store", progress=True)
+    fitting = trainer(max_epochs=1, logger=CSVLogger(tmp_path / "logs"), default_root_dir=tmp_path)
+    fitting.fit(Notes(), dm)
+    fitting.save_checkpoint(tmp_path / "last.ckpt")
+    snapshot = dm.data.loader("all").snapshot(1)
+    loop = f"{snapshot.to_dict()} {snapshot} {dm} {dm!r} {dm.data!r} {dm.data._repr_html_()} {dm.state_dict()}"
+    said = "".join(capfd.readouterr())
+    dm.teardown()
+    kept = on_disk(tmp_path)
+    assert "train.csv" in kept
+    assert "datamodule_hyper_parameters" in kept
+    assert "download" in said
+    assert [] == [secret for secret in SECRETS if secret in loop + kept + said]
+    path = tmp_path / "last.ckpt"
+    with pytest.raises(fdm.PipelineError, match=r"load_from_checkpoint\(path, url="):
+        digits.load_from_checkpoint(path)
+    assert dm.pipeline == digits.load_from_checkpoint(path, url=url).pipeline
 
 
 def test_a_url_as_it_is_shown_is_refused_as_a_url(tmp_path):
