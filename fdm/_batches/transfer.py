@@ -70,6 +70,17 @@ def has_streams(device: str) -> bool:
     return torch.device(device).type == "cuda"
 
 
+def numbered(device: str) -> str:
+    """A device that has streams with its number: which one "cuda" is depends on the thread that asks."""
+    return device if ":" in device else f"{device}:{torch.cuda.current_device()}"
+
+
+def wait_for(device: str) -> None:
+    """Wait until a device has done what it was asked for; the CPU always has."""
+    if has_streams(device):
+        torch.cuda.synchronize(device)
+
+
 def _except_entries(batch: T, skip: Sequence[str], change: Callable[[T], T]) -> T:
     if not skip:
         return change(batch)

@@ -4,9 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import attrs
-import torch
 
-from .._batches.transfer import arrived, has_streams, move, moved_ahead
+from .._batches.transfer import arrived, has_streams, move, moved_ahead, numbered
 from .._errors import note, noted, stage_note
 from .._plans.plan import Rows
 from .._stages.stage import Transfer
@@ -50,8 +49,7 @@ def _streamed(
     on_host: Iterator[tuple[Rows, Any]], crossing: Crossing, skip: Sequence[str], where: str
 ) -> Iterator[tuple[Rows, Any]]:
     """The same, copied on a stream of its own; where batches are made ahead, the next one while this one is used."""
-    # Which device "cuda" is depends on the thread that asks.
-    device = crossing.device if ":" in crossing.device else f"{crossing.device}:{torch.cuda.current_device()}"
+    device = numbered(crossing.device)
     sent = moved_ahead(on_host, device, skip, pin=crossing.options.pins(device))
     for rows, batch, there in pulled_ahead(sent) if crossing.options.is_ahead else sent:
         with noted(where):

@@ -7,11 +7,10 @@ from statistics import median
 from typing import Any
 
 import attrs
-import torch
 
 from .._batches.draws import Draws
 from .._batches.operations import EACH, Operation, after_transfer, batch_maker, is_drawing, on_host
-from .._batches.transfer import has_streams, move
+from .._batches.transfer import move, wait_for
 from .._errors import noted, stage_note
 from .._plans.branch import Branch
 from .._plans.plan import Rows
@@ -103,20 +102,18 @@ def on_device(branch: Branch, crossing: Crossing) -> list[Operation]:
 
     moving = Operation(f"{number} transfer to {device}", moved, number, is_on_device=True)
     operations = (moving, *after_transfer(branch, device))
-    return [attrs.evolve(operation, call=_settled(operation.call, device)) for operation in operations]
+    return [attrs.evolve(operation, call=_waited(operation.call, device)) for operation in operations]
 
 
-def _settled(call: Callable[[Any, Rows], tuple[Any, Rows]], device: str) -> Callable[[Any, Rows], tuple[Any, Rows]]:
+def _waited(call: Callable[[Any, Rows], tuple[Any, Rows]], device: str) -> Callable[[Any, Rows], tuple[Any, Rows]]:
     """A call that ends when the device has done what it was asked for."""
-    if not has_streams(device):
-        return call
 
-    def settled(batch: Any, rows: Rows) -> tuple[Any, Rows]:
+    def run(batch: Any, rows: Rows) -> tuple[Any, Rows]:
         result = call(batch, rows)
-        torch.cuda.synchronize(device)
+        wait_for(device)
         return result
 
-    return settled
+    return run
 
 
 def _seconds_of(operations: Sequence[Operation], rows: Sequence[Rows]) -> dict[Operation, float]:

@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from threading import Barrier
 from typing import Any, TypeVar
 
@@ -63,9 +63,10 @@ class Threads:
         try:
             for these in rows:
                 pending.append((these, pool.submit(flushing, flushes(), make, these)))
-                if len(pending) > self.ahead or is_alone:
+                if is_alone:  # the first batch is watched, beside which no other may draw
+                    is_alone = bool(wait([pending[0][1]]).not_done)
+                if len(pending) > self.ahead:
                     yield _result(*pending.popleft())
-                    is_alone = False  # the first batch was watched, beside which no other may draw
             while pending:
                 yield _result(*pending.popleft())
         finally:

@@ -255,7 +255,7 @@ def test_unknown_names_are_refused_with_those_that_are_there():
     for ask in (data.loader, data.dataset, data.indices, data.epochs):
         with pytest.raises(fdm.UnknownNameError, match=r"no split 'trian' \(did you mean 'train'\?\).*'train', 'val'"):
             ask("trian")
-    with pytest.raises(fdm.UnknownNameError, match=r"stage 2 \(shuffle\) is on 'tran'.*'train', 'val'"):
+    with pytest.raises(fdm.UnknownNameError, match=r"stage 2 \(shuffle\): there is no split 'tran'.*'train', 'val'"):
         opened(rows(), cut, fdm.shuffle().on("tran"))
     with pytest.raises(fdm.UnknownNameError, match="wants the fact 'means', which nothing measured"):
         opened(rows(), fdm.batch(2), fdm.transform(failing, at=fdm.fact("means")))

@@ -108,7 +108,7 @@ ONE_FOR_ANOTHER = """
 def test_a_standard_stream_that_stands_in_for_another_is_renewed_with_it(one, tmp_path):
     found = ran(tmp_path, ONE_FOR_ANOTHER.format(one=one), "-W", "ignore")
     assert found.returncode == 0
-    assert "ended" in found.stderr[-100:]
+    assert "ended" in found.stderr
     assert "Traceback" not in found.stdout + found.stderr
 
 
