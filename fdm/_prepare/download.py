@@ -257,8 +257,7 @@ def _unpack(file: File, kept: Path, archive: Path) -> None:
     try:
         unpack(archive, archive.parent)
     except BaseException:
-        if file.sha256 is not None:
-            archive.replace(_whole(file, kept))  # right as it is, so that it need not come again
+        archive.replace(_whole(file, kept))  # whose sha256 is known need not come again
         raise
     archive.unlink()
 

@@ -15,12 +15,18 @@ import zlib
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Any, Self, TypeAlias
+from typing import IO, Any, Protocol, Self, TypeAlias
 
 from .._errors import DownloadError
 
 
-Member: TypeAlias = tuple[str, int | None, IO[bytes] | gzip.GzipFile | None]  # name, size as declared, contents
+class _Contents(Protocol):
+    """What a member of an archive is read from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+Member: TypeAlias = tuple[str, int | None, _Contents | None]  # name, size as declared, contents
 
 
 def unpack(archive: Path, into: Path) -> None:
@@ -90,9 +96,9 @@ def _members(archive: Path) -> Generator[Member]:
         return _tar_members(archive)
     if zipfile.is_zipfile(archive):
         return _zip_members(archive)
-    if _is_gz(archive):
+    if _is_gz(archive) and not archive.name.lower().endswith((".tar.gz", ".tgz")):  # which would be a tar, cut
         return _gz_member(archive)
-    msg = f"{archive.name!r} is no tar, zip or gz, and cannot be unpacked"
+    msg = f"{archive.name!r} is no tar, zip or gz, or is damaged from its beginning, and cannot be unpacked"
     raise DownloadError(msg)
 
 
@@ -191,7 +197,19 @@ def _zip_members(archive: Path) -> Generator[Member]:
                 yield member.filename, 0, None
             else:
                 with opened.open(member) as file:
-                    yield member.filename, member.file_size, file
+                    is_bounded = member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+                    yield member.filename, member.file_size, file if is_bounded else _Sipped(file)
+
+
+class _Sipped:
+    """A member of a zip that is compressed in a way whose contents Python unpacks at once, as much as it reads of them."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        """The next bytes: few, since a byte of the archive may stand for 20,000."""
+        return self._file.read(min(size, _SIP))
 
 
 def _tar_members(archive: Path) -> Generator[Member]:
@@ -228,7 +246,7 @@ def _new_file(target: Path, made: list[Path]) -> IO[bytes]:
     return file
 
 
-def _write(archive: Path, name: str, file: IO[bytes] | gzip.GzipFile, target: IO[bytes], limit: int) -> int:
+def _write(archive: Path, name: str, file: _Contents, target: IO[bytes], limit: int) -> int:
     written = 0
     with target:
         while block := file.read(_BLOCK):
@@ -257,3 +275,4 @@ _HEADER = 1 << 20  # bytes: a name, the extended attributes and the map of a spa
 _RATIO = 100
 _LEAST = 1 << 30  # bytes that may come out of an archive, however small it is
 _BLOCK = 1 << 20
+_SIP = 1 << 12
