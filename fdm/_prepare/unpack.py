@@ -202,13 +202,14 @@ def _zip_members(archive: Path) -> Generator[Member]:
 
 
 class _Sipped:
-    """A member of a zip that is compressed in a way whose contents Python unpacks at once, as much as it reads of them."""
+    """A member of a zip whose contents Python unpacks at once, as much as it has read of them: not so for deflate."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+        self._file: Any = file
+        self._file.MIN_READ_SIZE = _SIP
 
     def read(self, size: int) -> bytes:
-        """The next bytes: few, since a byte of the archive may stand for 20,000."""
+        """The next bytes, of few bytes of the archive: with bzip2 one may stand for a million."""
         return self._file.read(min(size, _SIP))
 
 
@@ -275,4 +276,4 @@ _HEADER = 1 << 20  # bytes: a name, the extended attributes and the map of a spa
 _RATIO = 100
 _LEAST = 1 << 30  # bytes that may come out of an archive, however small it is
 _BLOCK = 1 << 20
-_SIP = 1 << 12
+_SIP = 16  # bytes of the archive: less than a block of zeros, which becomes 46 MB

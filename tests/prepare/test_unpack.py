@@ -81,16 +81,21 @@ def compressed(write, size=LONG):
 
 
 LIMITED = """
-import pathlib, resource, sys, fdm
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+import pathlib, re, sys, fdm
+
+def most():  # kB; what the system's resource usage tells is that of the parent, too
+    return int(re.search(r"VmHWM:\\s*(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
+
+before = most()
 for path in sys.argv[2:]:
     try:
         fdm.download(pathlib.Path(sys.argv[1]), files=[fdm.File(pathlib.Path(path).as_uri(), unpack=True)])
     except fdm.DownloadError:
-        print(path, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+        print(path, most() - before)
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured by /proc")
 def test_memory_stays_bounded_whatever_headers_declare(tmp_path):
     many = b"".join(header("long", 500_000, b"L") + padded(b"x" * 499_999) + member(f"{n}", b"") for n in range(400))
     chain = b"".join(pax(comment=b"x" * 10_000) for _ in range(5000))
@@ -124,7 +129,7 @@ def negative(kind):
 
 
 def bzipped(size):
-    """A zip with a member of zeros that bzip2 makes 20,000 times smaller, and with another checksum than theirs."""
+    """A zip with a member of zeros that bzip2 makes a million times smaller, and with another checksum than theirs."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_BZIP2) as archive, archive.open("x", "w") as file:
         for _ in range(size >> 24):
