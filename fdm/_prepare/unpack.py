@@ -204,13 +204,13 @@ def _zip_members(archive: Path) -> Generator[Member]:
 class _Sipped:
     """A member of a zip whose contents Python unpacks at once, as much as it has read of them: not so for deflate."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file: Any = file
-        self._file.MIN_READ_SIZE = _SIP
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._file.MIN_READ_SIZE = self._file.MAX_N = _SIP
 
-    def read(self, size: int) -> bytes:
-        """The next bytes, of few bytes of the archive: with bzip2 one may stand for a million."""
-        return self._file.read(min(size, _SIP))
+    def read(self, _: int) -> bytes:
+        """What the next few bytes of the archive unpack to: with bzip2 one may stand for a million."""
+        return bytes(self._file.read1(-1))
 
 
 def _tar_members(archive: Path) -> Generator[Member]:
