@@ -1,5 +1,6 @@
 """Downloads: files from the net into a folder, resumed, retried, mirrored and verified."""
 
+import logging
 import re
 import shutil
 import sys
@@ -15,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 from toolz import frequencies
+from tqdm import tqdm
 
 from .._checks import checked, switch
 from .._errors import DownloadError, PipelineError
@@ -156,46 +158,83 @@ class File:
 
 
 @public
-def download(into: Path, *, files: Sequence[File]) -> None:
+def download(into: Path, *, files: Sequence[File], silence: float = 60.0, total: float | None = None) -> None:
     """Download files into a folder: a ready-made function for `fetch`.
 
-    Connections that break go on where they stopped; connection errors, 429 and 5xx are retried with growing pauses;
-    what else fails, or has another sha256, is tried from the mirrors. Several files come in parallel. What an attempt
-    leaves of a file whose sha256 is known is kept for the next: in the store, or called by hand, in `.partial` below
-    the folder.
+    Connections that break go on where they stopped, if what is there provably is the beginning of the same file: by its
+    sha256, or by a strong ETag of the server; otherwise they begin anew. Connection errors, 429 and 5xx are retried
+    with growing pauses; what else fails, or has another sha256, is tried from the mirrors. Nothing is redirected from
+    https to http. Several files come in parallel. What an attempt leaves of a file whose sha256 is known is kept for
+    the next: in the store, or called by hand, in `.partial` below the folder. The sha256 of a file that has none is
+    logged, ready to paste.
 
-    Raises `DownloadError` with the cause for every URL, and `PipelineError` for two files of one name.
+    A connection that is silent for `silence` seconds counts as broken. `total` (default: no limit) is the time in
+    seconds after which what has not come is given up. Neither has a part in the fingerprint.
+
+    Raises `DownloadError` with the cause for every URL, `StoreError` where the disk is full, and `PipelineError` for two
+    files of one name, and for limits that are no number of seconds.
     """
-    download_into(into, files, kept=into / ".partial", progress=sys.stderr.isatty())
+    kept = into / ".partial"
+    download_into(into, files, kept=kept, progress=sys.stderr.isatty(), silence=silence, total=total)
 
 
-def download_into(into: Path, files: Sequence[File], *, kept: Path, progress: bool) -> None:
+def download_into(
+    into: Path,
+    files: Sequence[File],
+    *,
+    kept: Path,
+    progress: bool,
+    silence: float = 60.0,
+    total: float | None = None,
+) -> None:
     """`download` with what an attempt leaves in the folder `kept`, and with or without a progress bar."""
     _check_files(files)
+    _check_seconds("silence", silence)
+    if total is not None:
+        _check_seconds("total", total)
     headers = [headers_from(environment(), file.headers, file.path) for file in files]
-    kept.mkdir(parents=True, exist_ok=True)
-    stop = threading.Event()
-    with bar(None, "download", "B", shown=progress) as shown:
+    came: dict[str, str] = {}
+    with explained(into):
+        kept.mkdir(parents=True, exist_ok=True)
+        stop = threading.Event()
+        with bar(None, "download", "B", shown=progress) as shown:
 
-        def tell(came: int) -> None:
-            if stop.is_set():
-                raise _StoppedError
-            shown.update(came)
+            def tell(size: int) -> None:
+                if stop.is_set():
+                    raise _StoppedError
+                shown.update(size)
 
-        _side_by_side([bind(_get, *each, kept, tell) for each in zip(files, headers, strict=True)], stop)
-    # Nothing is put in place before everything is there, so that what came is kept where something else failed.
-    for file in files:  # before any archive can take a place
-        _place(file, _whole(file, kept), into / file.path)
-    _side_by_side([bind(_unpack, into / file.path) for file in files if file.unpack], stop)
-    shutil.rmtree(kept)
+            _side_by_side(
+                [
+                    bind(_get, *each, kept, tell, silence=silence, came=came)
+                    for each in zip(files, headers, strict=True)
+                ],
+                stop,
+                total,
+            )
+        # Nothing is put in place before everything is there, so that what came is kept where something else failed.
+        for file in files:  # before any archive can take a place
+            _place(file, _whole(file, kept), into / file.path)
+        _side_by_side([bind(_unpack, file, kept, into / file.path) for file in files if file.unpack], stop)
+        shutil.rmtree(kept)
+    _tell_digests(came, shown=progress)
+
+
+def _tell_digests(came: Mapping[str, str], *, shown: bool) -> None:
+    """Tell the sha256 of files that have none: where bars are shown on the terminal, else as a warning in the log."""
+    for path, sha256 in sorted(came.items()):
+        msg = f'nothing tells whether {path!r} came right; pin what came in its fdm.File: sha256="{sha256}"'
+        if shown:
+            tqdm.write(f"fdm: {msg}", file=sys.stderr)
+        _LOG.log(logging.INFO if shown else logging.WARNING, msg)
 
 
 class _StoppedError(BaseException):
     """Ends a download for which nobody waits any more."""
 
 
-def _side_by_side(works: Sequence[Callable[[], None]], stop: threading.Event) -> None:
-    """Run all in some threads until one fails; those that hang then are left to themselves."""
+def _side_by_side(works: Sequence[Callable[[], None]], stop: threading.Event, total: float | None = None) -> None:
+    """Run all in some threads until one fails or `total` seconds are over; those that hang then are left to themselves."""
     todo: SimpleQueue[tuple[Callable[[], None], Future[None]]] = SimpleQueue()
     jobs: list[Future[None]] = [Future() for _ in works]
     for pair in zip(works, jobs, strict=True):
@@ -214,8 +253,16 @@ def _side_by_side(works: Sequence[Callable[[], None]], stop: threading.Event) ->
     for thread in threads:
         thread.start()
     try:
-        for job in as_completed(jobs):
+        for job in as_completed(jobs, timeout=total):
             job.result()
+    except TimeoutError as error:
+        stop.set()
+        missing = sum(not job.done() for job in jobs)
+        msg = (
+            f"{missing} of {len(jobs)} files had not come whole after {total:g} seconds, which is the limit; allow more: "
+            f"fdm.download with total=..."
+        )
+        raise DownloadError(msg) from error
     except BaseException:
         stop.set()
         raise
@@ -238,8 +285,22 @@ def _check_files(files: object) -> None:
         raise PipelineError(msg)
 
 
-def _get(file: File, headers: Mapping[str, str], kept: Path, tell: Callable[[int], object]) -> None:
-    """Have a file whole and verified in the folder `kept`."""
+def _check_seconds(name: str, seconds: object) -> None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST:
+        msg = f"download: {name} is a number of seconds, above 0 and at most {_LONGEST:,}, not {short(seconds, 60)}"
+        raise PipelineError(msg)
+
+
+def _get(
+    file: File,
+    headers: Mapping[str, str],
+    kept: Path,
+    tell: Callable[[int], object],
+    *,
+    silence: float,
+    came: dict[str, str],
+) -> None:
+    """Have a file whole and verified in the folder `kept`, and where it has no sha256, say in `came` what it is."""
     from .http import read  # noqa: PLC0415 - a third of fdm's import time, and most runs download nothing
     from .session import Secret  # noqa: PLC0415 - likewise
 
@@ -251,18 +312,19 @@ def _get(file: File, headers: Mapping[str, str], kept: Path, tell: Callable[[int
         for url in (file.url, *file.mirrors):
             if file.sha256 is None:  # nothing else could tell whether two halves belong together
                 part.unlink(missing_ok=True)
-            resumed = part.exists()
+            get = bind(read, url, part, tell, sha256=file.sha256, silence=silence, secret=secret)
             try:
-                read(url, part, tell, secret)
-                if resumed and digest_of(part) != file.sha256:  # perhaps it was the beginning that was wrong
+                if not get() and file.sha256 not in (None, digest_of(part)):  # perhaps the beginning was another file's
                     part.unlink()
-                    read(url, part, tell, secret)
+                    get()
                 _verify(file, url, part)
-            except (OSError, ValueError) as error:  # ValueError: some URLs that cannot be
+            except (OSError, ValueError) as error:
                 if isinstance(error, OSError) and error.errno in FULL:  # no mirror helps
                     raise
                 causes.append(unsaid(f"  {bare_url(url)}: {error}", (file.url, *file.mirrors), headers.values()))
             else:
+                if file.sha256 is None:
+                    came[file.path] = digest_of(part)
                 part.replace(whole)
                 return
     msg = f"cannot download {file.path!r}:\n" + "\n".join(causes)
@@ -277,8 +339,12 @@ def _place(file: File, whole: Path, target: Path) -> None:
     whole.replace(target)
 
 
-def _unpack(archive: Path) -> None:
-    unpack(archive, archive.parent)
+def _unpack(file: File, kept: Path, archive: Path) -> None:
+    try:
+        unpack(archive, archive.parent)
+    except BaseException:
+        archive.replace(_whole(file, kept))  # whose sha256 is known need not come again
+        raise
     archive.unlink()
 
 
@@ -318,5 +384,7 @@ def _partial(file: File, kept: Path) -> Iterator[Path]:
             mine.replace(kept / f"{name}.left")
 
 
+_LOG = logging.getLogger("fdm")
 _PARALLEL = 4
 _OWN_HEADERS = frozenset({"accept-encoding", "content-length", "host", "if-range", "range", "transfer-encoding"})
+_LONGEST = 2_000_000  # seconds that every system can wait for: three weeks

@@ -1,10 +1,13 @@
-"""Sessions: requests that give secret headers to one host alone."""
+"""Sessions: requests whose redirects keep to https, and whose secrets go to one host alone."""
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 import attrs
 import requests
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_auth_from_url, requote_uri
 
 
 @attrs.frozen(repr=False)
@@ -16,37 +19,54 @@ class Secret:
 
 
 class Session(requests.Session):
-    """A session that sends secret headers to their host alone: neither to a mirror, nor where that host redirects to.
+    """Connections whose redirects are followed by `answer` alone: requests reads their bodies, and leaves https.
 
-    Where one of them is the authorization, it holds, whatever a netrc file has for the host.
+    Secret headers go to their host alone, neither to a mirror, nor on from the first redirect that leads elsewhere; so do
+    user and password of a URL. Both come before what a netrc file has for the host.
     """
 
     def __init__(self, secret: Secret) -> None:
         super().__init__()
-        self._secret, self._is_home = secret, True
+        self._secret = secret
 
-    def ask(self, url: str, headers: Mapping[str, str], timeout: tuple[float, float]) -> requests.Response:
-        """The response to a request, whose body is still to come."""
-        self._is_home = self._is_at_home(url)
-        secret = self._secret.headers if self._is_home else {}
-        is_authorized = any(name.lower() == "authorization" for name in secret)
-        auth = _as_it_is if is_authorized else None
-        return self.get(url, headers={**secret, **headers}, auth=auth, stream=True, timeout=timeout)
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nothing that requests itself would follow."""
 
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Leave the headers away from the first redirect on that leads elsewhere, as requests does with its own."""
-        super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]  # requests has no types here
-        self._is_home = self._is_home and self._is_at_home(str(prepared_request.url))
-        for name, value in self._secret.headers.items():
-            if self._is_home:
-                prepared_request.headers[name] = value
-            elif prepared_request.headers.get(name) == value:
-                del prepared_request.headers[name]
+    def answer(self, url: str, headers: Mapping[str, str], timeout: tuple[float, float]) -> requests.Response:
+        """The first answer that is no redirect; nothing of its contents is read yet."""
+        start, login = url, get_auth_from_url(url)
+        has_login, is_home = any(login), self._is_same_host(self._secret.url, url)
+        for _ in range(_REDIRECTS):
+            secret = self._secret.headers if is_home else {}
+            auth = _as_it_is if _authorizes(secret) else HTTPBasicAuth(*login) if has_login else None
+            response = self.get(url, headers={**secret, **headers}, auth=auth, stream=True, timeout=timeout)
+            target = super().get_redirect_target(response)
+            if target is None:
+                return response
+            response.close()
+            url = urljoin(response.url, requote_uri(target))
+            if urlsplit(response.url).scheme == "https" and urlsplit(url).scheme != "https":
+                msg = (
+                    f"it is redirected from https to {urlsplit(url).scheme}://{urlsplit(url).hostname}, where anybody on "
+                    f"the way could change it; give that URL itself if it is to be trusted"
+                )
+                raise requests.exceptions.InvalidSchema(msg)
+            has_login = has_login and self._is_same_host(start, url)
+            is_home = is_home and self._is_same_host(self._secret.url, url)
+        msg = f"it is redirected more than {_REDIRECTS} times"
+        raise requests.TooManyRedirects(msg)
 
-    def _is_at_home(self, url: str) -> bool:
-        leads_away: Any = self.should_strip_auth
-        return not leads_away(self._secret.url, url)
+    def _is_same_host(self, url: str, other: str) -> bool:
+        leads_away: Any = self.should_strip_auth  # also by another port, or by a scheme that is no safer
+        return not leads_away(url, other)
+
+
+def _authorizes(headers: Mapping[str, str]) -> bool:
+    return any(name.lower() == "authorization" for name in headers)
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
+
+
+_REDIRECTS = 30

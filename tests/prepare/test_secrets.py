@@ -484,6 +484,17 @@ def test_headers_do_not_follow_a_redirect_to_another_host(host, tmp_path, site, 
     assert {"/a": (HEADER, HEADER), "/again": (HEADER, HEADER), "/b": (None, None), "/c": (None, None)} == sent
 
 
+def test_user_and_password_of_a_url_follow_redirects_on_its_host_alone(tmp_path, site, other):
+    site.redirects["/a"] = "/b"
+    site.redirects["/b"] = site.url("/c")
+    site.redirects["/c"] = other.url("/d")
+    other.redirects["/d"] = site.url("/e")
+    site.bodies["/e"] = b"x"
+    assert ["a"] == downloaded(tmp_path, fdm.File(site.url("/a", f"{USER}:{PASSWORD}@")))
+    sent = {path: "Authorization" in headers for path, headers in [*site.seen, *other.seen]}
+    assert {"/a": True, "/b": True, "/c": True, "/d": False, "/e": False} == sent
+
+
 def test_headers_are_not_sent_to_mirrors_of_other_hosts(tmp_path, site, other, monkeypatch):
     monkeypatch.setenv("HUB_TOKEN", HEADER)
     other.bodies["/m"] = b"x"
