@@ -34,7 +34,7 @@ from ._ranks.context import RankContext
 from ._sources.loaded import close_all, is_drawn, opened_here
 from ._stages.limits import applying
 from ._stages.stage import Sample
-from ._text import bars, hidden, page
+from ._text import bars, hidden, page, visible
 from .store._facts import Facts
 
 
@@ -208,7 +208,7 @@ class Data:
         return found
 
     def __repr__(self) -> str:
-        splits = ", ".join(f"{name} {size}" for name, size in self.splits.items())
+        splits = ", ".join(f"{visible(name)} {size}" for name, size in self.splits.items())
         return f"<fdm.Data of {splits}{'' if self._gate.is_open else ', closed'}>"
 
     def _repr_html_(self) -> str:

@@ -15,7 +15,7 @@ from .._pipeline import Pipeline, describe, fingerprint, pipeline
 from .._plans.order import written_out
 from .._plans.plan import check_names
 from .._stages.stage import Clean, Cut, Fold, Load, Measure, Preparation, Source, Split
-from .._text import aligned, bar, chart, cut, size
+from .._text import aligned, bar, chart, cut, size, visible
 from ..store._artifacts import Kept, kept_facts, kept_sources
 from ..store._publish import manifest, store_folder
 from .batch import as_json, structure, structure_lines
@@ -82,7 +82,7 @@ def show_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if found.get("facts"):
         yield from ("", "facts", *aligned([name, _short(value)] for name, value in found["facts"].items()))
     if found.get("first_batch"):
-        yield from ("", f"first batch of {found['first_batch']['split']}")
+        yield from ("", f"first batch of {visible(found['first_batch']['split'])}")
         yield from structure_lines(found["first_batch"]["entries"])
     if found["missing"]:
         yield from ("", f"not opened: {found['missing']}")

@@ -13,7 +13,7 @@ from typing import Any
 from .. import store as stores
 from .._errors import did_you_mean
 from .._pipeline import Pipeline
-from .._text import aligned, size
+from .._text import aligned, size, visible
 from ..store._access import check_readable
 from .target import UsageError
 
@@ -45,7 +45,7 @@ def verified(store: str | None) -> dict[str, Any]:
 def verify_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """What `verified` found, for a terminal."""
     for each in found["damages"]:
-        yield f"{each['file']}: expected {each['expected']}, found {each['found']}"
+        yield visible(f"{each['file']}: expected {each['expected']}, found {each['found']}")
     if found["damages"]:
         yield f"{len(found['damages'])} files are damaged; remove their folders, and they are made again"
     else:

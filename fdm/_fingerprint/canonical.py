@@ -13,7 +13,7 @@ import typing
 import uuid
 from argparse import Namespace
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass
 from decimal import Decimal
 from enum import Enum
@@ -32,6 +32,7 @@ from .._arrays.table import Table
 from .._arrays.tree import field_names
 from .._errors import PipelineError
 from .._public import is_module_of_fdm, public_module
+from .._text import short
 
 
 class Value:
@@ -181,9 +182,15 @@ def _state(value: Any) -> Mapping[str, Any] | None:
     if names is None:
         return None
     if is_module_of_fdm(type(value).__module__):
-        return {name: getattr(value, name) for name in names}
+        return counted(value, names)
     beside = getattr(value, "__dict__", {}).keys() - names - _computed(type(value))
     return {name: getattr(value, name) for name in [*names, *sorted(beside)]}
+
+
+def counted(record: Any, names: Sequence[str]) -> Mapping[str, Any]:
+    """The fields of a record of fdm that count, by name: all, or those that it tells itself, without secrets."""
+    own: Mapping[str, Any] = record.counted() if hasattr(record, "counted") else {}
+    return own or {name: getattr(record, name) for name in names}
 
 
 def _computed(cls: type) -> set[str]:
@@ -313,7 +320,7 @@ def _module_state(module: torch.nn.Module) -> dict[str, Any]:
 def _repr(value: object) -> str:
     text = repr(value)
     if " at 0x" in text:
-        msg = f"a {qualified_name(type(value))} that shows itself as {text:.60} cannot be compared by value"
+        msg = f"a {qualified_name(type(value))} that shows itself as {short(value, 60)} cannot be compared by value"
         raise PipelineError(msg)
     return text
 

@@ -14,6 +14,7 @@ from .._arrays.ragged import Ragged
 from .._arrays.table import Column, Table
 from .._errors import DataError, UnknownNameError, did_you_mean, listed, noted
 from .._public import public
+from .._text import short
 from .order import Order, is_natural, written_out
 
 
@@ -92,7 +93,7 @@ class View:
         return self.source
 
     def __repr__(self) -> str:
-        return f"<view of {len(self)} examples of {self.source!r:.100}>"
+        return f"<view of {len(self)} examples of {short(self.source, 100)}>"
 
 
 def given(view: View) -> Any:

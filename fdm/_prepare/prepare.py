@@ -22,6 +22,7 @@ from .._sources.turns import first_on_machine
 from .._stages.digest import address, stage_digest, tracked_content
 from .._stages.function import Function, Tracked
 from .._stages.stage import Clean, Cut, Fetch, Load, Preparation, Source, Stage
+from .._text import short
 from ..store._artifacts import measures_at, place_of
 from ..store._facts import open_facts, plain_fact, save_facts
 from ..store._publish import Patience, Staging, manifest, publish
@@ -231,7 +232,7 @@ def _measurer(function: Function, view: Any, where: StageNote) -> Callable[[Stag
         made = _called(function, (view,), where)
         with noted(where):
             if not isinstance(made, Mapping) or not all(isinstance(name, str) for name in made):
-                msg = f"{function.name} returns a mapping from names to JSON values and tensors, not {made!r:.60}"
+                msg = f"{function.name} returns a mapping from names to JSON values and tensors, not {short(made, 60)}"
                 raise DataError(msg)
             save_facts({name: plain_fact(name, value) for name, value in made.items()}, staging.into)
 

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from .._errors import PreparationError, StoreError, text_of
 from .._processes.owner import is_abandoned, machine, owned
+from .._text import printable
 
 
 Tell = Callable[[str], None]
@@ -68,7 +69,7 @@ def _held(status: Path, failed: Path) -> Iterator[Tell]:
     def note(progress: str) -> None:
         nonlocal written
         if time.monotonic() - written >= _POLL:  # nobody looks more often
-            _write(status, {**me, "progress": progress})
+            _write(status, {**me, "progress": printable(progress)})
             written = time.monotonic()
 
     _write(status, me)
@@ -121,7 +122,8 @@ def _told(error: Exception) -> dict[str, str]:
         cause = "".join(traceback.format_exception(error))
     except Exception as other:  # noqa: BLE001 - an exception of the user's may answer in any way it likes
         cause = f"its traceback cannot be shown: {text_of(other)}"
-    return {"error": _clipped(f"{type(error).__name__}: {text_of(error)}", 2_000), "cause": _clipped(cause, 20_000)}
+    said = f"{type(error).__name__}: {text_of(error)}"
+    return {"error": _clipped(printable(said), 2_000), "cause": _clipped(printable(cause), 20_000)}
 
 
 def _clipped(text: str, most: int) -> str:
