@@ -21,7 +21,8 @@ from .._errors import DownloadError, PipelineError
 from .._fingerprint.canonical import digest
 from .._processes.owner import is_abandoned, owned
 from .._public import public
-from ..store._publish import FULL, digest_of, explained
+from ..store._manifest import digest_of
+from ..store._publish import FULL, explained
 from .progress import bar
 from .unpack import unpack
 

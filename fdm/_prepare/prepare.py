@@ -24,7 +24,8 @@ from .._stages.function import Function, Tracked
 from .._stages.stage import Clean, Cut, Fetch, Load, Preparation, Source, Stage
 from ..store._artifacts import measures_at, place_of
 from ..store._facts import open_facts, plain_fact, save_facts
-from ..store._publish import Patience, Staging, manifest, publish
+from ..store._manifest import manifest
+from ..store._publish import Patience, Staging, publish
 from ..store._tables import open_tables, save_tables
 from .download import download, download_into
 from .inputs import named_by, seen, warn_of_others
