@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .._arrays.indexing import dtype_name
-from .._arrays.ragged import Ragged, mapped
+from .._arrays.ragged import Ragged, opened
 from .._arrays.table import Column, Table, with_origin
 from .._errors import DataError, StoreError
 from ._access import remedy_of
@@ -158,9 +158,17 @@ def _gone(path: Path) -> StoreError:
 def _column(file: Any, number: int, column: Mapping[str, Any]) -> Column:
     dtype = column.get("dtype")
     if "ragged" in column:
-        values = in_place_of(file.get_tensor(f"{number}.values"), dtype)
-        return mapped(values, file.get_tensor(f"{number}.offsets"), column["ragged"])
-    return in_place_of(file.get_tensor(str(number)), dtype)
+        values = _aligned(in_place_of(file.get_tensor(f"{number}.values"), dtype))
+        return opened(values, _aligned(file.get_tensor(f"{number}.offsets")), column["ragged"])
+    return _aligned(in_place_of(file.get_tensor(str(number)), dtype))
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """The tensor, if its values begin at whole multiples of their size, as they are written: torch may crash at others."""
+    if tensor.numel() and tensor.data_ptr() % tensor.itemsize:
+        msg = f"values of {tensor.dtype} do not begin at a multiple of their size"
+        raise ValueError(msg)
+    return tensor
 
 
 def standing_in(tensor: Tensor) -> Tensor:
