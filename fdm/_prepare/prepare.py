@@ -23,9 +23,9 @@ from .._sources.turns import first_on_machine
 from .._stages.digest import address, stage_digest, tracked_content
 from .._stages.function import Function, Tracked
 from .._stages.stage import Clean, Cut, Fetch, Load, Preparation, Source, Stage
+from ..store._access import tell_of_writers
 from ..store._artifacts import measures_at, place_of
 from ..store._facts import open_facts, plain_fact, save_facts
-from ..store._access import tell_of_writers
 from ..store._manifest import check_artifact, edition, is_published, manifest
 from ..store._publish import Patience, Staging, explained, publish
 from ..store._tables import open_tables, save_tables

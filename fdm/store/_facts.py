@@ -85,7 +85,7 @@ def open_facts(folder: Path) -> dict[str, Any]:
         stored = json.loads((folder / _PLAIN).read_text(encoding="utf-8"))
         if not isinstance(stored["names"], list) or not all(isinstance(name, str) for name in stored["names"]):
             msg = "the names of facts are strings"
-            raise TypeError(msg)  # noqa: TRY301 - as what cannot be read, below
+            raise TypeError(msg)
         facts = dict(zip(stored["names"], stored["plain"], strict=True))
         if stored["tensors"]:
             with safe_open(folder / _TENSORS, framework="pt") as file:

@@ -125,9 +125,7 @@ def remove(folder: Path) -> None:
         shutil.rmtree(gone)
 
 
-def _make(
-    folder: Path, make: Callable[[Staging], None], about: Mapping[str, Any], note: Tell, user: int
-) -> None:
+def _make(folder: Path, make: Callable[[Staging], None], about: Mapping[str, Any], note: Tell, user: int) -> None:
     store = folder.parent
     name = owned(folder.name)
     with explained(store):

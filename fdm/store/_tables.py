@@ -59,7 +59,10 @@ def save_tables(tables: Mapping[str, Sequence[Table]], folder: Path) -> None:
 
 def named_files(names: Sequence[str], folder: Path) -> dict[str, Path]:
     """The paths of the files that tables of these names get in a folder, which `tables.json` there has in order."""
-    files = {name: f"{number}-{quote(name, safe='', errors='surrogatepass')[:80]}.safetensors" for number, name in enumerate(names)}
+    files = {
+        name: f"{number}-{quote(name, safe='', errors='surrogatepass')[:80]}.safetensors"
+        for number, name in enumerate(names)
+    }
     (folder / _TABLES).write_text(json.dumps(files), encoding="utf-8")
     return {name: folder / file for name, file in files.items()}
 
@@ -71,7 +74,7 @@ def open_tables(folder: Path) -> dict[str, Table]:
         outside = next((file for file in files.values() if Path(file).name != file or "\x00" in file), None)
         if outside is not None:
             msg = f"{outside!r:.200} is no file of that folder"
-            raise ValueError(msg)  # noqa: TRY301 - as what cannot be read, below
+            raise ValueError(msg)
         paths = {name: folder / file for name, file in files.items()}
     except DAMAGES as error:
         msg = f"cannot read {folder / _TABLES}: {error}; {remedy_of(folder / _TABLES)}"

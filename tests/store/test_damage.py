@@ -49,7 +49,25 @@ def lying_header(raw, rng):
     size = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + size])
     about = header[rng.choice(list(header))]
-    values = [-1, 0, 1, 2**31, 2**62, 2**64, 1e300, None, [], {}, [0], [2**62, 4], "I64", "F8", "nn", "tensor", "x" * 300]
+    values = [
+        -1,
+        0,
+        1,
+        2**31,
+        2**62,
+        2**64,
+        1e300,
+        None,
+        [],
+        {},
+        [0],
+        [2**62, 4],
+        "I64",
+        "F8",
+        "nn",
+        "tensor",
+        "x" * 300,
+    ]
     if "columns" in about:
         columns = json.loads(about["columns"])
         column = rng.choice(columns)
@@ -76,7 +94,9 @@ def lying_offsets(raw, rng):
 def lying_json(raw, rng):
     content = json.loads(raw)
     name = rng.choice(list(content))
-    content[name] = rng.choice([None, 3, "x", "../../x", [], [3], {}, {"0": "nn"}, {"0": 3}, [["x"]], ["99"], [None] * 3])
+    content[name] = rng.choice(
+        [None, 3, "x", "../../x", [], [3], {}, {"0": "nn"}, {"0": 3}, [["x"]], ["99"], [None] * 3]
+    )
     return json.dumps(content).encode()
 
 
@@ -113,11 +133,18 @@ def of_tables(folder, seeds):
     (path,) = folder.glob("*.safetensors")
     ways = [flipped, cut, longer, lying_header, lying_offsets]
     found = tried(lambda path: used(open_table(path)), path, ways, seeds)
-    return found + tried(lambda path: used(open_tables(path.parent)[""]), folder / "tables.json", [flipped, cut, lying_json], seeds[:200])
+    return found + tried(
+        lambda path: used(open_tables(path.parent)[""]), folder / "tables.json", [flipped, cut, lying_json], seeds[:200]
+    )
 
 
 def of_facts(folder, seeds):
-    facts = {"n": 3, "mean": torch.arange(4.0), "wide": torch.arange(3).to(torch.complex128), "names": ["a", {"b": None}]}
+    facts = {
+        "n": 3,
+        "mean": torch.arange(4.0),
+        "wide": torch.arange(3).to(torch.complex128),
+        "names": ["a", {"b": None}],
+    }
     save_facts(facts, folder)
     found = 0
     for name, ways in {"facts.json": [flipped, cut, lying_json], "facts.safetensors": [flipped, cut, longer]}.items():
@@ -178,7 +205,15 @@ def test_sources_columns_and_facts_have_any_names(tmp_path, name):
     assert 1 == open_facts(tmp_path)[name]
 
 
-DTYPES = [torch.float32, torch.bool, torch.uint8, torch.complex64, torch.complex128, torch.bfloat16, torch.float8_e4m3fn]
+DTYPES = [
+    torch.float32,
+    torch.bool,
+    torch.uint8,
+    torch.complex64,
+    torch.complex128,
+    torch.bfloat16,
+    torch.float8_e4m3fn,
+]
 ONES = {
     "one row": lambda wide: wide[:1, 0],
     "one row of one": lambda wide: wide[:1, :1],

@@ -187,5 +187,5 @@ def test_data_whose_artifact_was_pruned_says_so_where_workers_cannot_start(tmp_p
     with fdm.open(PIPELINE, store=tmp_path, workers=1, start_method="spawn") as data:
         fdm.store.prune(tmp_path, larger_than=0)
         assert [0, 1, 2, 3, 4, 5] == data._prepared.sources["all"]["x"].tolist()
-        with pytest.raises((fdm.StoreError, fdm.WorkerError), match="no longer there.*open the pipeline again"):
+        with pytest.raises((fdm.StoreError, fdm.WorkerError), match=r"no longer there.*open the pipeline again"):
             next(iter(data.loader("all", epoch=0)))

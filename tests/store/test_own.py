@@ -118,7 +118,9 @@ def test_a_planted_place_is_not_followed_and_stops_nothing(tmp_path, room, kind)
 
 def test_a_project_keeps_its_own_folders_where_it_is_the_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    own = [filled(tmp_path / name, MONTHS) for name in (".staging/website", ".kept/jam", "web-extension", f"x-{ADDRESS}")]
+    own = [
+        filled(tmp_path / name, MONTHS) for name in (".staging/website", ".kept/jam", "web-extension", f"x-{ADDRESS}")
+    ]
     (tmp_path / "web-extension" / "manifest.json").write_text('{"manifest_version": 3}')
     (tmp_path / "link-0123456789abcdef0123456789abcdef").symlink_to(tmp_path / "web-extension")
     prepared(".", 1)
