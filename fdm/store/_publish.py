@@ -68,7 +68,8 @@ def publish(
     if is_published(folder):
         with suppress(OSError):  # a store that cannot be written does not tell when it was used
             os.utime(folder / MANIFEST, follow_symlinks=False)
-        tidy(folder, folder.lstat().st_uid)
+        with suppress(FileNotFoundError):  # it may have been removed since
+            tidy(folder, folder.lstat().st_uid)
         return folder
     store = folder.parent
     patience = patience or Patience()

@@ -68,7 +68,7 @@ def sweep(store: Path, user: int) -> list[Path]:
             if is_abandoned(path):
                 shutil.rmtree(path)
                 removed.append(path)
-            elif is_artifact_name(path.name) and path.parent.name.startswith(KEPT):
+            elif _is_kept(path) and not _is_locked(store, path.name):  # who makes it puts parts there
                 tidy(store / path.name, user)
     return removed
 
@@ -79,7 +79,7 @@ def sweep_old(store: Path, user: int, seconds: float) -> None:
     What a living process of this machine makes stays, and so does what others have changed within a month.
     """
     for path in _folders(store, KEPT, user):
-        if is_artifact_name(path.name) and _age(path) > seconds and not _is_locked(store, path.name):
+        if _is_kept(path) and _age(path) > seconds and not _is_locked(store, path.name):
             shutil.rmtree(path, ignore_errors=True)
     for path in [*_folders(store, STAGING, user), *_folders(store, KEPT, user)]:
         if is_owned(path) and _is_elsewhere(path) and _age(path) > max(seconds, _MONTH):
@@ -111,6 +111,10 @@ def _folders(store: Path, name: str, user: int) -> Iterator[Path]:
             yield from sorted(path for path in room.iterdir() if is_folder_of(path, user))
 
 
+def _is_kept(path: Path) -> bool:
+    return path.parent.name.startswith(KEPT) and is_artifact_name(path.name)
+
+
 def _is_elsewhere(path: Path) -> bool:
     return path.name.rsplit(".", 2)[1].partition("-")[0] != machine()
 
@@ -118,10 +122,11 @@ def _is_elsewhere(path: Path) -> bool:
 def _age(path: Path) -> float:
     """For how many seconds nothing has changed in a folder."""
     newest = 0.0
-    for each in (path, *path.rglob("*")):
-        with suppress(OSError):
-            newest = max(newest, each.lstat().st_mtime)
-    return time.time() - newest
+    for folder, _, files in os.walk(path):  # which is silent where something vanishes meanwhile
+        for each in (Path(folder), *(Path(folder, file) for file in files)):
+            with suppress(OSError):
+                newest = max(newest, each.lstat().st_mtime)
+    return time.time() - newest if newest else 0.0
 
 
 def _is_locked(store: Path, name: str) -> bool:

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 import warnings
 from datetime import timedelta
 
@@ -178,7 +179,7 @@ def test_what_is_pruned_while_it_is_opened_is_made_anew_or_read(tmp_path):
         is_over.set()
         for thread in threads:
             thread.join()
-    assert [] == failures
+    assert [] == [(str(error), traceback.format_tb(error.__traceback__)) for error in failures]
     assert pruned
 
 
