@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from ._checks import Field, checked, integer, switch_or_none
+from ._checks import Field, checked, integer, switch, switch_or_none
 from ._collectives.agreement import agreement
 from ._collectives.content import content
 from ._data import Data, prepared_of
@@ -26,6 +26,7 @@ from ._sources.drawing import warn_of_drawing
 from ._sources.loaded import close_all, closed_on_failure
 from ._stages.stage import Load, Measure, Preparation
 from .store._artifacts import Kept, kept_facts, kept_sources
+from .store._manifest import check_digests
 from .store._publish import Patience, store_folder
 
 
@@ -91,6 +92,7 @@ class Executor:
     can then be renewed when it breaks; by default a process for each core. `progress` shows bars (default: on the
     terminal of a machine's first rank). `wait` is for how many seconds to wait for another process that prepares the
     same (default: as long as it takes), and for the other ranks of a process group to open it (default: as long as the group).
+    `verify` compares all that is opened from the store with its sha256 first, which reads all of it (default: sizes only).
     """
 
     context: RankContext = attrs.field(factory=RankContext.detect, validator=_checked_context)
@@ -103,6 +105,7 @@ class Executor:
     progress: bool | None = attrs.field(default=None, **_SWITCH)
     wait: float | None = attrs.field(default=None, converter=_seconds)
     start_method: str | None = attrs.field(default=None, validator=_checked_start_method)
+    verify: bool = attrs.field(default=False, **checked(switch, PipelineError, "{field}"))
 
     def prepare(self, p: Pipeline, /) -> None:
         """Run fetch, clean and measure where their results are not in the store yet.
@@ -145,7 +148,9 @@ class Executor:
 
     def _means(self) -> Means:
         shown = is_shown(self.progress, self.context)
-        return Means(self._folder, self.pool, Patience(self.wait, waiting(shown=shown)), shown, self.context)
+        patience = Patience(self.wait, waiting(shown=shown))
+        means = Means(self._folder, self.pool, patience, shown, self.context)
+        return attrs.evolve(means, check=check_digests) if self.verify else means
 
     def _folder(self) -> Path:
         return store_folder(self.store, os.environ)

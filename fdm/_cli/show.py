@@ -17,7 +17,8 @@ from .._plans.plan import check_names
 from .._stages.stage import Clean, Cut, Fold, Load, Measure, Preparation, Source, Split
 from .._text import aligned, bar, chart, cut, size, visible
 from ..store._artifacts import Kept, kept_facts, kept_sources
-from ..store._publish import manifest, store_folder
+from ..store._manifest import manifest
+from ..store._publish import store_folder
 from .batch import as_json, structure, structure_lines
 from .target import checked_split, context_of
 

@@ -13,7 +13,7 @@ from .._stages.describe import summary
 from .._stages.digest import decisive, stage_digest
 from .._stages.stage import Clean, Cut
 from ..store._artifacts import Kept
-from ..store._publish import manifest
+from ..store._manifest import manifest
 
 
 def content(

@@ -24,7 +24,8 @@ from .._fingerprint.canonical import digest
 from .._processes.owner import is_abandoned, owned
 from .._public import public
 from .._text import STARS, bare_url, short
-from ..store._publish import FULL, digest_of, explained
+from ..store._manifest import digest_of
+from ..store._publish import FULL, explained
 from .credentials import counted_url, environment, headers_from, unsaid
 from .progress import bar
 from .unpack import unpack

@@ -1,14 +1,15 @@
 """Preparation: fetch, clean and measure run once per store; what they made is opened from it."""
 
+import errno
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from .._arrays.table import tables_of
-from .._errors import DataError, PipelineError, StageNote, listed, noted, stage_note
+from .._errors import DataError, PipelineError, StageNote, StoreError, listed, noted, stage_note
 from .._pipeline import Pipeline
 from .._plans.plan import check_names
 from .._plans.source import View, given
@@ -23,9 +24,11 @@ from .._stages.digest import address, stage_digest, tracked_content
 from .._stages.function import Function, Tracked
 from .._stages.stage import Clean, Cut, Fetch, Load, Preparation, Source, Stage
 from .._text import short
+from ..store._access import tell_of_writers
 from ..store._artifacts import measures_at, place_of
 from ..store._facts import open_facts, plain_fact, save_facts
-from ..store._publish import Patience, Staging, manifest, publish
+from ..store._manifest import check_artifact, edition, is_published, manifest
+from ..store._publish import Patience, Staging, explained, publish
 from ..store._tables import open_tables, save_tables
 from .download import download, download_into
 from .inputs import named_by, seen, warn_of_others
@@ -34,15 +37,23 @@ from .pool import PoolOption, opened
 from .progress import bar
 
 
+T = TypeVar("T")
+U = TypeVar("U")
+
+
 @attrs.frozen
 class Means:
-    """What preparation works with: the store's folder (asked for only where something is kept), pool, bars, ranks."""
+    """What preparation works with: the store's folder (asked for only where something is kept), pool, bars, ranks.
+
+    `check` is what an artifact has to pass before it is read, besides having files of the right sizes.
+    """
 
     folder: Callable[[], Path]
     pool: PoolOption
     patience: Patience
     shown: bool
     context: RankContext
+    check: Callable[[Path], None] = lambda _: None
     told: set[str] = attrs.field(factory=set)  # of which inputs it was warned, since several stages may share one
 
 
@@ -104,7 +115,7 @@ def prepare_facts(
             *(p.stages[by] for by in examples.lineage),
             stage,
         ]
-        found = open_facts(_published(stages, at, _measurer(function, view, where), means))
+        found = _kept(open_facts, stages, at, _measurer(function, view, where), means)
         twice = facts.keys() & found.keys()
         if twice:
             msg = f"stage {number}, measure {function.name}: {listed(twice)} was measured before; a fact has one name"
@@ -118,28 +129,59 @@ def _result(p: Pipeline, number: int, means: Means) -> Any:
     stage = p.stages[number]
     assert isinstance(stage, Source), "sources come first, so these are the first stages"
 
-    def upstream() -> tuple[Any, ...]:
-        return (_result(p, number - 1, means),) if number else ()
-
     if isinstance(stage, Load):
-        where = _where(stage.function, number, stage.kind, means.context)
-        call = partial(_loaded_sources, stage.function, upstream(), where)
-        if isinstance(stage.function.call, Given):
-            return call()
-        key = Key(p.seed, "load", stage.function.qualified_name)
-        with first_on_machine(stage_digest(stage), means.context, means.patience.seconds):
-            return loaded(call, key, is_shared=stage.is_shared, is_ambient=stage.is_ambient)
+        return _after(p, number, means, lambda upstream: _load(p, stage, number, upstream, means))
     stages = p.stages[: number + 1]
     at = address(stages)
     if isinstance(stage, Fetch):
-        return _published(stages, at, lambda staging: _fetch(stage.function, number, staging, means), means) / _FILES
-
-    def make(staging: Staging) -> None:
-        maker = _clean if stage.parts is None else _clean_parts
-        maker(stage, number, upstream(), staging, means)
-
-    tables = open_tables(_published(stages, at, make, means))
+        fetch = partial(_fetch, stage.function, number, means=means)
+        return _kept(lambda folder: folder / _FILES, stages, at, fetch, means)
+    clean = partial(_clean if stage.parts is None else _clean_parts, stage, number, means=means)
+    tables = _kept(open_tables, stages, at, lambda into: _after(p, number, means, partial(clean, into)), means)
     return tables.get("", tables)
+
+
+def _after(p: Pipeline, number: int, means: Means, use: Callable[[tuple[Any, ...]], T]) -> T:
+    """What `use` makes of what the stage before the one of this number hands on; of nothing for the first."""
+    if not number:
+        return use(())
+    before = p.stages[:number]
+    assert isinstance(before[-1], Preparation), "load comes last"
+    folder = place_of(before[-1], address(before), means.folder())
+    return _lasting(folder, lambda: (_result(p, number - 1, means),), use)
+
+
+def _kept(
+    read: Callable[[Path], T], stages: Sequence[Stage], at: str, make: Callable[[Staging], None], means: Means
+) -> T:
+    """What `read` finds in the folder of what the last of `stages` keeps, which `make` makes if need be."""
+    stage = stages[-1]
+    assert isinstance(stage, Preparation), "nothing else is kept"
+
+    def checked(folder: Path) -> T:
+        check_artifact(folder, at)
+        means.check(folder)
+        return read(folder)
+
+    folder = place_of(stage, at, means.folder())
+    return _lasting(folder, lambda: _published(stages, at, make, means), checked)
+
+
+def _lasting(folder: Path, get: Callable[[], T], use: Callable[[T], U]) -> U:
+    """What `use` makes of what `get` finds in an artifact; both again if the artifact was removed meanwhile."""
+    lost: Exception | None = None
+    for _ in range(_ATTEMPTS):
+        got = get()
+        before = edition(folder)
+        try:
+            return use(got)
+        except Exception as error:
+            # Removed is what is not there any more, or what another process has already made anew.
+            if edition(folder) == before is not None:
+                raise
+            lost = error
+    msg = f"{folder} was removed {_ATTEMPTS} times while it was opened; what removes it (store.prune) should go slower"
+    raise StoreError(errno.ENOENT, msg) from lost
 
 
 def _published(stages: Sequence[Stage], at: str, make: Callable[[Staging], None], means: Means) -> Path:
@@ -174,20 +216,38 @@ def _published(stages: Sequence[Stage], at: str, make: Callable[[Staging], None]
         ]
 
     publish(folder, make_and_remember, about, means.patience)
-    if (named or before_it) and "inputs" not in about and means.context.local_rank == 0:
-        warn_of_others(_remembered(folder), store, means.told)
+    if means.context.local_rank == 0:
+        tell_of_writers(store)
+        if (named or before_it) and "inputs" not in about:
+            warn_of_others(_remembered(folder), store, means.told)
     return folder
 
 
 def _remembered(folder: Path) -> list[dict[str, Any]]:
-    """What an artifact was made from, as far as parameters named it."""
-    inputs: list[dict[str, Any]] = manifest(folder).get("inputs", [])
+    """What an artifact was made from, as far as parameters named it; nothing if it was removed meanwhile."""
+    try:
+        inputs: list[dict[str, Any]] = manifest(folder).get("inputs", [])
+    except StoreError:
+        if is_published(folder):
+            raise
+        return []
     return inputs
+
+
+def _load(p: Pipeline, stage: Load, number: int, upstream: tuple[Any, ...], means: Means) -> Any:
+    where = _where(stage.function, number, stage.kind, means.context)
+    call = partial(_loaded_sources, stage.function, upstream, where)
+    if isinstance(stage.function.call, Given):
+        return call()
+    key = Key(p.seed, "load", stage.function.qualified_name)
+    with first_on_machine(stage_digest(stage), means.context, means.patience.seconds):
+        return loaded(call, key, is_shared=stage.is_shared, is_ambient=stage.is_ambient)
 
 
 def _fetch(function: Function, number: int, staging: Staging, means: Means) -> None:
     into = staging.into / _FILES
-    into.mkdir()
+    with explained(means.folder()):
+        into.mkdir()
     where = _where(function, number, "fetch", means.context)
     if function.call is download:
         # fdm's own fetch function goes on with what an earlier attempt left of a file, and shows how far it is.
@@ -200,7 +260,7 @@ def _fetch(function: Function, number: int, staging: Staging, means: Means) -> N
         raise DataError(msg)
 
 
-def _clean(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Staging, means: Means) -> None:
+def _clean(stage: Clean, number: int, staging: Staging, upstream: tuple[Any, ...], means: Means) -> None:
     where = _where(stage.function, number, stage.kind, means.context)
     made = _called(stage.function, upstream, where)
     with noted(where):
@@ -212,7 +272,7 @@ def _clean(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Stagin
         save_tables({name: [table] for name, table in tables.items()}, staging.into)
 
 
-def _clean_parts(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Staging, means: Means) -> None:
+def _clean_parts(stage: Clean, number: int, staging: Staging, upstream: tuple[Any, ...], means: Means) -> None:
     assert stage.parts is not None
     names = _called(stage.parts, upstream, _where(stage.parts, number, "each", means.context))
     with noted(_where(stage.function, number, stage.kind, means.context)):
@@ -259,3 +319,4 @@ def _where(function: Function, number: int, kind: str, context: RankContext, spl
 
 
 _FILES = "files"
+_ATTEMPTS = 100  # at what is removed again and again while it is opened

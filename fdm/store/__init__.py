@@ -1,8 +1,6 @@
 """What is in a store: list the artifacts, verify their digests, remove what is no longer needed."""
 
 import os
-import shutil
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -13,10 +11,13 @@ import attrs
 
 from .._errors import StoreError
 from .._pipeline import Pipeline
+from .._processes.owner import user_in
 from .._stages.digest import address, stage_digest
 from .._stages.stage import Measure, Preparation
 from ._access import access_told, check_readable
-from ._publish import MANIFEST, digest_of, is_published, manifest, remove, store_folder, sweep
+from ._manifest import MANIFEST, digest_of, edition, is_artifact_name, is_published, manifest
+from ._publish import remove, store_folder
+from ._sweep import KEPT, STAGING, sweep, sweep_old
 
 
 @attrs.frozen
@@ -51,8 +52,9 @@ def artifacts(store: str | Path | None = None) -> list[Artifact]:
     """
     folder = _folder(store)
     check_readable(folder)
-    folders = [path for path in folder.iterdir() if is_published(path)] if folder.is_dir() else []
-    return sorted(map(_artifact, folders), key=lambda artifact: (artifact.used, artifact.folder), reverse=True)
+    every = [_artifact(path) for path in _artifact_folders(folder)]
+    found = [artifact for artifact in every if artifact is not None]
+    return sorted(found, key=lambda artifact: (artifact.used, artifact.folder), reverse=True)
 
 
 def verify(store: str | Path | None = None) -> list[Damage]:
@@ -85,7 +87,7 @@ def prune(
         raise StoreError(msg)
     needed = {need for p in keep for need in _needs(p)}
     found = artifacts(store)
-    removable = [artifact for artifact in reversed(found) if not _names(artifact) & needed]
+    removable = [artifact for artifact in reversed(found) if not (needed and _names(artifact) & needed)]
     chosen = [artifact for artifact in removable if unused_for is not None and _age(artifact) > unused_for]
     total = sum(artifact.size for artifact in found) - sum(artifact.size for artifact in chosen)
     for artifact in removable:
@@ -121,31 +123,57 @@ def _needs(p: Pipeline) -> Iterator[str]:
 
 
 def _names(artifact: Artifact) -> set[str]:
-    return {artifact.address, str(manifest(artifact.folder).get("digest"))}
+    about = _about(artifact.folder)
+    return {artifact.address, str(about.get("digest"))} if about is not None else {artifact.address}
 
 
 def _age(artifact: Artifact) -> timedelta:
     return datetime.now(UTC) - artifact.used
 
 
-def _artifact(folder: Path) -> Artifact:
-    about = manifest(folder)
+def _artifact_folders(store: Path) -> list[Path]:
+    """The folders of artifacts, by their names: a folder may have others, where it is no store alone, and links."""
+    named = [path for path in store.iterdir() if is_artifact_name(path.name)] if store.is_dir() else []
+    return [path for path in named if not path.is_symlink() and is_published(path)]
+
+
+def _artifact(folder: Path) -> Artifact | None:
+    """The artifact in a folder; None if another process removed it meanwhile."""
+    about = _about(folder)
     try:
-        return Artifact(
-            folder,
-            about["stage"],
-            about["function"],
-            about["address"],
-            sum(file["size"] for file in about["files"]),
-            datetime.fromisoformat(about["created"]),
-            datetime.fromtimestamp((folder / MANIFEST).stat().st_mtime, UTC),
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        msg = f"the manifest of {folder} lacks {error}; remove the folder, and it is made again"
-        raise StoreError(msg) from error
+        used = datetime.fromtimestamp((folder / MANIFEST).stat().st_mtime, UTC)
+    except FileNotFoundError:
+        return None
+    if about is None:
+        return None
+    size = sum(file["size"] for file in about["files"])
+    created = datetime.fromisoformat(about["created"])
+    return Artifact(folder, about["stage"], about["function"], about["address"], size, created, used)
 
 
-def _damages(folder: Path) -> Iterator[Damage]:
+def _about(folder: Path) -> dict[str, Any] | None:
+    """The manifest of an artifact; None if another process removed it meanwhile."""
+    try:
+        return manifest(folder)
+    except StoreError:
+        if is_published(folder):
+            raise
+        return None
+
+
+def _damages(folder: Path) -> list[Damage]:
+    """What is damaged of an artifact; nothing if another process removed it meanwhile, or made it anew."""
+    before = edition(folder)
+    try:
+        damages = list(_damages_in(folder))
+    except OSError:
+        if edition(folder) == before is not None:
+            raise
+        return []
+    return damages if edition(folder) == before else []
+
+
+def _damages_in(folder: Path) -> Iterator[Damage]:
     files: list[dict[str, Any]] = manifest(folder)["files"]
     for file in files:
         path = folder / file["path"]
@@ -165,13 +193,12 @@ def _damages(folder: Path) -> Iterator[Damage]:
 
 def _tidy(store: Path, unused_for: timedelta | None) -> None:
     """Remove what dead processes left, and what failed attempts kept for a next one that did not come."""
-    if (store / ".staging").is_dir() and (store / ".kept").is_dir():
-        sweep(store)
-    if unused_for is None or not (store / ".kept").is_dir():
+    if not any((store / name).is_dir() for name in (STAGING, KEPT)) or not os.access(store, os.W_OK | os.X_OK):
         return
-    for kept in (store / ".kept").iterdir():
-        if time.time() - kept.stat().st_mtime > unused_for.total_seconds():
-            shutil.rmtree(kept, ignore_errors=True)
+    user = user_in(store)
+    sweep(store, user)
+    if unused_for is not None:
+        sweep_old(store, user, unused_for.total_seconds())
 
 
 def _folder(store: str | Path | None) -> Path:
