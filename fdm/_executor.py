@@ -25,6 +25,7 @@ from ._ranks.context import RankContext
 from ._sources.drawing import warn_of_drawing
 from ._sources.loaded import close_all, closed_on_failure
 from ._stages.stage import Load, Measure, Preparation
+from ._text import short
 from .store._artifacts import Kept, kept_facts, kept_sources
 from .store._manifest import check_digests
 from .store._publish import Patience, store_folder
@@ -50,7 +51,7 @@ def _seconds(wait: float | None) -> float | None:
 
 def _checked_pool(_: object, __: object, pool: Any) -> None:
     if pool is not None and not isinstance(pool, PoolExecutor) and not callable(pool):
-        msg = f"pool is a concurrent.futures.Executor or a function that makes one, not {pool!r:.60}"
+        msg = f"pool is a concurrent.futures.Executor or a function that makes one, not {short(pool, 60)}"
         raise PipelineError(msg)
 
 

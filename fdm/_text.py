@@ -133,6 +133,8 @@ def cut(text: str, most: float, width: Callable[[str], float] = len, dots: str =
 def short(value: object, most: int) -> str:
     """What a value's repr says, on one line of at most `most` characters, without secrets in URLs.
 
+    These go before the text is cut: of half a URL nobody can tell where its password ends.
+
     >>> short(["https://me:pw@example.org"], 40)
     "['https://example.org']"
     """
@@ -140,12 +142,12 @@ def short(value: object, most: int) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """A text on one line of at most `most` characters, the middle left out where it is longer.
+    """A text on one line of at most `most` characters, the middle left out where it is longer; no secrets in URLs.
 
     >>> shortened("a long story, which has an end", 20)
     'a long stor...n end'
     """
-    line = " ".join(text.splitlines())
+    line = " ".join(without_secrets(text).splitlines())
     if len(line) <= most:
         return line
     end = (most - 3) // 3

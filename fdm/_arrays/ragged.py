@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .._errors import DataError, StoreError
 from .._public import public
+from .._text import short
 from .indexing import plain_tensor, refuse_odd, row_numbers, tensor_of
 
 
@@ -164,7 +165,7 @@ def opened(values: Tensor, offsets: Tensor, kind: Kind) -> Ragged:
     Raises `DataError` if those that are looked at do not fit the values.
     """
     if offsets.dtype != torch.int64 or offsets.ndim != 1 or not len(offsets) or not values.ndim or kind not in _KINDS:
-        msg = f"a ragged column has int64 offsets, and is of {', '.join(_KINDS)}; not {offsets.dtype} and {kind!r:.60}"
+        msg = f"a ragged column has int64 offsets, and is of {', '.join(_KINDS)}; not {offsets.dtype} and {short(kind, 60)}"
         raise DataError(msg)
     ends = int(offsets[0]), int(offsets[-1])
     pieces = range(0, len(offsets) - 1, _PIECE)
@@ -215,7 +216,7 @@ def _kind(rows: Sequence[object]) -> Kind:
             case Tensor() | np.ndarray() if row.ndim:
                 kinds.add("tensor")
             case _:
-                msg = f"a row of a Ragged is a tensor of one dimension or more, bytes or a string, not {row!r:.60}"
+                msg = f"a row of a Ragged is a tensor of one dimension or more, bytes or a string, not {short(row, 60)}"
                 raise DataError(msg)
     if len(kinds) > 1:
         msg = f"the rows of a Ragged are of one kind; these are {' and '.join(sorted(kinds))}"

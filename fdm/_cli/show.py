@@ -15,7 +15,7 @@ from .._pipeline import Pipeline, describe, fingerprint, pipeline
 from .._plans.order import written_out
 from .._plans.plan import check_names
 from .._stages.stage import Clean, Cut, Fold, Load, Measure, Preparation, Source, Split
-from .._text import aligned, bar, chart, cut, size, visible
+from .._text import aligned, bar, chart, cut, size, visible, without_secrets
 from ..store._artifacts import Kept, kept_facts, kept_sources
 from ..store._manifest import manifest
 from ..store._publish import store_folder
@@ -188,7 +188,7 @@ def _short(value: Any) -> str:
     if isinstance(value, Mapping) and "dtype" in value and "shape" in value:  # a tensor
         about = f"{value['dtype']} {'x'.join(map(str, value['shape']))}".rstrip()
         return f"{_short(value['values'])} ({about})" if "values" in value else about
-    return cut(f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split()), 90)
+    return f"{value:.6g}" if isinstance(value, float) else cut(" ".join(without_secrets(str(value)).split()), 90)
 
 
 _EXAMPLES, _CLASSES = 1_000_000, 64

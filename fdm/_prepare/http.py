@@ -14,6 +14,7 @@ import attrs
 import requests
 from urllib3.exceptions import HTTPError
 
+from .._text import short
 from .session import Secret, Session
 
 
@@ -130,7 +131,7 @@ def _check_whole(url: str, response: requests.Response, known: _Known) -> None:
     is_gz = encoding in ("gzip", "x-gzip") and urlsplit(url).path.lower().endswith((".gz", ".tgz"))  # its own bytes
     if not (known.is_pinned or is_gz or encoding in ("", "identity")):
         msg = (
-            f"the server sent it compressed (Content-Encoding: {encoding!r:.60}), though asked for the bytes as they "
+            f"the server sent it compressed (Content-Encoding: {short(encoding, 60)}), though asked for the bytes as they "
             f"are; give sha256=... of what it sends if that is meant"
         )
         raise requests.HTTPError(msg, response=response)
@@ -147,7 +148,7 @@ def _length(response: requests.Response) -> int | None:
         return None
     lengths = {length.strip() for length in told.split(",")}  # some proxies write it twice
     if len(lengths) > 1 or not re.fullmatch(r"[0-9]{1,18}", min(lengths)):
-        msg = f"the server's Content-Length is no length: {told!r:.60}"
+        msg = f"the server's Content-Length is no length: {short(told, 60)}"
         raise requests.exceptions.InvalidHeader(msg, response=response)
     return int(min(lengths))
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from .._arrays.indexing import dtype_name, plain_tensor, tensor_of
 from .._errors import DataError, StoreError, UnknownNameError, did_you_mean, listed
 from .._stages.function import shown
-from .._text import plain, table
+from .._text import plain, short, table
 from ._access import remedy_of
 from ._tables import DAMAGES, STAND_INS, in_place_of, standing_in
 
@@ -115,7 +115,7 @@ def _json(name: str, value: Any) -> Any:
         case np.generic() if value.dtype.kind in "biuf":
             return value.item()
         case _:
-            msg = f"the fact {name!r} is neither a JSON value nor a tensor: it is, or has inside, {value!r:.60}"
+            msg = f"the fact {name!r} is neither a JSON value nor a tensor: it is, or has inside, {short(value, 60)}"
             raise DataError(msg)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._errors import StoreError
+from .._text import short
 from ._access import check_readable
 
 
@@ -125,9 +126,9 @@ def _wrong(about: object, folder: Path) -> str | None:
     if wrong is not None:
         return f"lacks {wrong}, or has another thing there; {_REMEDY}"
     if folder.name.rpartition("-")[2] != about["address"][:32]:
-        return f"is of another address, {about['address'][:60]!r}; {_REMEDY}"
+        return f"is of another address, {short(about['address'], 60)}; {_REMEDY}"
     outside = next((file["path"] for file in about["files"] if not _is_inside(file["path"])), None)
-    return None if outside is None else f"lists {outside!r:.200}, which is no path in its folder; {_REMEDY}"
+    return None if outside is None else f"lists {short(outside, 200)}, which is no path in its folder; {_REMEDY}"
 
 
 def _lacking(about: Mapping[str, Any]) -> Iterator[str]:

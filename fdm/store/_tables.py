@@ -17,6 +17,7 @@ from .._arrays.indexing import dtype_name
 from .._arrays.ragged import Ragged, opened
 from .._arrays.table import Column, Table, with_origin
 from .._errors import DataError, StoreError
+from .._text import short
 from ._access import remedy_of
 
 
@@ -73,7 +74,7 @@ def open_tables(folder: Path) -> dict[str, Table]:
         files: dict[str, str] = json.loads((folder / _TABLES).read_text(encoding="utf-8"))
         outside = next((file for file in files.values() if Path(file).name != file or "\x00" in file), None)
         if outside is not None:
-            msg = f"{outside!r:.200} is no file of that folder"
+            msg = f"{short(outside, 200)} is no file of that folder"
             raise ValueError(msg)
         paths = {name: folder / file for name, file in files.items()}
     except DAMAGES as error:
@@ -130,7 +131,7 @@ def open_table(path: Path) -> Table:
     except FileNotFoundError as error:
         raise _gone(path) from error
     except DAMAGES as error:
-        msg = f"cannot read the table {path}: {error!r:.500}; {remedy_of(path)}"
+        msg = f"cannot read the table {path}: {short(error, 500)}; {remedy_of(path)}"
         raise StoreError(errno.EIO, msg) from error
     return with_origin(table, (_Opener(path), ()), is_mapped=True)
 
@@ -187,7 +188,7 @@ def in_place_of(tensor: Tensor, dtype: str | None) -> Tensor:
         return tensor
     wanted = next((known for known in STAND_INS if dtype_name(known) == dtype), None)
     if wanted is None:
-        msg = f"there is no dtype {dtype!r:.60}"
+        msg = f"there is no dtype {short(dtype, 60)}"
         raise ValueError(msg)
     return torch.view_as_complex(tensor) if wanted.is_complex else tensor.view(wanted)
 

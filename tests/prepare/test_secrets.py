@@ -24,10 +24,13 @@ import fdm
 import fdm.lightning
 import fdm.testing
 from fdm._cli.main import main
+from fdm._cli.show import _short as fact_shown
 from fdm._fingerprint.canonical import canonical
+from fdm._plans.values import single_values
 from fdm._prepare import http as _http
 from fdm._prepare.credentials import counted_url
-from fdm._text import bare_url, printable, without_secrets
+from fdm._text import bare_url, printable, short, shortened, without_secrets
+from fdm.store._facts import plain_fact
 from fdm.store._lock import turn
 
 
@@ -359,11 +362,46 @@ def test_neither_password_nor_query_of_any_letters_is_shown(password, value):
 def test_a_message_that_is_cut_off_shows_no_beginning_of_a_secret():
     for length in range(30, 62):
         url = "https://h/".ljust(length, "x") + f"/https://{USER}{USER}:{PASSWORD}@h/{'y' * 40}"
-        for make in (fdm.fetch, fdm.load, fdm.pipeline, lambda url: fdm.download(Path(), files=[url]), fdm.batch):
-            with pytest.raises(fdm.PipelineError) as caught:
-                make(url)
+        for refuse in CUTTING:
+            with pytest.raises(fdm.FdmError) as caught:
+                refuse(url)
             assert "Us3r" not in str(caught.value)
             assert "P4s" not in str(caught.value)
+
+
+CUTTING = [
+    fdm.fetch,
+    fdm.load,
+    fdm.pipeline,
+    fdm.batch,
+    lambda url: fdm.download(Path(), files=[url]),
+    lambda url: fdm.Executor(pool=url),
+    fdm.combine,
+    fdm.CombinedSnapshot.from_dict,
+    lambda url: fdm.Ragged.of([url, {url}]),
+    lambda url: fdm.Table({"x": torch.arange(3)})[{url}],
+    lambda url: fdm.Key(0, "x").fold([url]),
+    lambda url: fdm.Snapshot(url, "all", -1, 0),
+    lambda url: fdm.Snapshot("0" * 64, "all", url, 0),
+    lambda url: fdm.gather({"x": url}, torch.arange(2)),
+    lambda url: fdm.gather({"x": torch.arange(2)}, url),
+    lambda url: plain_fact("x", {url}),
+    lambda url: single_values({url}, 2, "weights"),
+]
+
+
+def test_no_message_cuts_a_value_by_itself():
+    root = Path(fdm.__file__).parent
+    lines = [line for path in root.rglob("*.py") for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [] == [line for line in lines if re.search(r"\{[^{}]*:\.\d+\}", line)], "fdm._text.short does"
+
+
+def test_a_value_of_a_command_or_a_law_that_is_cut_off_shows_no_beginning_of_a_secret():
+    for length in range(30, 110):
+        url = "https://h/".ljust(length, "x") + f"/https://{USER}{USER}:{PASSWORD}@h/{'y' * 400}"
+        for text in (shortened(url, 90), fact_shown({"url": url}), fact_shown(url), short(url, 90)):
+            assert "Us3r" not in text
+            assert "P4s" not in text
 
 
 @pytest.mark.parametrize(
