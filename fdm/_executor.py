@@ -16,7 +16,6 @@ from ._data import Data, prepared_of
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
 from ._loaders.options import LoaderOptions
 from ._pipeline import Pipeline
-from ._plans.splits import Examples
 from ._prepare.pool import PoolOption
 from ._prepare.prepare import Means, Prepared, prepare_kept, prepared
 from ._prepare.progress import is_shown, waiting
@@ -24,9 +23,8 @@ from ._public import public
 from ._ranks.context import RankContext
 from ._sources.drawing import warn_of_drawing
 from ._sources.loaded import close_all, closed_on_failure
-from ._stages.stage import Load, Measure, Preparation
+from ._stages.stage import Load, Measure
 from ._text import short
-from .store._artifacts import Kept, kept_facts, kept_sources
 from .store._manifest import check_digests
 from .store._publish import Patience, store_folder
 
@@ -133,7 +131,7 @@ class Executor:
         with agreement(self.context, self.wait) as compare:
             made = prepared(p, self._means())
             with closed_on_failure(made.sources.values()):
-                compare(lambda: content(p, made.sources, made.splits, self._kept(p, made.splits)))
+                compare(lambda: content(p, made.sources, made.splits, made.files))
         return self._data(p, made)
 
     def _data(self, p: Pipeline, made: Prepared) -> Data:
@@ -141,11 +139,6 @@ class Executor:
             _warn_of_drawing(p, made.sources)
         options = LoaderOptions(self.workers, self.threads, self.prefetch, self.pin_memory, self.start_method)
         return Data(p, self.context, made, options)
-
-    def _kept(self, p: Pipeline, splits: Mapping[str, Examples]) -> list[Kept]:
-        if next(p.of_kind(Preparation), None) is None:
-            return []
-        return [*kept_sources(p, self._folder()), *kept_facts(p, splits, self._folder())]
 
     def _means(self) -> Means:
         shown = is_shown(self.progress, self.context)
@@ -173,8 +166,7 @@ def agree(executor: Executor, data: Data, /) -> None:
     """Compare opened data with what the other ranks have opened, as `executor.open` does: all ranks make this call."""
     made = prepared_of(data)
     with agreement(executor.context, executor.wait) as compare:
-        kept = executor._kept(data.pipeline, made.splits)  # noqa: SLF001 - the other half of `open`
-        compare(lambda: content(data.pipeline, made.sources, made.splits, kept))
+        compare(lambda: content(data.pipeline, made.sources, made.splits, made.files))
 
 
 def _check_pipeline(p: object) -> None:

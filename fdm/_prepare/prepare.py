@@ -10,6 +10,7 @@ import attrs
 
 from .._arrays.table import tables_of
 from .._errors import DataError, PipelineError, StageNote, StoreError, listed, noted, stage_note
+from .._fingerprint.canonical import digest
 from .._pipeline import Pipeline
 from .._plans.plan import check_names
 from .._plans.source import View, given
@@ -27,7 +28,7 @@ from .._text import short
 from ..store._access import tell_of_writers
 from ..store._artifacts import measures_at, place_of
 from ..store._facts import open_facts, plain_fact, save_facts
-from ..store._manifest import check_artifact, edition, is_published, manifest
+from ..store._manifest import checked_manifest, edition, is_published, manifest
 from ..store._publish import Patience, Staging, explained, publish
 from ..store._tables import open_tables, save_tables
 from .download import download, download_into
@@ -55,15 +56,21 @@ class Means:
     context: RankContext
     check: Callable[[Path], None] = lambda _: None
     told: set[str] = attrs.field(factory=set)  # of which inputs it was warned, since several stages may share one
+    files: dict[int, str] = attrs.field(factory=dict)  # by stages, the digest of the list of files that was opened
 
 
 @attrs.frozen(eq=False)
 class Prepared:
-    """What preparation makes of a pipeline, and data is opened from: sources, splits and facts, by name."""
+    """What preparation makes of a pipeline, and data is opened from: sources, splits and facts, by name.
+
+    Where there are several ranks, `files` tells theirs apart: for each stage whose result was needed from the store, by
+    its number, the digest of the files listed there. The store may have lost them since.
+    """
 
     sources: Mapping[str, Any]
     splits: Mapping[str, Examples]
     facts: Mapping[str, Any]
+    files: Mapping[int, str]
 
 
 def prepared(p: Pipeline, means: Means) -> Prepared:
@@ -75,7 +82,10 @@ def prepared(p: Pipeline, means: Means) -> Prepared:
     with closed_on_failure(sources.values()), opened_here(sources) as here:
         splits = resolve_splits(list(p.of_kind(Cut)), here)
         check_names(p, splits)
-        return Prepared(sources, splits, prepare_facts(p, here, splits, means))
+        facts = prepare_facts(p, here, splits, means)
+        # What comes before is opened by the one that makes it alone, and a fetch may have a million files.
+        last = max((number for number, _ in p.of_kind(Fetch, Clean)), default=0)
+        return Prepared(sources, splits, facts, {at: code for at, code in means.files.items() if at >= last})
 
 
 def prepare_sources(p: Pipeline, means: Means) -> Mapping[str, Any]:
@@ -115,7 +125,7 @@ def prepare_facts(
             *(p.stages[by] for by in examples.lineage),
             stage,
         ]
-        found = _kept(open_facts, stages, at, _measurer(function, view, where), means)
+        found = _kept(open_facts, stages, at, _measurer(function, view, where), means, number=number)
         twice = facts.keys() & found.keys()
         if twice:
             msg = f"stage {number}, measure {function.name}: {listed(twice)} was measured before; a fact has one name"
@@ -135,9 +145,10 @@ def _result(p: Pipeline, number: int, means: Means) -> Any:
     at = address(stages)
     if isinstance(stage, Fetch):
         fetch = partial(_fetch, stage.function, number, means=means)
-        return _kept(lambda folder: folder / _FILES, stages, at, fetch, means)
+        return _kept(lambda folder: folder / _FILES, stages, at, fetch, means, number=number)
     clean = partial(_clean if stage.parts is None else _clean_parts, stage, number, means=means)
-    tables = _kept(open_tables, stages, at, lambda into: _after(p, number, means, partial(clean, into)), means)
+    make = partial(_after, p, number, means)
+    tables = _kept(open_tables, stages, at, lambda into: make(partial(clean, into)), means, number=number)
     return tables.get("", tables)
 
 
@@ -152,15 +163,23 @@ def _after(p: Pipeline, number: int, means: Means, use: Callable[[tuple[Any, ...
 
 
 def _kept(
-    read: Callable[[Path], T], stages: Sequence[Stage], at: str, make: Callable[[Staging], None], means: Means
+    read: Callable[[Path], T],
+    stages: Sequence[Stage],
+    at: str,
+    make: Callable[[Staging], None],
+    means: Means,
+    *,
+    number: int,
 ) -> T:
-    """What `read` finds in the folder of what the last of `stages` keeps, which `make` makes if need be."""
+    """What `read` finds in the folder of what the stage of this number, the last of `stages`, keeps; made if need be."""
     stage = stages[-1]
     assert isinstance(stage, Preparation), "nothing else is kept"
 
     def checked(folder: Path) -> T:
-        check_artifact(folder, at)
+        about = checked_manifest(folder, at)
         means.check(folder)
+        if means.context.world_size > 1:
+            means.files[number] = digest([[file["path"], file["sha256"]] for file in about["files"]])
         return read(folder)
 
     folder = place_of(stage, at, means.folder())

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .._errors import StoreError
 from .._text import short
@@ -42,8 +42,9 @@ def is_published(folder: Path) -> bool:
 
 def manifest(folder: Path) -> dict[str, Any]:
     """What an artifact says of itself; `StoreError` if that cannot be read, or is not what this version of fdm writes."""
+    about: Any
     try:
-        about: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        about = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         check_readable(folder / MANIFEST)
         msg = f"the manifest of {folder} cannot be read ({error}); {_REMEDY}"
@@ -52,14 +53,13 @@ def manifest(folder: Path) -> dict[str, Any]:
     if wrong:
         msg = f"the manifest of {folder} {wrong}"
         raise StoreError(errno.EIO, msg)
-    known: dict[str, Any] = about
-    return known
+    return cast("dict[str, Any]", about)
 
 
-def check_artifact(folder: Path, address: str) -> None:
-    """Raise `StoreError` unless a folder has the artifact of this address, and files of the sizes that it lists.
+def checked_manifest(folder: Path, address: str) -> dict[str, Any]:
+    """The manifest of the artifact of this address; `StoreError` unless its folder has it, and files of the sizes listed.
 
-    Reads the manifest, and asks once for each file: what is in the files is not read, which `check_digests` does.
+    Asks once for each file: what is in the files is not read, which `check_digests` does.
     """
     check_readable(folder)
     for path in folder.iterdir():
@@ -69,20 +69,21 @@ def check_artifact(folder: Path, address: str) -> None:
         msg = f"{folder} has what is at the address {about['address']}, not at {address}; {_REMEDY}"
         raise StoreError(errno.EIO, msg)
     for file in about["files"]:
-        found = _size(folder / file["path"], may_be_link=about["stage"] == "fetch")
-        if found != file["size"]:
-            has = "is no file" if found is None else f"has {found} bytes"
+        size = _size(folder / file["path"], may_be_link=about["stage"] == "fetch")
+        if size != file["size"]:
+            has = "is no file" if size is None else f"has {size} bytes"
             msg = f"{folder / file['path']} {has}, where the manifest says {file['size']} bytes; {_REMEDY}"
             raise StoreError(errno.EIO, msg)
+    return about
 
 
 def check_digests(folder: Path) -> None:
     """Raise `StoreError` unless all files of an artifact have the sha256 that its manifest lists; reads all of them."""
     for file in manifest(folder)["files"]:
         path = folder / file["path"]
-        found = digest_of(path)
-        if found != file["sha256"]:
-            msg = f"{path} has the sha256 {found}, where the manifest says {file['sha256']}; {_REMEDY}"
+        sha256 = digest_of(path)
+        if sha256 != file["sha256"]:
+            msg = f"{path} has the sha256 {sha256}, where the manifest says {file['sha256']}; {_REMEDY}"
             raise StoreError(errno.EIO, msg)
 
 

@@ -60,7 +60,7 @@ def publish(
     together with a manifest (files, sizes, digests). A lock keeps others from doing the same work; it is the rename,
     not the lock, that keeps the store right. If `make` fails nothing is left but what it put into `kept`.
 
-    What is there already is taken as it is: `check_artifact` tells whether it is what its manifest says.
+    What is there already is taken as it is: `checked_manifest` tells whether it is what its manifest says.
 
     Raises `StoreError` if the store cannot be written, or waiting for another process took too long;
     `PreparationError` if that process failed. Errors of `make` pass through.
