@@ -29,6 +29,7 @@ def list_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if kept:
         head = ["stage", "function", "address", "size", "made", "used"]
         yield from aligned([head, *(_row(each) for each in kept)], indent="")
+    yield from (visible(f"damaged: {each['folder']}: {each['damage']}") for each in kept if each["damage"])
     total = sum(each["bytes"] for each in kept)
     yield f"{len(kept)} artifacts, {size(total)}"
 
@@ -139,6 +140,7 @@ def _told(artifact: stores.Artifact) -> dict[str, Any]:
         "created": artifact.created.isoformat(timespec="seconds"),
         "used": artifact.used.isoformat(timespec="seconds"),
         "folder": str(artifact.folder),
+        "damage": artifact.damage,
     }
 
 

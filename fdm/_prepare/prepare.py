@@ -28,7 +28,7 @@ from .._text import short
 from ..store._access import tell_of_writers
 from ..store._artifacts import measures_at, place_of
 from ..store._facts import open_facts, plain_fact, save_facts
-from ..store._manifest import checked_manifest, edition, is_published, manifest
+from ..store._manifest import checked_manifest, edition, manifest_if_there
 from ..store._publish import Patience, Staging, explained, publish
 from ..store._tables import open_tables, save_tables
 from .download import download, download_into
@@ -244,12 +244,8 @@ def _published(stages: Sequence[Stage], at: str, make: Callable[[Staging], None]
 
 def _remembered(folder: Path) -> list[dict[str, Any]]:
     """What an artifact was made from, as far as parameters named it; nothing if it was removed meanwhile."""
-    try:
-        inputs: list[dict[str, Any]] = manifest(folder).get("inputs", [])
-    except StoreError:
-        if is_published(folder):
-            raise
-        return []
+    about = manifest_if_there(folder) or {}
+    inputs: list[dict[str, Any]] = about.get("inputs", [])
     return inputs
 
 

@@ -47,13 +47,24 @@ def manifest(folder: Path) -> dict[str, Any]:
         about = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         check_readable(folder / MANIFEST)
-        msg = f"the manifest of {folder} cannot be read ({error}); {_REMEDY}"
+        msg = f"the manifest of {folder} cannot be read ({error}); {REMEDY}"
         raise StoreError(errno.EIO, msg) from error
     wrong = _wrong(about, folder)
     if wrong:
         msg = f"the manifest of {folder} {wrong}"
         raise StoreError(errno.EIO, msg)
     return cast("dict[str, Any]", about)
+
+
+def manifest_if_there(folder: Path) -> dict[str, Any] | None:
+    """The manifest of an artifact; None if another process has removed the artifact, or made it anew meanwhile."""
+    before = edition(folder)
+    try:
+        return manifest(folder)
+    except StoreError:
+        if edition(folder) == before is not None:
+            raise
+        return None
 
 
 def checked_manifest(folder: Path, address: str) -> dict[str, Any]:
@@ -66,13 +77,13 @@ def checked_manifest(folder: Path, address: str) -> dict[str, Any]:
         check_readable(path)
     about = manifest(folder)
     if about["address"] != address:
-        msg = f"{folder} has what is at the address {about['address']}, not at {address}; {_REMEDY}"
+        msg = f"{folder} has what is at the address {about['address']}, not at {address}; {REMEDY}"
         raise StoreError(errno.EIO, msg)
     for file in about["files"]:
         size = _size(folder / file["path"], may_be_link=about["stage"] == "fetch")
         if size != file["size"]:
             has = "is no file" if size is None else f"has {size} bytes"
-            msg = f"{folder / file['path']} {has}, where the manifest says {file['size']} bytes; {_REMEDY}"
+            msg = f"{folder / file['path']} {has}, where the manifest says {file['size']} bytes; {REMEDY}"
             raise StoreError(errno.EIO, msg)
     return about
 
@@ -83,7 +94,7 @@ def check_digests(folder: Path) -> None:
         path = folder / file["path"]
         sha256 = digest_of(path)
         if sha256 != file["sha256"]:
-            msg = f"{path} has the sha256 {sha256}, where the manifest says {file['sha256']}; {_REMEDY}"
+            msg = f"{path} has the sha256 {sha256}, where the manifest says {file['sha256']}; {REMEDY}"
             raise StoreError(errno.EIO, msg)
 
 
@@ -117,7 +128,7 @@ def _size(path: Path, *, may_be_link: bool) -> int | None:
 def _wrong(about: object, folder: Path) -> str | None:
     """What of a manifest is not as this version writes it, with the remedy."""
     if not isinstance(about, dict) or type(about.get("version")) is not int:
-        return f"is none of fdm's; {_REMEDY}"
+        return f"is none of fdm's; {REMEDY}"
     if about["version"] != VERSION:
         return (
             f"is of version {about['version']}, and this fdm reads version {VERSION}; update fdm, or give another folder: "
@@ -125,11 +136,11 @@ def _wrong(about: object, folder: Path) -> str | None:
         )
     wrong = next(_lacking(about), None)
     if wrong is not None:
-        return f"lacks {wrong}, or has another thing there; {_REMEDY}"
+        return f"lacks {wrong}, or has another thing there; {REMEDY}"
     if folder.name.rpartition("-")[2] != about["address"][:32]:
-        return f"is of another address, {short(about['address'], 60)}; {_REMEDY}"
+        return f"is of another address, {short(about['address'], 60)}; {REMEDY}"
     outside = next((file["path"] for file in about["files"] if not _is_inside(file["path"])), None)
-    return None if outside is None else f"lists {short(outside, 200)}, which is no path in its folder; {_REMEDY}"
+    return None if outside is None else f"lists {short(outside, 200)}, which is no path in its folder; {REMEDY}"
 
 
 def _lacking(about: Mapping[str, Any]) -> Iterator[str]:
@@ -188,4 +199,4 @@ def _is_inside(path: str) -> bool:
 VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}-[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_REMEDY = "remove the folder, and it is made again"
+REMEDY = "remove the folder, and it is made again"

@@ -19,7 +19,7 @@ from .._errors import DownloadError, StoreError
 from .._processes.owner import owned, user_in
 from ._access import not_removed, whose
 from ._lock import Tell, turn
-from ._manifest import MANIFEST, VERSION, digest_of, is_published
+from ._manifest import MANIFEST, REMEDY, VERSION, digest_of, is_published
 from ._sweep import STAGING, locks_folder, own_folder, own_kept, sweep, tidy
 
 
@@ -205,10 +205,13 @@ def _flush_folder(folder: Path) -> None:
 def _rename(staging: Path, folder: Path) -> None:
     try:
         staging.rename(folder)
-    except OSError:
+    except OSError as error:
         # Someone whose lock did not exclude ours may have been first, with the same result.
         if not is_published(folder):
-            raise
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            msg = f"{folder} has no manifest, so what is there is damaged, or not fdm's; {REMEDY}"
+            raise StoreError(errno.EIO, msg) from error
     _flush_folder(folder.parent)
 
 

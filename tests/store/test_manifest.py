@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import fdm
+from fdm._cli.main import main
 
 
 def numbers(*, n=6):
@@ -95,12 +96,56 @@ def test_what_is_no_manifest_is_a_store_error_wherever_it_is_read(tmp_path, text
     path.write_text(text, encoding="latin-1")
     for ask in (
         lambda: fdm.open(PIPELINE, store=tmp_path),
-        lambda: fdm.store.artifacts(tmp_path),
-        lambda: fdm.store.verify(tmp_path),
-        lambda: fdm.store.prune(tmp_path, larger_than=0, keep=[PIPELINE]),
+        lambda: fdm.open(PIPELINE, store=tmp_path, verify=True),
+        lambda: fdm.Executor(store=tmp_path).prepare(PIPELINE),
     ):
         with pytest.raises(fdm.StoreError, match="remove the folder"):
             ask()
+    (damage,) = fdm.store.verify(tmp_path)
+    assert path == damage.file
+    assert "remove the folder" in damage.found
+
+
+@pytest.mark.parametrize("lie", sorted(LIES.keys() - {"an address that begins alike"}))  # which only who opens it knows
+def test_whatever_is_damaged_all_artifacts_are_listed_and_all_that_is_wrong_is_told(tmp_path, lie, capsys):
+    fdm.open(PIPELINE, store=tmp_path).close()
+    fdm.open(FETCHED, store=tmp_path).close()
+    lost, damaged, flipped = (next(tmp_path.glob(f"{kind}-*")) for kind in ("measure", "clean", "fetch"))
+    about = json.loads((damaged / "manifest.json").read_text())
+    LIES[lie](about)
+    (damaged / "manifest.json").write_text(json.dumps(about))
+    (lost / "manifest.json").unlink()
+    (flipped / "files" / "below" / "1.txt").write_text("9")
+    files = {damage.file for damage in fdm.store.verify(tmp_path)}
+    assert {lost / "manifest.json", flipped / "files" / "below" / "1.txt"} < files
+    assert [damaged] == sorted({path for path in tmp_path.glob("clean-*") for file in files if path in file.parents})
+    kept = {artifact.folder: artifact for artifact in fdm.store.artifacts(tmp_path)}
+    assert {damaged, flipped} == set(kept)
+    assert ("clean", "fetch") == (kept[damaged].stage, kept[flipped].stage)
+    assert kept[flipped].damage is None
+    # What only the files themselves tell is no damage of a manifest.
+    of_files = lie in ("another size", "a file that is not there")
+    assert of_files == (kept[damaged].damage is None)
+    assert 0 == main(["store", "list", "--store", str(tmp_path)])
+    out = capsys.readouterr().out
+    assert "written" in out
+    assert of_files == ("damaged" not in out)
+    assert 1 == main(["store", "verify", "--store", str(tmp_path)])
+    assert str(damaged) in capsys.readouterr().out
+    assert not fdm.store.prune(tmp_path, larger_than=0, keep=[PIPELINE, FETCHED])
+    assert {damaged, flipped} == {artifact.folder for artifact in fdm.store.prune(tmp_path, larger_than=0)}
+    assert lost.is_dir()
+
+
+@pytest.mark.parametrize("kind", ["clean", "measure", "fetch"])
+def test_an_artifact_that_lost_its_manifest_is_a_store_error_with_the_remedy(tmp_path, kind):
+    p = FETCHED if kind == "fetch" else PIPELINE
+    fdm.open(p, store=tmp_path).close()
+    (path,) = tmp_path.glob(f"{kind}-*/manifest.json")
+    path.unlink()
+    with pytest.raises(fdm.StoreError, match=r"has no manifest.*remove the folder, and it is made again"):
+        fdm.open(p, store=tmp_path)
+    assert [path] == [damage.file for damage in fdm.store.verify(tmp_path)]
 
 
 def test_every_file_has_its_size_whenever_it_is_opened_and_its_digest_on_request(tmp_path):
