@@ -4,6 +4,7 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor as PoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ._loaders.options import LoaderOptions
 from ._pipeline import Pipeline
 from ._prepare.pool import PoolOption
 from ._prepare.prepare import Means, Prepared, prepare_kept, prepared
-from ._prepare.progress import is_shown, waiting
+from ._prepare.progress import is_shown, tell
 from ._public import public
 from ._ranks.context import RankContext
 from ._sources.drawing import warn_of_drawing
@@ -142,7 +143,7 @@ class Executor:
 
     def _means(self) -> Means:
         shown = is_shown(self.progress, self.context)
-        patience = Patience(self.wait, waiting(shown=shown))
+        patience = Patience(self.wait, partial(tell, shown=shown))
         means = Means(self._folder, self.pool, patience, shown, self.context)
         return attrs.evolve(means, check=check_digests) if self.verify else means
 

@@ -44,9 +44,9 @@ def counted_url(url: str, *, is_verified: bool) -> str:
     """
     above, hash_mark, fragment = url.partition("#")
     start, mark, query = above.partition("?")
-    kept, said = _kept(query, is_verified), _kept(fragment, is_verified)
-    mark, hash_mark = mark if kept or not query else "", hash_mark if said or not fragment else ""
-    return _without_login(start) + mark + kept + hash_mark + said
+    naming, inside = _naming(query, is_verified), _naming(fragment, is_verified)
+    mark, hash_mark = mark if naming or not query else "", hash_mark if inside or not fragment else ""
+    return _without_login(start) + mark + naming + hash_mark + inside
 
 
 def unsaid(text: str, urls: Iterable[str], values: Iterable[str]) -> str:
@@ -67,12 +67,14 @@ def environment() -> Mapping[str, str]:
 
 
 def _without_login(start: str) -> str:
+    # Only what certainly is a login: what is shown may lack more than that, but another file is another address.
     scheme, mark, rest = start.partition("://")
     authority, slash, path = rest.partition("/")
     return scheme + mark + authority.rpartition("@")[2] + slash + path
 
 
-def _kept(query: str, is_verified: bool) -> str:
+def _naming(query: str, is_verified: bool) -> str:
+    """The entries of a query that may name the file."""
     entries = query.split("&")
     names = {_name_of(entry) for entry in entries}
     secret = _SECRET | (_SIGNED if names & _SIGNATURES else frozenset()) | (_PERHAPS if is_verified else frozenset())

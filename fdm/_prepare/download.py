@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import contextmanager, suppress
 from functools import partial as bind
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from queue import Empty, SimpleQueue
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import attrs
 from toolz import frequencies
-from tqdm import tqdm
 
 from .._checks import checked, switch
 from .._errors import DownloadError, PipelineError
@@ -27,8 +26,8 @@ from .._text import STARS, bare_url, short
 from ..store._manifest import digest_of
 from ..store._publish import FULL, explained
 from .credentials import counted_url, environment, headers_from, unsaid
-from .progress import bar
-from .unpack import unpack
+from .progress import bar, tell
+from .unpack import leads_out, unpack
 
 
 def _checked_url(_: object, attribute: "attrs.Attribute[Any]", url: object) -> None:
@@ -133,9 +132,7 @@ class File:
             msg = "File: a file: URL has no host that headers could be sent to; leave out headers"
             raise PipelineError(msg)
         written = self.path if isinstance(self.path, str) else ""
-        path = PurePosixPath(written)
-        strange = "\\" in written or "\0" in written or PureWindowsPath(written).drive
-        if not path.name or path.is_absolute() or ".." in path.parts or strange:
+        if not PurePosixPath(written).name or leads_out(written) or "\\" in written or "\0" in written:
             msg = f"File: {self.path!r} is no name of a file below the folder; give one: File(..., name='train.csv')"
             raise PipelineError(msg)
 
@@ -194,20 +191,20 @@ def download_into(
     if total is not None:
         _check_seconds("total", total)
     headers = [headers_from(environment(), file.headers, file.path) for file in files]
-    came: dict[str, str] = {}
+    digests: dict[str, str] = {}
     with explained(into):
         kept.mkdir(parents=True, exist_ok=True)
         stop = threading.Event()
         with bar(None, "download", "B", shown=progress) as shown:
 
-            def tell(size: int) -> None:
+            def count(size: int) -> None:
                 if stop.is_set():
                     raise _StoppedError
                 shown.update(size)
 
             _side_by_side(
                 [
-                    bind(_get, *each, kept, tell, silence=silence, came=came)
+                    bind(_get, *each, kept, count, silence=silence, digests=digests)
                     for each in zip(files, headers, strict=True)
                 ],
                 stop,
@@ -218,16 +215,14 @@ def download_into(
             _place(file, _whole(file, kept), into / file.path)
         _side_by_side([bind(_unpack, file, kept, into / file.path) for file in files if file.unpack], stop)
         shutil.rmtree(kept)
-    _tell_digests(came, shown=progress)
+    _tell_digests(digests, shown=progress)
 
 
-def _tell_digests(came: Mapping[str, str], *, shown: bool) -> None:
+def _tell_digests(digests: Mapping[str, str], *, shown: bool) -> None:
     """Tell the sha256 of files that have none: where bars are shown on the terminal, else as a warning in the log."""
-    for path, sha256 in sorted(came.items()):
-        msg = f'nothing tells whether {path!r} came right; pin what came in its fdm.File: sha256="{sha256}"'
-        if shown:
-            tqdm.write(f"fdm: {msg}", file=sys.stderr)
-        _LOG.log(logging.INFO if shown else logging.WARNING, msg)
+    for path, sha256 in sorted(digests.items()):
+        message = f'nothing tells whether {path!r} came right; pin what came in its fdm.File: sha256="{sha256}"'
+        tell(message, shown=shown, unseen=logging.WARNING)
 
 
 class _StoppedError(BaseException):
@@ -296,12 +291,12 @@ def _get(
     file: File,
     headers: Mapping[str, str],
     kept: Path,
-    tell: Callable[[int], object],
+    count: Callable[[int], object],
     *,
     silence: float,
-    came: dict[str, str],
+    digests: dict[str, str],
 ) -> None:
-    """Have a file whole and verified in the folder `kept`, and where it has no sha256, say in `came` what it is."""
+    """Have a file whole and verified in the folder `kept`, and where it has no sha256, say in `digests` what it is."""
     from .http import read  # noqa: PLC0415 - a third of fdm's import time, and most runs download nothing
     from .session import Secret  # noqa: PLC0415 - likewise
 
@@ -313,7 +308,7 @@ def _get(
         for url in (file.url, *file.mirrors):
             if file.sha256 is None:  # nothing else could tell whether two halves belong together
                 part.unlink(missing_ok=True)
-            get = bind(read, url, part, tell, sha256=file.sha256, silence=silence, secret=secret)
+            get = bind(read, url, part, count, sha256=file.sha256, silence=silence, secret=secret)
             try:
                 if not get() and file.sha256 not in (None, digest_of(part)):  # perhaps the beginning was another file's
                     part.unlink()
@@ -325,7 +320,7 @@ def _get(
                 causes.append(unsaid(f"  {bare_url(url)}: {error}", (file.url, *file.mirrors), headers.values()))
             else:
                 if file.sha256 is None:
-                    came[file.path] = digest_of(part)
+                    digests[file.path] = digest_of(part)
                 part.replace(whole)
                 return
     msg = f"cannot download {file.path!r}:\n" + "\n".join(causes)
@@ -385,7 +380,6 @@ def _partial(file: File, kept: Path) -> Iterator[Path]:
             mine.replace(kept / f"{name}.left")
 
 
-_LOG = logging.getLogger("fdm")
 _PARALLEL = 4
 _OWN_HEADERS = frozenset({"accept-encoding", "content-length", "host", "if-range", "range", "transfer-encoding"})
 _LONGEST = 2_000_000  # seconds that every system can wait for: three weeks

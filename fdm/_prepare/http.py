@@ -19,7 +19,7 @@ from .session import Secret, Session
 
 
 def read(
-    url: str, part: Path, tell: Callable[[int], object], *, sha256: str | None, silence: float, secret: Secret
+    url: str, part: Path, count: Callable[[int], object], *, sha256: str | None, silence: float, secret: Secret
 ) -> bool:
     """Read a URL to the end of `part`, from where it stops; retried as long as anything comes.
 
@@ -30,14 +30,14 @@ def read(
     if urlsplit(url).scheme == "file":
         part.unlink(missing_ok=True)
         shutil.copyfile(url2pathname(urlsplit(url).path), part)
-        tell(part.stat().st_size)
+        count(part.stat().st_size)
         return True
     attempt, most, known = 0, _size(part), _Known(is_pinned=sha256 is not None)
     while True:
         try:
-            return _stream(url, part, tell, known, silence=silence, secret=secret)
+            return _stream(url, part, count, known, silence=silence, secret=secret)
         except requests.RequestException as error:
-            tell(0)
+            count(0)
             attempt = 1 if _size(part) > most else attempt + 1
             most = max(most, _size(part))
             if attempt >= _ATTEMPTS or not _is_passing(error):
@@ -82,7 +82,7 @@ def _size(part: Path) -> int:
 
 
 def _stream(
-    url: str, part: Path, tell: Callable[[int], object], known: _Known, *, silence: float, secret: Secret
+    url: str, part: Path, count: Callable[[int], object], known: _Known, *, silence: float, secret: Secret
 ) -> bool:
     before = _size(part) if known.is_provable else 0
     headers = {"Accept-Encoding": "identity"}  # the bytes as they are stored, which is what the digest is of
@@ -103,7 +103,7 @@ def _stream(
                 )
             coming, missing = rest
             with part.open("ab") as file:
-                _copy(response, file, coming, tell)
+                _copy(response, file, coming, count)
             if coming < missing:
                 msg = f"the server sent {coming} of the {missing} bytes that it was asked for"
                 raise requests.ConnectionError(msg, response=response)
@@ -111,7 +111,7 @@ def _stream(
         _check_whole(url, response, known)
         known.tag, known.size = _strong_tag(response), _length(response)
         with part.open("wb") as file:
-            _copy(response, file, known.size, tell)
+            _copy(response, file, known.size, count)
         return True
 
 
@@ -143,21 +143,21 @@ def _strong_tag(response: requests.Response) -> str | None:
 
 
 def _length(response: requests.Response) -> int | None:
-    told = response.headers.get("Content-Length")
-    if told is None:
+    announced = response.headers.get("Content-Length")
+    if announced is None:
         return None
-    lengths = {length.strip() for length in told.split(",")}  # some proxies write it twice
+    lengths = {length.strip() for length in announced.split(",")}  # some proxies write it twice
     if len(lengths) > 1 or not re.fullmatch(r"[0-9]{1,18}", min(lengths)):
-        msg = f"the server's Content-Length is no length: {short(told, 60)}"
+        msg = f"the server's Content-Length is no length: {short(announced, 60)}"
         raise requests.exceptions.InvalidHeader(msg, response=response)
     return int(min(lengths))
 
 
-def _copy(response: requests.Response, file: Any, expected: int | None, tell: Callable[[int], object]) -> None:
+def _copy(response: requests.Response, file: Any, expected: int | None, count: Callable[[int], object]) -> None:
     came = 0
     try:
         for block in response.raw.stream(_BLOCK, decode_content=False):
-            tell(len(block))  # ends here where nobody waits any more, before anything is written
+            count(len(block))  # ends here where nobody waits any more, before anything is written
             if expected is not None and came + len(block) > expected:
                 msg = f"more came than the {expected} bytes that were announced"
                 raise requests.exceptions.InvalidHeader(msg, response=response)  # noqa: TRY301 - nothing else sees it

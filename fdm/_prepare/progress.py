@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from tqdm import tqdm
@@ -28,13 +27,9 @@ def bar(total: int | None, what: str, unit: str, *, shown: bool) -> "tqdm[Any]":
     return tqdm(total=total, desc=said, unit=unit, unit_scale=scaled, unit_divisor=1024, disable=not shown)
 
 
-def waiting(*, shown: bool) -> Callable[[str], None]:
-    """A function that tells what this process waits for: in the log, and on the terminal where bars are shown."""
-
-    def tell(message: str) -> None:
-        said = printable(message)  # it has what other processes wrote
-        _LOG.info(said)
-        if shown:
-            tqdm.write(f"fdm: {said}", file=sys.stderr)
-
-    return tell
+def tell(message: str, *, shown: bool, unseen: int = logging.INFO) -> None:
+    """Tell something in the log, and on the terminal where bars are shown; where not, in the log as of the level `unseen`."""
+    text = printable(message)  # it may have what other processes wrote
+    _LOG.log(logging.INFO if shown else unseen, text)
+    if shown:
+        tqdm.write(f"fdm: {text}", file=sys.stderr)

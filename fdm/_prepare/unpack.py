@@ -36,20 +36,30 @@ def unpack(archive: Path, into: Path) -> None:
     device, or whose place is taken; for an archive that grows beyond all measure, or has other sizes than it declares;
     and for a file that is no archive, is damaged or cut.
     """
-    made: list[Path] = []
+    new: list[Path] = []
     try:
-        _take_apart(archive, into, made)
+        _take_apart(archive, into, new)
     except _DAMAGE as error:
-        _remove(made)
+        _remove(new)
         msg = f"{archive.name!r} cannot be unpacked: {error}; it is damaged, or was downloaded incompletely"
         raise DownloadError(msg) from error
     except BaseException:
-        _remove(made)
+        _remove(new)
         raise
 
 
-def _take_apart(archive: Path, into: Path, made: list[Path]) -> None:
-    """Write the members of an archive; `made` gets every file and folder that was not there, in order."""
+def leads_out(path: str) -> bool:
+    r"""Whether a path from elsewhere may lead out of the folder that it is put into, on whatever system, by its words alone.
+
+    >>> [leads_out(path) for path in ("a/b", "/a", "a/../../b", "a\\..\\b", "C:a")]
+    [False, True, True, True, True]
+    """
+    words = PureWindowsPath(path)  # which takes both kinds of slashes
+    return bool(words.drive or words.root) or ".." in words.parts
+
+
+def _take_apart(archive: Path, into: Path, new: list[Path]) -> None:
+    """Write the members of an archive; `new` gets every file and folder that was not there, in order."""
     limit = max(_LEAST, _RATIO * archive.stat().st_size)
     with closing(_members(archive)) as members:
         for name, size, file in members:
@@ -57,9 +67,9 @@ def _take_apart(archive: Path, into: Path, made: list[Path]) -> None:
                 raise _refused(archive, name, f"declares {size:,} bytes, and so {_GROWS}")
             target = _target(archive, name, into)
             try:
-                _make_folder(target if file is None else target.parent, made)
+                _make_folder(target if file is None else target.parent, new)
                 if file is not None:
-                    written = _write(archive, name, file, _new_file(target, made), limit)
+                    written = _write(archive, name, file, _new_file(target, new), limit)
                     limit -= written
                     if size not in (None, written):
                         raise _refused(archive, name, f"declares {size:,} bytes, and has {written:,}")
@@ -72,20 +82,20 @@ def _take_apart(archive: Path, into: Path, made: list[Path]) -> None:
                 raise _refused(archive, name, f"has a name that no file can have here ({error.strerror})") from error
 
 
-def _make_folder(folder: Path, made: list[Path]) -> None:
+def _make_folder(folder: Path, new: list[Path]) -> None:
     missing = []
     while not folder.exists():
         missing.append(folder)
         folder = folder.parent
     for each in reversed(missing):
         each.mkdir(exist_ok=True)  # another archive may be as far
-        made.append(each)
+        new.append(each)
     if not folder.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
 
 
-def _remove(made: list[Path]) -> None:
-    for path in reversed(made):
+def _remove(new: list[Path]) -> None:
+    for path in reversed(new):
         with suppress(OSError):  # a folder that something else has come into stays
             path.rmdir() if path.is_dir() else path.unlink()
 
@@ -235,15 +245,14 @@ def _gz_member(archive: Path) -> Generator[Member]:
 
 
 def _target(archive: Path, name: str, into: Path) -> Path:
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or PureWindowsPath(name).drive:
+    if leads_out(name):
         raise _refused(archive, name, "would leave the folder")
-    return into.joinpath(*path.parts)
+    return into.joinpath(*PurePosixPath(name.replace("\\", "/")).parts)
 
 
-def _new_file(target: Path, made: list[Path]) -> IO[bytes]:
+def _new_file(target: Path, new: list[Path]) -> IO[bytes]:
     file = target.open("xb")
-    made.append(target)  # not before it is there, and no other archive's
+    new.append(target)  # not before it is there, and no other archive's
     return file
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from .._arrays.indexing import dtype_name, plain_tensor, tensor_of
 from .._errors import DataError, StoreError, UnknownNameError, did_you_mean, listed
 from .._stages.function import shown
-from .._text import plain, short, table
+from .._text import plain, short, table, without_secrets
 from ._access import remedy_of
 from ._tables import DAMAGES, STAND_INS, in_place_of, standing_in
 
@@ -56,7 +56,7 @@ class Facts(Mapping[str, Any]):
         return {**other, **self._facts} if isinstance(other, Mapping) else NotImplemented
 
     def __repr__(self) -> str:
-        return f"Facts({self._facts!r})"
+        return f"Facts({without_secrets(repr(self._facts))})"
 
     def _repr_html_(self) -> str:
         return table(["fact", "value"], [(name, shown(value)) for name, value in self._facts.items()])

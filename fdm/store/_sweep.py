@@ -57,20 +57,17 @@ def own_kept(store: Path, name: str, user: int, spare: str) -> Path:
     return room / spare
 
 
-def sweep(store: Path, user: int) -> list[Path]:
-    """Remove what dead processes of this user left half-made, and return what that was.
+def sweep(store: Path, user: int) -> None:
+    """Remove what dead processes of this user left half-made.
 
     Only real folders with names that fdm made, whose owner is known to be dead; nothing is followed.
     """
-    removed = []
     for path in [*_folders(store, STAGING, user), *_folders(store, KEPT, user)]:
         with suppress(OSError):  # its owner, or another sweeper, was faster
             if is_abandoned(path):
                 shutil.rmtree(path)
-                removed.append(path)
             elif _is_kept(path) and not _is_locked(store, path.name):  # who makes it puts parts there
                 tidy(store / path.name, user)
-    return removed
 
 
 def sweep_old(store: Path, user: int, seconds: float) -> None:

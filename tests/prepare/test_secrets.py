@@ -30,7 +30,7 @@ from fdm._plans.values import single_values
 from fdm._prepare import http as _http
 from fdm._prepare.credentials import counted_url
 from fdm._text import bare_url, printable, short, shortened, without_secrets
-from fdm.store._facts import plain_fact
+from fdm.store._facts import Facts, plain_fact
 from fdm.store._lock import turn
 
 
@@ -399,7 +399,13 @@ def test_no_message_cuts_a_value_by_itself():
 def test_a_value_of_a_command_or_a_law_that_is_cut_off_shows_no_beginning_of_a_secret():
     for length in range(30, 110):
         url = "https://h/".ljust(length, "x") + f"/https://{USER}{USER}:{PASSWORD}@h/{'y' * 400}"
-        for text in (shortened(url, 90), fact_shown({"url": url}), fact_shown(url), short(url, 90)):
+        for text in (
+            shortened(url, 90),
+            fact_shown({"url": url}),
+            fact_shown(url),
+            short(url, 90),
+            repr(Facts({"x": url})),
+        ):
             assert "Us3r" not in text
             assert "P4s" not in text
 

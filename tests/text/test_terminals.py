@@ -6,6 +6,7 @@ import json
 import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ import fdm.testing
 from fdm._cli.main import main
 from fdm._errors import stage_note
 from fdm._loaders.profile import Profile, StageTime
-from fdm._prepare.progress import bar, waiting
+from fdm._prepare.progress import bar, tell
 from fdm._text import aligned, printable, visible
 from fdm.store._lock import turn
 from fdm.testing._report import Report, Verdict
@@ -278,17 +279,17 @@ def test_what_another_process_noted_is_told_in_plain_letters(tmp_path, capsys, c
     failure = {"who": EVIL, "error": EVIL, "cause": EVIL, "attempt": EVIL, "machine": EVIL, "ended": 0.0}
     with turn(locks, "x", lambda: False, patience=1, tell=print, came=0.0):
         (locks / "x.json").write_text(json.dumps({"who": EVIL, "since": EVIL, "progress": EVIL}))
-        late = refused_turn(locks, "x", 0.1, waiting(shown=True))
+        late = refused_turn(locks, "x", 0.1, partial(tell, shown=True))
         (locks / "x.failed.json").write_text(json.dumps({"failures": []}))
     with turn(locks, "y", lambda: False, patience=1, tell=print, came=0.0):
         # The second look finds a failure that was not there at the first.
         told = []
 
-        def tell(message):
+        def fail(message):
             told.append(message)
             (locks / "y.failed.json").write_text(json.dumps({"failures": [failure]}))
 
-        failed = refused_turn(locks, "y", 5, tell)
+        failed = refused_turn(locks, "y", 5, fail)
     out, err = capsys.readouterr()
     said = [out, err, late, failed, caplog.text]
     assert "x1b" in err
