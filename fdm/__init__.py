@@ -29,11 +29,11 @@ from ._loaders.loader import Loader
 from ._loaders.profile import Profile
 from ._pipeline import Pipeline, describe, draw, draw_svg, fingerprint, pipeline, replace, without
 from ._plans.snapshot import Snapshot
-from ._plans.source import Source
 from ._prepare.download import File, download
 from ._random.ambient import ambient
 from ._random.key import Key
 from ._ranks.context import RankContext
+from ._splits.source import Source
 from ._stages.constructors import (
     alias,
     augment,

@@ -22,16 +22,16 @@ from ._loaders.options import LoaderOptions, Maker
 from ._loaders.profile import Profile
 from ._loaders.repeats import Reading, Repeats
 from ._loaders.threads import Inline
+from ._orders.order import Order, written_out
 from ._pipeline import Pipeline
 from ._plans.branch import Branch, branch_of, check_facts
-from ._plans.order import Order, written_out
 from ._plans.plan import Plan, order_entries, order_of_epoch, steps_of
 from ._plans.snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
-from ._plans.splits import Examples, weights_of
 from ._prepare.prepare import Prepared
 from ._public import public
 from ._ranks.context import RankContext
 from ._sources.loaded import close_all, is_drawn, opened_here
+from ._splits.splits import Examples, weights_of
 from ._stages.limits import applying
 from ._stages.stage import Sample
 from ._text import bars, hidden, page, visible

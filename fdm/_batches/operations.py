@@ -12,11 +12,11 @@ from .._arrays.table import Table
 from .._errors import DataError, StageNote, note, noted, stage_note
 from .._plans.branch import Applied, Branch, Where
 from .._plans.plan import Rows
-from .._plans.source import examples
 from .._processes.torch_state import settled, single
 from .._random.ambient import Ambient
 from .._random.key import Key
 from .._sources.loaded import Loaded, is_drawn, kind_of, own
+from .._splits.source import examples
 from .._stages.function import Function
 from .._stages.stage import Batch
 from .collate import collate

@@ -11,8 +11,8 @@ from torch import Tensor
 from .._arrays.table import Table
 from .._data import Data, branches_of, prepared_of
 from .._executor import Executor
+from .._orders.order import written_out
 from .._pipeline import Pipeline, describe, fingerprint, pipeline
-from .._plans.order import written_out
 from .._plans.plan import check_names
 from .._stages.stage import Clean, Cut, Fold, Load, Measure, Preparation, Source, Split
 from .._text import aligned, bar, chart, cut, size, visible, without_secrets

@@ -7,7 +7,7 @@ from .._arrays.ragged import Ragged
 from .._arrays.table import Table
 from .._fingerprint.canonical import canonical, digest
 from .._pipeline import Pipeline
-from .._plans.splits import Examples
+from .._splits.splits import Examples
 from .._stages.describe import summary
 from .._stages.digest import decisive, stage_digest
 from .._stages.stage import Cut

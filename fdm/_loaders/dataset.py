@@ -12,8 +12,8 @@ from torch.utils.data import Dataset
 
 from .._arrays.indexing import row_numbers
 from .._batches.operations import example_maker
+from .._orders.order import Order
 from .._plans.branch import Branch
-from .._plans.order import Order
 from .._plans.plan import Rows
 from .gate import Gate
 from .repeats import Reading

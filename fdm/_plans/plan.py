@@ -14,15 +14,15 @@ from torch import Tensor
 
 from .._errors import DataError, UnknownNameError, unknown
 from .._fingerprint.canonical import digest
+from .._orders.order import Drawn, Order, Shuffled, take
 from .._pipeline import Pipeline
 from .._random.permutation import derive
+from .._splits.splits import Examples
 from .._stages.describe import summary
 from .._stages.digest import decisive, stage_digest
 from .._stages.limits import applying
 from .._stages.rounding import as_written
 from .._stages.stage import Batch, Ordering, Sample, Shuffle, Source, Stage, Take
-from .order import Drawn, Order, Shuffled, take
-from .splits import Examples
 from .steps import Steps, steps_across_world
 
 

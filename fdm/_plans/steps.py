@@ -4,6 +4,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from .._splits.sizes import even_shard
+
 
 @attrs.frozen
 class Steps:
@@ -74,19 +76,6 @@ class Steps:
             low, high = self.shard(step, rank)
             lows[step - first], sizes[step - first] = low, high - low
         return lows, sizes
-
-
-def even_shard(n: int, rank: int, world_size: int) -> tuple[int, int]:
-    """The bounds of piece `rank` when `range(n)` is cut into `world_size` pieces as evenly as can be.
-
-    Equivalent to `numpy.array_split(range(n), world_size)[rank]`.
-
-    >>> [even_shard(7, rank, 3) for rank in range(3)]
-    [(0, 3), (3, 5), (5, 7)]
-    """
-    each, extra = divmod(n, world_size)
-    low = rank * each + min(rank, extra)
-    return low, low + each + (rank < extra)
 
 
 def steps_across_world(start: int, stop: int, whole: int, world_size: int, drop_last: bool) -> Steps:

@@ -13,14 +13,14 @@ from .._errors import DataError, PipelineError, StageNote, StoreError, listed, n
 from .._fingerprint.canonical import digest
 from .._pipeline import Pipeline
 from .._plans.plan import check_names
-from .._plans.source import View, given
-from .._plans.splits import Examples, resolve_splits
 from .._processes.torch_state import settled
 from .._random.key import Key
 from .._ranks.context import RankContext
 from .._sources.loadable import Given, checked_sources
 from .._sources.loaded import closed_on_failure, loaded, opened_here
 from .._sources.turns import first_on_machine
+from .._splits.source import View, given
+from .._splits.splits import Examples, resolve_splits
 from .._stages.digest import address, stage_digest, tracked_content
 from .._stages.function import Function, Tracked
 from .._stages.stage import Clean, Cut, Fetch, Load, Preparation, Source, Stage

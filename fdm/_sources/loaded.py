@@ -16,9 +16,9 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from .._arrays.table import Table
 from .._errors import DataError
-from .._plans.source import examples
 from .._random.ambient import seeded, seeded_alone
 from .._random.key import Key
+from .._splits.source import examples
 
 
 @attrs.define(eq=False)

@@ -7,7 +7,7 @@ import attrs
 
 from .._fingerprint.canonical import digest
 from .._pipeline import Pipeline
-from .._plans.splits import Examples
+from .._splits.splits import Examples
 from .._stages.digest import address, measure_address
 from .._stages.stage import Clean, Fetch, Measure, Preparation, Source
 from ._manifest import artifact_folder, is_published

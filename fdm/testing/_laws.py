@@ -24,10 +24,10 @@ from .._loaders.options import LoaderOptions
 from .._loaders.threads import Inline
 from .._plans.branch import Branch
 from .._plans.plan import Rows
-from .._plans.source import View, given
-from .._plans.splits import Examples, weights_of
 from .._ranks.context import RankContext
 from .._sources.loaded import Loaded, is_drawn, opened_here, read
+from .._splits.source import View, given
+from .._splits.splits import Examples, weights_of
 from .._stages.limits import applying
 from .._stages.stage import Measure, Sample, Shuffle
 from ._process import ids_of

@@ -21,8 +21,8 @@ from .._data import Data
 from .._errors import PipelineError, WorkerError, stage_of
 from .._executor import Executor
 from .._fingerprint.canonical import canonical, digest
+from .._orders.order import Order
 from .._pipeline import Pipeline
-from .._plans.order import Order
 from .._plans.plan import Rows
 from .._processes.start import check_may_start, end_with_parent
 from .._processes.torch_state import single

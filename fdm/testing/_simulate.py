@@ -14,8 +14,8 @@ from .._data import branches_of
 from .._errors import DataError
 from .._executor import Executor, check_options
 from .._loaders.loader import plan_of
+from .._orders.order import Order
 from .._pipeline import Pipeline
-from .._plans.order import Order
 from .._plans.plan import steps_of
 from .._plans.steps import Steps
 from .._ranks.context import RankContext

@@ -20,12 +20,12 @@ from .._loaders.profile import on_device
 from .._pipeline import Pipeline
 from .._plans.branch import Branch
 from .._plans.plan import Rows
-from .._plans.splits import Examples, resolve_splits
 from .._prepare.prepare import Prepared
 from .._random.ambient import seeded
 from .._random.key import Key
 from .._ranks.context import RankContext
 from .._sources.loaded import opened_here
+from .._splits.splits import Examples, resolve_splits
 from .._stages.describe import summary
 from .._stages.function import Function
 from .._stages.stage import Batch, Cut, Source

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 HOUSE = (
     *("_public", "_text", "_errors", "_checks", "_arrays", "_random"),  # words: compute
     *("_ranks", "_fingerprint", "_stages", "_pictures", "_pipeline"),  # values: compare
-    "_plans",  # still compute
+    *("_orders", "_splits", "_plans"),  # still compute
     *(
         "_processes",
         "store",

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fdm
-from fdm._plans.order import written_out
-from fdm._plans.splits import resolve_splits, weights_of
-from fdm._plans.values import codes, hashed_keys
+from fdm._orders.order import written_out
+from fdm._splits.splits import resolve_splits, weights_of
+from fdm._splits.values import codes, hashed_keys
 
 
 class Colour(enum.StrEnum):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import fdm
 from fdm._plans.plan import order_entries
 from fdm._plans.snapshot import check_same_order, order_fingerprint, order_stages
-from fdm._plans.splits import resolve_splits
+from fdm._splits.splits import resolve_splits
 from fdm._stages.stage import Alias, Fold, Split
 
 

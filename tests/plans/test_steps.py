@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fdm._plans.steps import Steps, even_shard, steps_across_world
+from fdm._plans.steps import Steps, steps_across_world
+from fdm._splits.sizes import even_shard
 
 
 SMALL = [

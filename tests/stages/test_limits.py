@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fdm
-from fdm._plans.splits import resolve_splits
+from fdm._splits.splits import resolve_splits
 from fdm._stages.limits import branches, named_splits
 
 

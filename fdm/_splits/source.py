@@ -13,9 +13,9 @@ from .._arrays.indexing import row_numbers, select
 from .._arrays.ragged import Ragged
 from .._arrays.table import Column, Table
 from .._errors import DataError, UnknownNameError, did_you_mean, listed, noted
+from .._orders.order import Order, is_natural, written_out
 from .._public import public
 from .._text import short
-from .order import Order, is_natural, written_out
 
 
 @public

@@ -12,12 +12,12 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 import fdm
+from fdm._orders.order import Chosen, Drawn, Natural, Shuffled, Window, Without, is_natural, take, written_out
 from fdm._plans.branch import batch_of
-from fdm._plans.order import Chosen, Drawn, Natural, Shuffled, Window, Without, is_natural, take, written_out
 from fdm._plans.plan import Plan, applying, check_names, order_of_epoch
-from fdm._plans.splits import resolve_splits, weights_of
 from fdm._plans.steps import Steps
 from fdm._random.permutation import permute, uniforms
+from fdm._splits.splits import resolve_splits, weights_of
 from fdm._stages.stage import Alias, Fold, Sample, Split
 
 

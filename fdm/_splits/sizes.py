@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._errors import DataError
+from .._orders.order import Ids
 from .._stages.fields import Sizes
 from .._stages.rounding import SLACK, as_written, largest_remainder, proportional
-from .order import Ids
 
 
 def exact_sizes(into: Sizes, n: int) -> list[int]:
@@ -57,6 +57,19 @@ def hashed(uniform: NDArray[np.float64], into: Sizes) -> Ids:
     shares = [rest if size is None else part for part, (_, size) in zip(fractions, into, strict=True)]
     bounds = np.cumsum([float(share) for share in shares])[:-1]
     return np.searchsorted(bounds, uniform, side="right").astype(np.int64)
+
+
+def even_shard(n: int, rank: int, world_size: int) -> tuple[int, int]:
+    """The bounds of piece `rank` when `range(n)` is cut into `world_size` pieces as evenly as can be.
+
+    Equivalent to `numpy.array_split(range(n), world_size)[rank]`.
+
+    >>> [even_shard(7, rank, 3) for rank in range(3)]
+    [(0, 3), (3, 5), (5, 7)]
+    """
+    each, extra = divmod(n, world_size)
+    low = rank * each + min(rank, extra)
+    return low, low + each + (rank < extra)
 
 
 def _share(size: float | None, n: int, scale: Fraction = Fraction(1)) -> Fraction:

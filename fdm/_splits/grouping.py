@@ -7,8 +7,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from .._orders.order import Ids
 from .._random.permutation import permute, random_bits
-from .order import Ids
 
 
 def grouped(groups: Ids, classes: Ids, sizes: Sequence[int], key: int) -> Ids:

@@ -16,9 +16,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import fdm
-from fdm._plans.order import written_out
-from fdm._plans.sizes import exact_sizes
-from fdm._plans.splits import resolve_splits
+from fdm._orders.order import written_out
+from fdm._splits.sizes import exact_sizes
+from fdm._splits.splits import resolve_splits
 
 
 NAMES = ("train", "val", "test", "calibration", "unused")

@@ -10,15 +10,14 @@ from torch import Tensor
 
 from .._arrays.indexing import refuse_masked
 from .._errors import DataError, UnknownNameError, listed, noted, stage_note, unknown
+from .._orders.order import Chosen, Ids, Natural, Order, Shuffled, Window, Without
 from .._random.permutation import derive, permute
 from .._stages.function import Function
 from .._stages.stage import Alias, Cut, Fold, Split
 from .._text import short
 from .grouping import grouped
-from .order import Chosen, Ids, Natural, Order, Shuffled, Window, Without
-from .sizes import exact_sizes, hashed, stratified
+from .sizes import even_shard, exact_sizes, hashed, stratified
 from .source import View, column_of, given
-from .steps import even_shard
 from .values import codes, hashed_keys, weights
 
 
