@@ -14,7 +14,7 @@ import platformdirs
 import torch
 from filelock import FileLock, Timeout
 
-from .._processes.owner import machine
+from .._processes.owner import is_folder_of, machine
 from .._ranks.context import RankContext
 
 
@@ -66,9 +66,8 @@ def _own_folder() -> Path:
 
 def _is_own(folder: Path, user: int) -> bool:
     """Whether a folder is real, no link, and only this user's to write to."""
-    about = folder.lstat()
-    is_closed = os.name != "posix" or not about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return stat.S_ISDIR(about.st_mode) and about.st_uid == user and is_closed and os.access(folder, os.W_OK | os.X_OK)
+    is_closed = os.name != "posix" or not folder.lstat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return is_folder_of(folder, user) and is_closed and os.access(folder, os.W_OK | os.X_OK)
 
 
 def _wait(lock: FileLock, patience: float | None) -> None:

@@ -94,7 +94,8 @@ def prune(
 
     `unused_for` removes what has not been opened for that long; `larger_than` removes what was used longest ago until
     the store has no more than that many bytes; one of the two is needed. What the pipelines in `keep` need stays in
-    any case, and so do damaged artifacts then, as nobody can tell whether they are needed. Also removes what dead processes left half-made. Who has an artifact open can go on reading it.
+    any case, and so do damaged artifacts then, as nobody can tell whether they are needed. Also removes what dead
+    processes left half-made. Who has an artifact open can go on reading it.
 
     Raises `StoreError` where this user may not read the store, or not remove an artifact; the others are removed then.
     """
