@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from ._errors import FdmError, did_you_mean, listed
+from ._text import short
 
 
 def integer(what: str, value: Any, error: type[FdmError], least: int | None = None) -> int:
@@ -29,7 +30,7 @@ def integer(what: str, value: Any, error: type[FdmError], least: int | None = No
         checked = None
     if checked is None or isinstance(value, bool) or (least is not None and checked < least):
         wanted = "an integer" if least is None else f"an integer of at least {least}"
-        msg = f"{what} is {wanted}, not {value!r:.60}"
+        msg = f"{what} is {wanted}, not {short(value, 60)}"
         raise error(msg)
     return checked
 

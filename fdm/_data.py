@@ -37,7 +37,7 @@ from ._ranks.context import RankContext
 from ._sources.loaded import close_all, is_drawn, opened_here
 from ._splits.splits import weights_of
 from ._stages.stage import Mix, Sample
-from ._text import bars, hidden, page
+from ._text import bars, hidden, page, visible
 from .store._facts import Facts
 
 
@@ -286,7 +286,7 @@ class Data:
         return self._weights[number, source]
 
     def __repr__(self) -> str:
-        splits = ", ".join(f"{name} {size}" for name, size in self.splits.items())
+        splits = ", ".join(f"{visible(name)} {size}" for name, size in self.splits.items())
         return f"<fdm.Data of {splits}{'' if self._gate.is_open else ', closed'}>"
 
     def _repr_html_(self) -> str:

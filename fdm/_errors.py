@@ -27,11 +27,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from ._public import is_file_of_fdm, public
+from ._text import printable, visible, without_secrets
 
 
 @public
 class FdmError(Exception):
-    """The root of all errors that fdm raises itself."""
+    """The root of all errors that fdm raises itself.
+
+    What it says may be printed: without secrets in URLs, and with control characters escaped.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(printable(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 @public
@@ -141,7 +148,7 @@ def warn(message: str) -> None:
     level, frame = 1, inspect.currentframe()
     while frame is not None and is_file_of_fdm(frame.f_code.co_filename):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(printable(message), stacklevel=level)
 
 
 def text_of(error: object) -> str:
@@ -177,7 +184,7 @@ def stage_note(number: int, what: str, place: str = "") -> StageNote:
     >>> stage_note(3, "transform normalize()", "split 'train', epoch 0, example 7")
     "in stage 3, transform normalize(); split 'train', epoch 0, example 7"
     """
-    return StageNote(f"in stage {number}, {what}{'; ' if place else ''}{place}", number)
+    return StageNote(visible(without_secrets(f"in stage {number}, {what}{'; ' if place else ''}{place}")), number)
 
 
 def stage_of(error: BaseException) -> int | None:
@@ -202,8 +209,8 @@ def notes_of(error: BaseException) -> list[str]:
 
 
 def add_note(error: BaseException, text: str) -> None:
-    """As `error.add_note`, also where the error's notes are no list, or it lets nobody set them."""
-    vars(error)["__notes__"] = [*notes_of(error), text]
+    """As `error.add_note`, of what may be printed, also where the error's notes are no list, or nobody may set them."""
+    vars(error)["__notes__"] = [*notes_of(error), text if isinstance(text, StageNote) else printable(text)]
 
 
 def note(error: Exception, where: str) -> None:

@@ -4,28 +4,30 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor as PoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from ._checks import Field, checked, integer, switch_or_none
+from ._checks import Field, checked, integer, switch, switch_or_none
 from ._collectives.agreement import agreement
 from ._collectives.content import content
 from ._data import Data, prepared_of
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
 from ._loaders.options import LoaderOptions
 from ._pipeline import Pipeline
+from ._prepare.means import Means
 from ._prepare.pool import PoolOption
-from ._prepare.prepare import Means, Prepared, prepare_kept, prepared
-from ._prepare.progress import is_shown, waiting
+from ._prepare.prepare import Prepared, prepare_kept, prepared
+from ._prepare.progress import is_shown, tell
 from ._public import public
 from ._ranks.context import RankContext
 from ._sources.drawing import warn_of_drawing
 from ._sources.loaded import close_all, closed_on_failure
-from ._splits.splits import Examples
-from ._stages.stage import Load, Measure, Preparation
-from .store._artifacts import Kept, kept_facts, kept_sources
+from ._stages.stage import Load, Measure
+from ._text import short
+from .store._manifest import check_digests
 from .store._publish import Patience, store_folder
 
 
@@ -49,7 +51,7 @@ def _seconds(wait: float | None) -> float | None:
 
 def _checked_pool(_: object, __: object, pool: Any) -> None:
     if pool is not None and not isinstance(pool, PoolExecutor) and not callable(pool):
-        msg = f"pool is a concurrent.futures.Executor or a function that makes one, not {pool!r:.60}"
+        msg = f"pool is a concurrent.futures.Executor or a function that makes one, not {short(pool, 60)}"
         raise PipelineError(msg)
 
 
@@ -91,6 +93,7 @@ class Executor:
     can then be renewed when it breaks; by default a process for each core. `progress` shows bars (default: on the
     terminal of a machine's first rank). `wait` is for how many seconds to wait for another process that prepares the
     same (default: as long as it takes), and for the other ranks of a process group to open it (default: as long as the group).
+    `verify` compares all that is opened from the store with its sha256 first, which reads all of it (default: sizes only).
     """
 
     context: RankContext = attrs.field(factory=RankContext.detect, validator=_checked_context)
@@ -103,6 +106,7 @@ class Executor:
     progress: bool | None = attrs.field(default=None, **_SWITCH)
     wait: float | None = attrs.field(default=None, converter=_seconds)
     start_method: str | None = attrs.field(default=None, validator=_checked_start_method)
+    verify: bool = attrs.field(default=False, **checked(switch, PipelineError, "{field}"))
 
     def prepare(self, p: Pipeline, /) -> None:
         """Run fetch, clean and measure where their results are not in the store yet.
@@ -129,7 +133,7 @@ class Executor:
         with agreement(self.context, self.wait) as compare:
             made = prepared(p, self._means())
             with closed_on_failure(made.sources.values()):
-                compare(lambda: content(p, made.sources, made.splits, self._kept(p, made.splits)))
+                compare(lambda: content(p, made.sources, made.splits, made.files))
         return self._data(p, made)
 
     def _data(self, p: Pipeline, made: Prepared) -> Data:
@@ -139,14 +143,11 @@ class Executor:
         with closed_on_failure(made.sources.values()):
             return Data(p, self.context, made, options)
 
-    def _kept(self, p: Pipeline, splits: Mapping[str, Examples]) -> list[Kept]:
-        if next(p.of_kind(Preparation), None) is None:
-            return []
-        return [*kept_sources(p, self._folder()), *kept_facts(p, splits, self._folder())]
-
     def _means(self) -> Means:
         shown = is_shown(self.progress, self.context)
-        return Means(self._folder, self.pool, Patience(self.wait, waiting(shown=shown)), shown, self.context)
+        patience = Patience(self.wait, partial(tell, shown=shown))
+        means = Means(self._folder, self.pool, patience, shown, self.context)
+        return attrs.evolve(means, check=check_digests) if self.verify else means
 
     def _folder(self) -> Path:
         return store_folder(self.store, os.environ)
@@ -168,8 +169,7 @@ def agree(executor: Executor, data: Data, /) -> None:
     """Compare opened data with what the other ranks have opened, as `executor.open` does: all ranks make this call."""
     made = prepared_of(data)
     with agreement(executor.context, executor.wait) as compare:
-        kept = executor._kept(data.pipeline, made.splits)  # noqa: SLF001 - the other half of `open`
-        compare(lambda: content(data.pipeline, made.sources, made.splits, kept))
+        compare(lambda: content(data.pipeline, made.sources, made.splits, made.files))
 
 
 def _check_pipeline(p: object) -> None:

@@ -17,12 +17,12 @@ from ._stages.digest import stage_digest
 from ._stages.function import Function
 from ._stages.grammar import check_grammar, last_place
 from ._stages.stage import Stage
-from ._text import aligned, hidden, page, table
+from ._text import aligned, hidden, page, short, table
 
 
 def _check_stages(_: object, __: object, stages: Any) -> None:
     if not isinstance(stages, tuple) or not all(isinstance(stage, Stage) for stage in stages):
-        msg = f"a Pipeline has a tuple of stages, as fdm.pipeline makes it, not {stages!r:.60}"
+        msg = f"a Pipeline has a tuple of stages, as fdm.pipeline makes it, not {short(stages, 60)}"
         raise PipelineError(msg)
 
 
@@ -98,7 +98,7 @@ def _stages_of(part: object) -> tuple[Stage, ...]:
     if inspect.isfunction(part) and is_module_of_fdm(part.__module__):
         needed = any(each.default is each.empty for each in inspect.signature(part).parameters.values())
         remedy = f"; call it: fdm.{part.__name__}({'...' if needed else ''})"
-    msg = f"pipeline takes stages such as fdm.batch(32), and pipelines, not {part!r:.60}{remedy}"
+    msg = f"pipeline takes stages such as fdm.batch(32), and pipelines, not {short(part, 60)}{remedy}"
     raise PipelineError(msg)
 
 
@@ -121,7 +121,7 @@ def replace(p: Pipeline, /, *stages: Stage, seed: int | None = None) -> Pipeline
     new = list(p.stages)
     for stage in stages:
         if not isinstance(stage, Stage):
-            msg = f"replace takes stages such as fdm.batch(32), not {stage!r:.60}"
+            msg = f"replace takes stages such as fdm.batch(32), not {short(stage, 60)}"
             raise PipelineError(msg)
         new[_place(new, stage)] = stage
     return pipeline(*new, seed=p.seed if seed is None else seed)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._errors import DataError
+from .._text import short
 
 
 def tensor_of(array: NDArray[Any], what: str) -> Tensor:
@@ -194,7 +195,7 @@ def _integers(index: Any, what: str) -> Tensor:
         rows = torch.from_numpy(np.empty((0, 0)))
     whole = not (rows.is_floating_point() or rows.is_complex() or (rows.dtype == torch.bool and not rows.ndim))
     if rows.ndim > 1 or (rows.numel() and not whole):
-        msg = f"a {what} is indexed by a row, a slice, or a list of rows, not {index!r:.60}"
+        msg = f"a {what} is indexed by a row, a slice, or a list of rows, not {short(index, 60)}"
         raise DataError(msg)
     return rows if rows.dtype == torch.bool else rows.to(torch.int64)
 

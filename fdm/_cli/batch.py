@@ -13,7 +13,7 @@ from .._arrays.ragged import Ragged
 from .._arrays.tree import entries, places
 from .._executor import Executor
 from .._pipeline import Pipeline
-from .._text import aligned, number, plain, short
+from .._text import aligned, number, plain, short, visible
 from .target import UsageError, checked_split, context_of
 
 
@@ -61,7 +61,7 @@ def looked_at(seen: Seen, where: Where) -> dict[str, Any]:
 def look_lines(look: Mapping[str, Any]) -> Iterator[str]:
     """What `looked_at` found, for a terminal."""
     rank = f", rank {look['rank']} of {look['world_size']}" if look["world_size"] > 1 else ""
-    yield f"{look['split']}, epoch {look['epoch']}, step {look['step']} of {look['steps']}{rank}"
+    yield f"{visible(look['split'])}, epoch {look['epoch']}, step {look['step']} of {look['steps']}{rank}"
     yield f"examples {_listed(look['ids'])}"
     yield from ("", *structure_lines(look["entries"]))
     numbers = [[each["name"], *(each[name] for name in _NUMBERS)] for each in look["entries"] if "min" in each]
@@ -71,7 +71,7 @@ def look_lines(look: Mapping[str, Any]) -> Iterator[str]:
     for each in look["entries"]:
         if each.get("nan") or each.get("inf"):
             where = f" in examples {_listed(each['not_finite'])}" if each["not_finite"] is not None else ""
-            yield f"{each['name']}: {each['nan']} NaN and {each['inf']} infinite values{where}"
+            yield f"{visible(each['name'])}: {each['nan']} NaN and {each['inf']} infinite values{where}"
 
 
 def leaves(batch: Any) -> Iterator[tuple[str, Any]]:

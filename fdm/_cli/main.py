@@ -14,7 +14,7 @@ import attrs
 
 from .._errors import did_you_mean
 from .._pipeline import Pipeline
-from .._text import legible
+from .._text import legible, printable, visible
 from ..testing._check import examine
 from .batch import Where, batch_at, look_lines, looked_at
 from .bench import bench_lines, measured
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:  # noqa: BLE001 - told without a traceback
         if "--debug" in argv:
-            traceback.print_exception(error)
+            _complain(["".join(traceback.format_exception(error)).rstrip()])
         _complain(failure_lines(error))
         return 2 if isinstance(error, UsageError) else 1
     return code
@@ -246,7 +246,8 @@ def _print(text: str) -> None:
     with suppress(AttributeError):  # what stands in for a terminal may not have encodings
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # asked for just here
     try:
-        print(legible(text, sys.stdout.encoding), flush=True)  # noqa: T201 - the result of a command
+        lines = "\n".join(map(visible, text.split("\n")))
+        print(legible(lines, sys.stdout.encoding), flush=True)  # noqa: T201 - the result of a command
     except BrokenPipeError:
         # So that the end of Python does not fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -254,7 +255,7 @@ def _print(text: str) -> None:
 
 def _complain(lines: Iterable[str]) -> None:
     with suppress(OSError):
-        print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201 - for the user
+        print(printable("\n".join(lines)), file=sys.stderr, flush=True)  # noqa: T201 - for the user
 
 
 _ABOUT = """Look at, prepare, check and measure fdm pipelines.

@@ -1,7 +1,6 @@
 """Content: what an opened pipeline consists of, each thing with a digest, so that ranks can compare theirs."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from .._arrays.ragged import Ragged
@@ -11,19 +10,17 @@ from .._pipeline import Pipeline
 from .._splits.splits import Examples
 from .._stages.describe import summary
 from .._stages.digest import decisive, stage_digest
-from .._stages.stage import Clean, Cut
-from ..store._artifacts import Kept
-from ..store._publish import manifest
+from .._stages.stage import Cut
 
 
 def content(
-    p: Pipeline, sources: Mapping[str, Any], splits: Mapping[str, Examples], kept: list[Kept]
+    p: Pipeline, sources: Mapping[str, Any], splits: Mapping[str, Examples], files: Mapping[int, str]
 ) -> list[tuple[str, str]]:
     """The parts of an opened pipeline in the order in which they decide each other, as descriptions with digests.
 
-    Stages, with the files that they keep; sources, with their sizes, and of tables the columns and the ends; splits.
+    Stages, with the digests of the `files` that they keep, by their numbers; sources, with their sizes, and of tables
+    the columns and the ends; splits.
     """
-    files = {one.number: _files(one.folder) for one in kept if isinstance(one.stage, Clean) or _is_needed(p, one)}
     found = [("seed", digest(p.seed))]
     for number, stage in enumerate(map(decisive, p.stages)):
         text = f"stage {number}, {stage.kind} {summary(stage)[0]}".rstrip()
@@ -38,15 +35,6 @@ def content(
         for name, one in splits.items()
     ]
     return found
-
-
-def _is_needed(p: Pipeline, one: Kept) -> bool:
-    """Whether nothing after it keeps what it is read for: a fetch may have a million files."""
-    return next(p.of_kind(Clean), None) is None or one.number > max(number for number, _ in p.of_kind(Clean))
-
-
-def _files(folder: Path) -> str:
-    return digest([[file["path"], file["sha256"]] for file in manifest(folder)["files"]])
 
 
 def _ends(source: Any) -> str:

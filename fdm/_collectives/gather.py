@@ -104,7 +104,8 @@ def _loaded(leaf: Any, order: NDArray[np.int64]) -> Leaf:
 def _packed(leaf: Any) -> Any:
     # As bytes: torch would pickle all of the memory that a tensor is a view of.
     if isinstance(leaf, Tensor):
-        return leaf.dtype, tuple(leaf.shape), leaf.contiguous().reshape(-1).view(torch.uint8).numpy()
+        flat = leaf.contiguous().as_strided((leaf.numel(),), (1,))  # of one value, any stride counts as contiguous
+        return leaf.dtype, tuple(leaf.shape), flat.view(torch.uint8).numpy()
     if isinstance(leaf, Ragged):
         return leaf.kind, _packed(leaf.values), _packed(leaf.offsets)
     return leaf

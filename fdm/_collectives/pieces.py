@@ -16,6 +16,7 @@ from .._arrays.ragged import Ragged
 from .._arrays.table import Column, Table
 from .._arrays.tree import map_leaves, places
 from .._errors import DataError
+from .._text import short
 
 
 Leaf: TypeAlias = Tensor | NDArray[Any] | Ragged | list[Any]
@@ -145,7 +146,7 @@ def table_of(piece: Any) -> Table:
     Raises `DataError` for anything else, and for a column that has no row per id.
     """
     if not isinstance(piece, tuple | list) or len(piece) != 2:
-        msg = f"a piece is a pair (values, ids), not {piece!r:.60}"
+        msg = f"a piece is a pair (values, ids), not {short(piece, 60)}"
         raise DataError(msg)
     values, ids = piece[0], checked_ids(piece[1])
     named = values if isinstance(values, Mapping) else {"value": values}
@@ -169,7 +170,7 @@ def _column(name: Any, column: Any) -> Column:
         column = column.to("cpu")
         return Ragged(column.values.detach().clone(), column.offsets.clone(), column.kind)
     if not isinstance(column, Tensor) or not column.ndim:
-        msg = f"column {name!r} is {column!r:.60}; a column is a tensor, array, Ragged or list with a row for each id"
+        msg = f"column {name!r} is {short(column, 60)}; a column is a tensor, array, Ragged or list with a row for each id"
         raise DataError(msg)
     plain: Tensor = column.detach().cpu().resolve_conj().resolve_neg()
     return plain.clone(memory_format=torch.contiguous_format)
@@ -185,7 +186,7 @@ def checked_ids(ids: Any) -> NDArray[np.int64]:
     if found.ndim == 1 and not len(found):
         return np.empty(0, np.int64)
     if found.ndim != 1 or found.dtype.kind not in "iu" or (found.dtype.kind == "u" and int(found.max()) >= 2**63):
-        msg = f"ids are integers in one dimension, one for each example, not {ids!r:.60}; fdm.batch(size, ids='id') adds them"
+        msg = f"ids are integers in one dimension, one for each example, not {short(ids, 60)}; fdm.batch(size, ids='id') adds them"
         raise DataError(msg)
     return found.astype(np.int64)
 
@@ -233,7 +234,5 @@ def _settled(leaf: Any, place: str) -> Leaf:
         return leaf.to("cpu")
     if isinstance(leaf, list):
         return [item.detach().cpu().clone() if isinstance(item, Tensor) else item for item in leaf]
-    msg = (
-        f"a value is {leaf!r:.60}, which has no rows; values have one row for each id: tensors of one dimension or more"
-    )
+    msg = f"a value is {short(leaf, 60)}, which has no rows; values have one row for each id: tensors of one dimension or more"
     raise DataError(msg)

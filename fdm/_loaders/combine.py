@@ -17,6 +17,7 @@ from .._fingerprint.canonical import Value
 from .._plans.plan import within
 from .._plans.snapshot import VERSION, Snapshot, check_plain
 from .._public import public
+from .._text import short
 from .loader import Loader
 
 
@@ -28,14 +29,14 @@ def _parts(what: str, value: Any, error: type[SnapshotError]) -> Mapping[str, Sn
     if not isinstance(value, Mapping) or not all(
         isinstance(name, str) and isinstance(part, Snapshot) for name, part in parts.items()
     ):
-        msg = f"{what} are snapshots by the names of loaders, not {value!r:.60}"
+        msg = f"{what} are snapshots by the names of loaders, not {short(value, 60)}"
         raise error(msg)
     return parts
 
 
 def _names(what: str, value: Any, error: type[SnapshotError]) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
-        msg = f"{what} are names of loaders, not {value!r:.60}"
+        msg = f"{what} are names of loaders, not {short(value, 60)}"
         raise error(msg)
     return tuple(value)
 
@@ -284,7 +285,7 @@ def _epochs_after(loader: Loader) -> Iterator[Loader]:
 
 def _check_loaders(loaders: Mapping[str, Loader]) -> None:
     if not isinstance(loaders, Mapping) or not loaders:
-        msg = f'combine takes a mapping from names to loaders, {{"a": data.loader("a"), ...}}, not {loaders!r:.60}'
+        msg = f'combine takes a mapping from names to loaders, {{"a": data.loader("a"), ...}}, not {short(loaders, 60)}'
         raise DataError(msg)
     for name, loader in loaders.items():
         if not isinstance(name, str) or not isinstance(loader, Loader):

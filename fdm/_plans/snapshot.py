@@ -11,7 +11,7 @@ from .._checks import checked, integer
 from .._errors import SnapshotError
 from .._fingerprint.canonical import Value, digest
 from .._public import public
-from .._text import cut
+from .._text import cut, short
 
 
 VERSION = 1
@@ -51,7 +51,7 @@ def _count(what: str, value: Any, error: type[SnapshotError]) -> int:
 
 
 def _refuse(what: str, value: Any, kind: str, error: type[SnapshotError]) -> NoReturn:
-    msg = f"{what} is {value!r:.60}, which is no {kind} that can be"
+    msg = f"{what} is {short(value, 60)}, which is no {kind} that can be"
     raise error(msg) from None
 
 

@@ -15,6 +15,7 @@ from .._arrays.table import Column, Table
 from .._errors import DataError, UnknownNameError, did_you_mean, listed, noted
 from .._orders.order import Order, is_natural, written_out
 from .._public import public
+from .._text import short
 
 
 @public
@@ -92,7 +93,7 @@ class View:
         return self.source
 
     def __repr__(self) -> str:
-        return f"<view of {len(self)} examples of {self.source!r:.100}>"
+        return f"<view of {len(self)} examples of {short(self.source, 100)}>"
 
 
 def given(view: View) -> Any:

@@ -16,6 +16,7 @@ from .tracked import content_of, with_content
 
 # What load opens is not kept, and may reach anything: its name and parameters stand for it.
 KEPT = (Fetch, Clean, Measure, Split, Fold)
+_LIMITS = ("silence", "total")  # of fdm.download: the files are the same
 
 
 def stage_digest(stage: Stage) -> str:
@@ -26,7 +27,10 @@ def stage_digest(stage: Stage) -> str:
 
 
 def decisive(stage: Stage) -> Stage:
-    """The stage without what decides speed alone."""
+    """The stage without what decides speed alone, or how long is waited."""
+    if isinstance(stage, Fetch) and stage.function.qualified_name == "fdm.download":
+        params = tuple(param for param in stage.function.params if param[0] not in _LIMITS)
+        return attrs.evolve(stage, function=attrs.evolve(stage.function, params=params))
     return attrs.evolve(stage, is_shared=False) if isinstance(stage, Load) else stage
 
 

@@ -9,6 +9,7 @@ from .._errors import SnapshotError
 from .._loaders.combine import Combined, CombinedSnapshot
 from .._loaders.loader import Loader
 from .._plans.snapshot import VERSION, Snapshot, check_plain
+from .._text import short
 
 
 Place: TypeAlias = Snapshot | CombinedSnapshot
@@ -113,7 +114,7 @@ def from_plain(plain: Mapping[str, Any], mode: str) -> Place:
     entries = "cursor", "ended"
     check_plain("datamodule's state", {name: plain[name] for name in ("version", *entries) if name in plain}, entries)
     if not isinstance(plain["cursor"], Mapping) or not plain["cursor"]:
-        msg = f"the datamodule's state has a cursor by split, not {plain['cursor']!r:.60}"
+        msg = f"the datamodule's state has a cursor by split, not {short(plain['cursor'], 60)}"
         raise SnapshotError(msg)
     parts = {name: Snapshot.from_dict(part) for name, part in plain["cursor"].items()}
     return CombinedSnapshot(mode, parts, plain["ended"]) if len(parts) > 1 else next(iter(parts.values()))

@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 
 import fdm
 from fdm._collectives import spools
+from fdm._collectives.gather import _packed
 from fdm._collectives.reduce import exact_sum
 from fdm.store._tables import DTYPES, STAND_INS, open_tables
 
@@ -113,6 +114,14 @@ def test_tensors_of_every_dtype_are_gathered(dtype):
     found = fdm.gather(value, np.array([2, 0, 1]))
     assert (dtype, (3, 2)) == (found.dtype, tuple(found.shape))
     assert torch.equal(value.view(torch.uint8)[[1, 2, 0]], found.view(torch.uint8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.complex64], ids=str)
+def test_one_value_of_a_wider_tensor_is_gathered(dtype):
+    wide = torch.arange(20).reshape(4, 5).to(dtype)
+    for one in (wide[:1, 0], wide[:1, ::2], wide.T[:1]):
+        packed_dtype, shape, raw = _packed(one)
+        assert torch.equal(one, torch.from_numpy(raw.copy()).view(packed_dtype).reshape(shape))
 
 
 def test_what_is_gathered_is_no_view_and_has_no_gradient():

@@ -199,13 +199,13 @@ def test_every_public_name_is_in_the_reference():
 
 @pytest.mark.parametrize("name", PAGES)
 def test_tests_and_benchmarks_that_a_page_names_are_there(name):
-    for file, test in re.findall(r"`((?:tests|benchmarks|examples)/\w+\.py)(?:::(\w+))?`", PAGES[name]):
+    for file, test in re.findall(r"`((?:tests|benchmarks|examples)/[\w/]+\.py)(?:::(\w+))?`", PAGES[name]):
         text = (ROOT / file).read_text(encoding="utf-8")
         assert not test or f"def {test}(" in text, f"{file}::{test}"
 
 
-def test_every_law_has_a_test_and_every_cell_of_the_comparison_a_source():
-    for row in rows(PAGES["laws.md"]):
+def test_every_law_and_promise_has_a_test_and_every_cell_of_the_comparison_a_source():
+    for row in (*rows(PAGES["laws.md"]), *rows(PAGES["trust.md"])):
         assert "`tests/" in row[-1], row
     page = PAGES["comparison.md"]
     sources = set(re.findall(r"^\[([\w-]+)\]: https://", page, re.MULTILINE))
