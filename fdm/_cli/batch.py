@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._arrays.packed import Packed
 from .._arrays.ragged import Ragged
 from .._arrays.tree import entries, places
 from .._executor import Executor
@@ -131,6 +132,14 @@ def _described(leaf: Any) -> dict[str, Any]:
         about = {"rows": len(lengths), "shortest": min(lengths, default=0), "longest": max(lengths, default=0)}
         kind = {"type": f"ragged {leaf.kind}", "dtype": _dtype(leaf.values)}
         return {**kind, "shape": list(leaf.values.shape), "device": str(leaf.values.device), **about}
+    if isinstance(leaf, Packed):
+        about = {
+            "rows": len(leaf),
+            "documents": len(leaf.documents) - 1,
+            "longest": int(leaf.lengths.max()) if len(leaf) else 0,
+        }
+        kind = {"type": "packed", "dtype": _dtype(leaf.values)}
+        return {**kind, "shape": list(leaf.values.shape), "device": str(leaf.values.device), **about}
     if isinstance(leaf, np.ndarray):
         return {"type": "array", "dtype": str(leaf.dtype), "shape": list(leaf.shape)}
     if isinstance(leaf, list | tuple):
@@ -146,13 +155,13 @@ def _dtype(tensor: Tensor) -> str:
 def _is_leaf(value: Any) -> bool:
     if isinstance(value, list | tuple) and not entries(value):
         return all(each is None or isinstance(each, bool | int | float | str | bytes) for each in value)
-    return isinstance(value, Ragged | Tensor | set | frozenset) or (isinstance(value, Mapping) and not value)
+    return isinstance(value, Ragged | Packed | Tensor | set | frozenset) or (isinstance(value, Mapping) and not value)
 
 
 def _summary(leaf: Any, ids: list[int]) -> dict[str, Any]:
     if isinstance(leaf, Ragged) and leaf.kind != "tensor":
         return {"preview": short(leaf[:3].tolist(), 100)}
-    values = leaf.values if isinstance(leaf, Ragged) else leaf
+    values = leaf.values if isinstance(leaf, Ragged | Packed) else leaf
     if not isinstance(values, Tensor):
         return {"preview": short(list(values[:3]) if isinstance(values, list | tuple) else values, 100)}
     first = values.reshape(-1)[:8].tolist()
@@ -172,8 +181,8 @@ def _not_finite(leaf: Any, numbers: Tensor, ids: list[int]) -> list[int] | None:
     if len(leaf) != len(ids) if numbers.ndim else True:
         return None
     odd = ~numbers.isfinite()
-    if isinstance(leaf, Ragged):
-        bounds = leaf.offsets.tolist()
+    if isinstance(leaf, Ragged | Packed):
+        bounds = (leaf.offsets if isinstance(leaf, Ragged) else leaf.documents[leaf.sequences]).tolist()
         rows = [bool(odd[low:high].any()) for low, high in pairwise(bounds)]
     else:
         rows = odd.reshape(len(odd), -1).any(1).tolist()

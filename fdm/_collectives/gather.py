@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._arrays.packed import Packed
 from .._arrays.ragged import Ragged
 from .._public import public
 from .exchange import Group, Ranks, agree, attempted, ranks_of, same, told
@@ -21,7 +22,7 @@ def gather(values: Any, ids: Any, *, group: Group = None) -> Any:
     """The values of all ranks in the order of the data (ascending ids), on every rank, on the CPU. Collective.
 
     `ids` are the example ids of this rank's values (`fdm.batch(size, ids="id")` adds them to batches), and every value
-    has one row for each: a tensor, numpy array, `Ragged` or list of Python objects, or a nested dict, tuple or frozen
+    has one row for each: a tensor, numpy array, `Ragged`, `Packed` or list of Python objects, or a nested dict, tuple or frozen
     record of these. `ids` may also be a list of the ids of each batch, and `values` a list of the values of each: two
     empty lists on a rank that had none. What comes back has the structure of one batch, and all rows; where no rank has
     any, the first one's without rows, or an empty list if none gave any batch.
@@ -108,6 +109,8 @@ def _packed(leaf: Any) -> Any:
         return leaf.dtype, tuple(leaf.shape), flat.view(torch.uint8).numpy()
     if isinstance(leaf, Ragged):
         return leaf.kind, _packed(leaf.values), _packed(leaf.offsets)
+    if isinstance(leaf, Packed):
+        return Packed, _packed(leaf.values), _packed(leaf.documents), _packed(leaf.sequences)
     return leaf
 
 
@@ -117,6 +120,8 @@ def _unpacked(sent: Any) -> Leaf:
         if not raw.size:  # torch views no empty array as another dtype
             return torch.empty(shape, dtype=dtype, device="cpu")
         return torch.from_numpy(raw).view(dtype).reshape(shape)
+    if isinstance(sent, tuple) and sent[0] is Packed:
+        return Packed(*map(_unpacked, sent[1:]))  # type: ignore[arg-type]  # tensors, as they were sent
     if isinstance(sent, tuple):
         kind, values, offsets = sent
         return Ragged(_unpacked(values), _unpacked(offsets), kind)  # type: ignore[arg-type]  # the kind is one of a Ragged

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from .._arrays.differences import unlike
 from .._arrays.indexing import refuse_masked, select
+from .._arrays.packed import Packed
+from .._arrays.packed import joined as packed_joined
 from .._arrays.ragged import Ragged
 from .._arrays.table import Column, Table
 from .._arrays.tree import map_leaves, places
@@ -19,8 +21,8 @@ from .._errors import DataError
 from .._text import short
 
 
-Leaf: TypeAlias = Tensor | NDArray[Any] | Ragged | list[Any]
-_LEAVES = Tensor, np.ndarray, Ragged, list
+Leaf: TypeAlias = Tensor | NDArray[Any] | Ragged | Packed | list[Any]
+_LEAVES = Tensor, np.ndarray, Ragged, Packed, list
 
 
 @attrs.frozen(eq=False)
@@ -81,6 +83,8 @@ def kind_of(leaf: Leaf) -> str:
     if isinstance(leaf, Ragged):
         rows = f" {leaf.values.dtype} {tuple(leaf.values.shape[1:])}" if leaf.kind == "tensor" else ""
         return f"a Ragged of {leaf.kind}{rows}"
+    if isinstance(leaf, Packed):
+        return f"a Packed of {leaf.values.dtype} {tuple(leaf.values.shape[1:])}"
     if isinstance(leaf, list):
         return "a list"
     dtype = {"U": "str", "S": "bytes"}.get(leaf.dtype.kind, leaf.dtype)
@@ -116,6 +120,9 @@ def concatenated(leaves: Sequence[Leaf]) -> Leaf:
         return leaves[0]
     if isinstance(first, Tensor):
         return torch.cat(rows)
+    if isinstance(first, Packed):
+        joined_packed: Packed = packed_joined(rows)
+        return joined_packed
     if isinstance(first, Ragged):
         ends = np.cumsum([0, *(len(leaf.values) for leaf in rows)])
         offsets = [leaf.offsets[:-1] + int(end) for leaf, end in zip(rows, ends[:-1], strict=True)]
@@ -130,7 +137,7 @@ def picked(leaf: Leaf, order: NDArray[np.int64]) -> Leaf:
     """The rows of a leaf, in this order."""
     if isinstance(leaf, Tensor):
         return select(leaf, torch.from_numpy(order))
-    if isinstance(leaf, Ragged):
+    if isinstance(leaf, Ragged | Packed):
         return leaf[torch.from_numpy(order)]
     return [leaf[row] for row in order.tolist()] if isinstance(leaf, list) else leaf[order]
 
@@ -221,7 +228,7 @@ def _settled(leaf: Any, place: str) -> Leaf:
     """A leaf on the host, apart from autograd and from memory that it is a small view of."""
     if not isinstance(leaf, _LEAVES):
         msg = (
-            f"{place} is a {type(leaf).__name__}; values are tensors, arrays, Ragged or lists with a row for each id, in "
+            f"{place} is a {type(leaf).__name__}; values are tensors, arrays, Ragged, Packed or lists with a row for each id, in "
             f"dicts, tuples or frozen records"
         )
         raise DataError(msg)
@@ -230,7 +237,7 @@ def _settled(leaf: Any, place: str) -> Leaf:
     if isinstance(leaf, np.ndarray) and leaf.ndim:
         refuse_masked(leaf, "a value")
         return leaf
-    if isinstance(leaf, Ragged):
+    if isinstance(leaf, Ragged | Packed):
         return leaf.to("cpu")
     if isinstance(leaf, list):
         return [item.detach().cpu().clone() if isinstance(item, Tensor) else item for item in leaf]
