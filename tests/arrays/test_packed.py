@@ -396,7 +396,7 @@ def test_ranges_are_the_naive_ones():
 def test_a_packed_column_crosses_the_device_boundary_and_has_rows_like_any():
     packed = fdm.Packed.of([[torch.tensor([1, 2]), torch.tensor([3])], [torch.tensor([4])]])
     moved = move({"tokens": packed, "n": torch.tensor([1, 2])}, "cpu", ())
-    assert packed.tolist() == moved["tokens"].tolist()
+    assert difference(packed, moved["tokens"]) is None
     assert frozenset({2}) == row_counts(moved)
     on_meta = move({"tokens": packed}, "meta", ())["tokens"]
     assert "meta" == on_meta.values.device.type == on_meta.documents.device.type
