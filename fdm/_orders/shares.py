@@ -1,4 +1,4 @@
-"""Shares: what the parts of a mixture have of it, as whole numbers in lowest terms."""
+"""Shares of a mixture as exact whole numbers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from .._errors import DataError, ParameterError, PipelineError, listed
 from .._stages.rounding import as_written, largest_remainder
 
 
-MOST = 2**30  # the largest sum of exact shares: what is computed with them stays below 2**62
+MOST = 2**30  # the largest sum of exact shares: what mixtures compute with them stays below 2**62
 
 
 def exact_shares(shares: Mapping[str, float | Fraction]) -> dict[str, int]:
@@ -90,6 +90,7 @@ def _lowest_terms(parts: Sequence[Fraction]) -> list[int]:
 
 
 def check_sizes(sizes: Mapping[str, int]) -> None:
+    """Raise `DataError` if a part has no examples."""
     empty = [name for name, size in sizes.items() if size < 1]
     if empty:
         msg = f"mix: {listed(empty)} has no examples to draw; leave it out of the shares"
