@@ -12,13 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import fdm
-<<<<<<< HEAD:tests/orders/test_mixture.py
 from fdm._orders.mixture import Tree, mixture
 from fdm._orders.shares import exact_shares, power_shares
-=======
-from fdm._plans.mixture import Tree, mixture
-from fdm._plans.shares import exact_shares, power_shares
->>>>>>> mixture:tests/plans/test_mixture.py
 from fdm._random.permutation import random_bits
 
 
