@@ -223,6 +223,13 @@ def prepared_of(data: Data) -> Prepared:
     return data._prepared  # noqa: SLF001 - of this very module
 
 
+def weights_in(data: Data) -> Mapping[tuple[int, str], NDArray[Any]]:
+    """The weights of all samples of opened data, by the number of the stage and the source, computed where they are not."""
+    for examples in prepared_of(data).splits.values():
+        data._weights_for(examples)  # noqa: SLF001 - of this very module
+    return data._weights  # noqa: SLF001 - of this very module
+
+
 def branches_of(data: Data) -> Mapping[str, Branch]:
     """The branches of opened data by split, for those who look into it."""
     return data._branches  # noqa: SLF001 - of this very module

@@ -11,8 +11,8 @@ import attrs
 
 from ._checks import Field, checked, integer, switch_or_none
 from ._collectives.agreement import agreement
-from ._collectives.content import content
-from ._data import Data, prepared_of
+from ._collectives.content import Part, content
+from ._data import Data, prepared_of, weights_in
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
 from ._loaders.options import LoaderOptions
 from ._pipeline import Pipeline
@@ -129,14 +129,20 @@ class Executor:
         with agreement(self.context, self.wait) as compare:
             made = prepared(p, self._means())
             with closed_on_failure(made.sources.values()):
-                compare(lambda: content(p, made.sources, made.splits, self._kept(p, made.splits)))
-        return self._data(p, made)
+                data = self._data(p, made)
+                compare(lambda: self._content(data))
+        return data
 
     def _data(self, p: Pipeline, made: Prepared) -> Data:
         if self.context.local_rank == 0:
             _warn_of_drawing(p, made.sources)
         options = LoaderOptions(self.workers, self.threads, self.prefetch, self.pin_memory, self.start_method)
         return Data(p, self.context, made, options)
+
+    def _content(self, data: Data) -> list[Part]:
+        made = prepared_of(data)
+        kept = self._kept(data.pipeline, made.splits)
+        return content(data.pipeline, made.sources, made.splits, kept, weights_in(data))
 
     def _kept(self, p: Pipeline, splits: Mapping[str, Examples]) -> list[Kept]:
         if next(p.of_kind(Preparation), None) is None:
@@ -165,10 +171,8 @@ def open_alone(executor: Executor, p: Pipeline, /) -> Data:
 
 def agree(executor: Executor, data: Data, /) -> None:
     """Compare opened data with what the other ranks have opened, as `executor.open` does: all ranks make this call."""
-    made = prepared_of(data)
     with agreement(executor.context, executor.wait) as compare:
-        kept = executor._kept(data.pipeline, made.splits)  # noqa: SLF001 - the other half of `open`
-        compare(lambda: content(data.pipeline, made.sources, made.splits, kept))
+        compare(lambda: executor._content(data))  # noqa: SLF001 - the other half of `open`
 
 
 def _check_pipeline(p: object) -> None:
