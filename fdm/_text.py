@@ -91,7 +91,16 @@ def cut(text: str, most: float, width: Callable[[str], float] = len, dots: str =
 
 def short(value: object, most: int) -> str:
     """What a value's repr says, on one line of at most `most` characters."""
-    return cut(" ".join(repr(value).split()), most)
+    return cut(" ".join(_repr(value).split()), most)
+
+
+def _repr(value: object) -> str:
+    """What a value's repr says, or where there is none, such as of an integer that is too long, what it is."""
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 - a user's own, or Python's limit on digits
+        bits = f" of {value.bit_length():,} bits" if isinstance(value, int) else ""
+        return f"<{type(value).__name__}{bits}, whose repr raises {type(error).__name__}>"
 
 
 def shortened(text: str, most: int) -> str:

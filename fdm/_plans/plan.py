@@ -1,7 +1,6 @@
 """Plans: the order of an epoch, and the example ids of each step of a rank, from values alone."""
 
 import hashlib
-import operator
 from collections.abc import Iterator, Mapping
 from math import floor
 from typing import NamedTuple, Self
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._checks import index as checked_index
 from .._errors import DataError, UnknownNameError, unknown
 from .._fingerprint.canonical import digest
 from .._pipeline import Pipeline
@@ -156,7 +156,7 @@ class Plan:
 
 def within(index: int, length: int) -> int:
     """A step counted from either end as one counted from 0; `IndexError` for a step that is not there."""
-    number = operator.index(index)
+    number = checked_index(index)
     if not -length <= number < length:
         msg = f"step {number} of a loader of {length} steps"
         raise IndexError(msg)

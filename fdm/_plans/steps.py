@@ -66,14 +66,14 @@ class Steps:
 
         Equivalent to `shard` of each step; only the tail is computed one by one.
         """
-        steps = np.arange(first, last, dtype=np.int64)
+        tail = [self.shard(step, rank) for step in range(max(first, self.regular), last)]
+        lows, sizes = np.array([(low, high - low) for low, high in tail], dtype=np.int64).reshape(-1, 2).T
+        if first >= self.regular:  # and where no step is whole, the size of one need not fit 64 bits
+            return lows, sizes
+        steps = np.arange(first, min(last, self.regular), dtype=np.int64)
         low, high = even_shard(self.whole, rank, self.world_size)
-        lows = self.start + steps * self.whole + low
-        sizes = np.full(len(steps), high - low, dtype=np.int64)
-        for step in range(max(first, self.regular), last):
-            low, high = self.shard(step, rank)
-            lows[step - first], sizes[step - first] = low, high - low
-        return lows, sizes
+        regular = np.full(len(steps), high - low, dtype=np.int64)
+        return np.concatenate([self.start + steps * self.whole + low, lows]), np.concatenate([regular, sizes])
 
 
 def even_shard(n: int, rank: int, world_size: int) -> tuple[int, int]:
