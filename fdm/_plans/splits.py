@@ -16,7 +16,7 @@ from .._stages.stage import Alias, Cut, Fold, Split
 from .grouping import grouped
 from .order import Chosen, Ids, Natural, Order, Shuffled, Window, Without
 from .sizes import exact_sizes, hashed, stratified
-from .source import View, column_of, given
+from .source import View, column_of, lent
 from .steps import even_shard
 from .values import codes, hashed_keys, weights
 
@@ -156,8 +156,8 @@ def _column(by: str | Function, view: View) -> Any:
 
 
 def _called(function: Function, view: View) -> Any:
-    with noted(f"in {function!r}, defined at {function.location}"):
-        return function.bound()(given(view))
+    with noted(f"in {function!r}, defined at {function.location}"), lent(view, function.name) as source:
+        return function.bound()(source)
 
 
 def weights_of(by: str | Function, source: Any) -> NDArray[np.float64]:

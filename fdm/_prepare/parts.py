@@ -17,7 +17,7 @@ import attrs
 from toolz import first, frequencies, merge_with
 
 from .._arrays.table import Table, tables_of
-from .._errors import DataError, PoisonError, StoreError, add_note, text_of
+from .._errors import DataError, PoisonError, StoreError, add_note, stop_of, text_of
 from .._fingerprint.canonical import digest
 from .._processes.owner import owned
 from .._stages.function import Function
@@ -132,8 +132,11 @@ def clean_part(part: Part, _attempt: str) -> Exception | None:
         made = part.function.bound()(*part.upstream, part.name)
         tables = tables_of(made, part.function.name)
         _save(tables, part.folder)
-    except Exception as error:  # noqa: BLE001 - it is raised again where the part was asked for
-        return _sendable(error)
+    except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001 - raised again where the part was asked for
+        stopped = stop_of(error)
+        if stopped is None and not isinstance(error, Exception):
+            raise
+        return _sendable(error if stopped is None else stopped.with_traceback(error.__traceback__))
     return None
 
 

@@ -11,7 +11,7 @@ from .._arrays.table import tables_of
 from .._errors import DataError, PipelineError, StageNote, listed, noted, stage_note
 from .._pipeline import Pipeline
 from .._plans.plan import check_names
-from .._plans.source import View, given
+from .._plans.source import View, lent
 from .._plans.splits import Examples, resolve_splits
 from .._processes.torch_state import settled
 from .._random.key import Key
@@ -97,7 +97,7 @@ def prepare_facts(
         where = _where(stage.function, number, stage.kind, means.context, stage.splits[0])
         with noted(where):
             function = stage.function.with_facts(facts)
-        view = given(View(sources[examples.source], examples.order))
+        view = View(sources[examples.source], examples.order)
         stages = [
             *(each for _, each in p.of_kind(Source)),
             *(p.stages[by] for by in examples.lineage),
@@ -226,9 +226,11 @@ def _clean_parts(stage: Clean, number: int, upstream: tuple[Any, ...], staging: 
         joined(parts, staging.into)
 
 
-def _measurer(function: Function, view: Any, where: StageNote) -> Callable[[Staging], None]:
+def _measurer(function: Function, view: View, where: StageNote) -> Callable[[Staging], None]:
     def make(staging: Staging) -> None:
-        made = _called(function, (view,), where)
+        with noted(where), lent(view, function.name) as source:
+            function.check_call("source")
+            made = settled(function.bound())(source)
         with noted(where):
             if not isinstance(made, Mapping) or not all(isinstance(name, str) for name in made):
                 msg = f"{function.name} returns a mapping from names to JSON values and tensors, not {made!r:.60}"

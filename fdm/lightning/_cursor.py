@@ -131,7 +131,7 @@ def from_plain(plain: Mapping[str, Any], mode: str) -> Place:
     if not isinstance(plain["cursor"], Mapping) or not plain["cursor"]:
         msg = f"the datamodule's state has a cursor by split, not {short(plain['cursor'], 60)}"
         raise SnapshotError(msg)
-    parts = snapshots_of(plain["cursor"])
+    parts: Mapping[str, Snapshot] = snapshots_of(plain["cursor"])
     for name, part in parts.items():
         if name != part.split:
             msg = f"the state's cursor has {short(name, 60)}, but there a snapshot of split {short(part.split, 60)}"
@@ -141,7 +141,8 @@ def from_plain(plain: Mapping[str, Any], mode: str) -> Place:
     if not isinstance(plain["ended"], list | tuple) or plain["ended"]:
         msg = f"the state's ended is empty where there is one split, not {short(plain['ended'], 60)}"
         raise SnapshotError(msg)
-    return next(iter(parts.values()))
+    (single,) = parts.values()
+    return single
 
 
 def _current(cursor: Cursor) -> Pass | None:

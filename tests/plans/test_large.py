@@ -41,7 +41,7 @@ def seen(*stages, split="all", epoch=0, seed=None, **options):
     """The first steps and the last one, and that all there is to say of them can be said."""
     with fdm.open(fdm.pipeline(fdm.load(numbers), *stages, seed=seed), **options) as data:
         loader = data.loader(split, epoch=epoch)
-        assert repr(loader) and loader.plan() and loader._repr_html_() and str(data.pipeline)
+        assert all([repr(loader), loader.plan(), loader._repr_html_(), str(data.pipeline)])
         json.dumps(loader.snapshot(1).to_dict())
         last = loader[-1].tolist()
         assert last == loader[len(loader) - 1].tolist()
@@ -98,14 +98,14 @@ def test_a_sample_is_as_large_as_steps_can_count():
     assert 5 == len(seen(fdm.sample(ones, size=2**62), fdm.batch(3)))
     assert 5 == len(seen(fdm.sample(ones, size=2**62), fdm.batch(3), context=OTHER_RANK))
     for size in (2**62 + 1, *list(ALL.values())[1:]):
-        with pytest.raises(fdm.PipelineError, match="sample: size is an integer of at (most|least)"):
+        with pytest.raises(fdm.PipelineError, match=r"sample: size is an integer of at (most|least)"):
             fdm.sample(ones, size=size)
 
 
 @pytest.mark.parametrize("size", ALL.values(), ids=ALL)
 def test_sizes_that_no_data_has_are_refused_in_words(size):
     for into in ({"a": size, "b": None}, {"a": size, "b": 0.5}, {"a": size, "c": size, "b": None}):
-        with pytest.raises((fdm.PipelineError, fdm.DataError), match="sizes a=|split: a is an integer of at"):
+        with pytest.raises((fdm.PipelineError, fdm.DataError), match=r"sizes a=|split: a is an integer of at"):
             seen(fdm.split(into), fdm.batch(2), split="a")
     for k, index in ((size, 0), (3, size)):
         with pytest.raises((fdm.PipelineError, fdm.DataError), match="fold"):
@@ -115,11 +115,11 @@ def test_sizes_that_no_data_has_are_refused_in_words(size):
 @pytest.mark.parametrize("number", BEYOND.values(), ids=BEYOND)
 def test_what_can_be_no_size_or_epoch_is_refused_in_words(number):
     for make in (fdm.batch, fdm.take):
-        with pytest.raises(fdm.PipelineError, match="is an integer of at (most 512 bits|least)"):
+        with pytest.raises(fdm.PipelineError, match=r"is an integer of at (most 512 bits|least)"):
             make(number)
     with fdm.open(fdm.pipeline(fdm.load(numbers), fdm.batch(2))) as data:
         for ask in (data.loader, data.dataset):
-            with pytest.raises(fdm.DataError, match="epoch is an integer of at (most 512 bits|least)"):
+            with pytest.raises(fdm.DataError, match=r"epoch is an integer of at (most 512 bits|least)"):
                 ask("all", epoch=number)
     for field in ("epoch", "examples"):
         with pytest.raises(fdm.SnapshotError, match=f"the snapshot's {field} is"):
@@ -138,7 +138,7 @@ def test_a_step_or_row_that_is_not_there_is_an_index_error(number):
                 read(number) if callable(read) and not hasattr(read, "__getitem__") else read[number]
         assert len(loader) * (number < 0) == len(loader[number:])
         for places in (loader, both):
-            with pytest.raises(fdm.DataError, match="from 0 to (the loader's )?5|at most 512 bits"):
+            with pytest.raises(fdm.DataError, match=r"from 0 to (the loader's )?5|at most 512 bits"):
                 places.snapshot(number)
 
 
