@@ -11,6 +11,7 @@ from functools import partial as bind
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from queue import Empty, SimpleQueue
 from typing import Any
+from unicodedata import category, normalize
 from urllib.parse import unquote, urlsplit
 
 import attrs
@@ -55,6 +56,29 @@ def _several(mirrors: Any) -> tuple[str, ...]:
     return tuple(mirrors) if isinstance(mirrors, Iterable) and not isinstance(mirrors, str) else (mirrors,)
 
 
+def _check_parts(path: str) -> None:
+    """Raise `PipelineError` for a path that not every file system has, or that downloads need for themselves."""
+    parts = path.split("/")
+    odd = next((part for part in parts if part in ("", ".") or not _is_written(part)), None)
+    if odd is not None:
+        msg = (
+            f"File: {path!r:.300} is no name of a file; its parts, between slashes, are names of 1 to {_LONGEST_NAME} "
+            f"bytes without control characters, and {odd!r:.100} is none"
+        )
+        raise PipelineError(msg)
+    if parts[0].casefold() == ".partial":
+        msg = f"File: {path!r:.300} is in .partial, where download keeps what is not whole; give another name"
+        raise PipelineError(msg)
+
+
+def _is_written(part: str) -> bool:
+    try:
+        size = len(part.encode())
+    except UnicodeEncodeError:  # a half of a character
+        return False
+    return size <= _LONGEST_NAME and not any(category(character) == "Cc" for character in part)
+
+
 @public
 @attrs.frozen
 class File:
@@ -82,6 +106,7 @@ class File:
         if not path.name or path.is_absolute() or ".." in path.parts or strange:
             msg = f"File: {self.path!r} is no name of a file below the folder; give one: File(..., name='train.csv')"
             raise PipelineError(msg)
+        _check_parts(written)
 
     @property
     def path(self) -> str:
@@ -166,6 +191,27 @@ def _check_files(files: object) -> None:
     if twice is not None:
         msg = f"download: two files would be named {twice!r}; tell them apart: File(..., name=...)"
         raise PipelineError(msg)
+    _check_apart(paths)
+
+
+def _check_apart(paths: Sequence[str]) -> None:
+    """Raise `PipelineError` for two paths that are one on some file systems, and for a file that another one lies in."""
+    folded = {normalize("NFC", normalize("NFC", path).casefold()): path for path in paths}
+    if len(folded) < len(paths):
+        twice = next(path for path in paths if path not in folded.values())
+        msg = (
+            f"download: another file has the name {twice!r} but for the case of letters or how accents are written, which "
+            f"is one file on some file systems; tell them apart: File(..., name=...)"
+        )
+        raise PipelineError(msg)
+    for key, path in folded.items():
+        above = next((folded[str(folder)] for folder in PurePosixPath(key).parents if str(folder) in folded), None)
+        if above is not None:
+            msg = (
+                f"download: {above!r} would be a file, and the folder that {path!r} lies in; tell them apart: "
+                f"File(..., name=...)"
+            )
+            raise PipelineError(msg)
 
 
 def _get(file: File, kept: Path, tell: Callable[[int], object]) -> None:
@@ -246,3 +292,4 @@ def _partial(file: File, kept: Path) -> Iterator[Path]:
 
 
 _PARALLEL = 4
+_LONGEST_NAME = 255  # bytes, on nearly all file systems
