@@ -179,7 +179,7 @@ def _read(source: Any, places: Sequence[int]) -> list[Any]:
         with seeded(_KEY.fold(place)):  # what it draws shall move nothing else
             try:
                 values.append(_value(source[place]))
-            except Exception:  # noqa: BLE001 - told where it is read in earnest
+            except (Exception, SystemExit, GeneratorExit):  # noqa: BLE001 - told where it is read in earnest
                 values.append(None)
     return values
 

@@ -132,11 +132,12 @@ def clean_part(part: Part, _attempt: str) -> Exception | None:
         made = part.function.bound()(*part.upstream, part.name)
         tables = tables_of(made, part.function.name)
         _save(tables, part.folder)
-    except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001 - raised again where the part was asked for
-        stopped = stop_of(error)
-        if stopped is None and not isinstance(error, Exception):
+    except Exception as error:  # noqa: BLE001 - it is raised again where the part was asked for
+        return _sendable(stop_of(error) or error)
+    except (SystemExit, GeneratorExit) as error:
+        if (stopped := stop_of(error)) is None:
             raise
-        return _sendable(error if stopped is None else stopped.with_traceback(error.__traceback__))
+        return _sendable(stopped)
     return None
 
 

@@ -177,7 +177,7 @@ def situation(monkeypatch):
 def test_a_measure_that_changes_its_source_in_any_way_is_told_and_nothing_is_kept(kind, situation, tmp_path):
     for change in range(len(changes()[kind])):
         situation(kind, change)
-        with pytest.raises(fdm.DataError, match="measured changed the .* that it was given, in place") as caught:
+        with pytest.raises(fdm.DataError, match=r"measured changed the .* that it was given, in place") as caught:
             run("measure", kind, tmp_path)
         assert "in stage 1, measure" in "".join(caught.value.__notes__)
     situation(kind, -1)
@@ -188,7 +188,7 @@ def test_a_measure_that_changes_its_source_in_any_way_is_told_and_nothing_is_kep
 @pytest.mark.parametrize("kind", ["list of records", "tensor", "array", "dataset"])
 def test_every_function_that_is_given_a_source_is_told(stage, kind, situation, tmp_path):
     situation(kind, 0)
-    with pytest.raises(fdm.DataError, match="changed the .* that it was given, in place") as caught:
+    with pytest.raises(fdm.DataError, match=r"changed the .* that it was given, in place") as caught:
         run(stage, kind, tmp_path)
     assert "in stage " in "".join(caught.value.__notes__)
 
