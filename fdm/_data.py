@@ -301,6 +301,16 @@ def prepared_of(data: Data) -> Prepared:
     return data._prepared  # noqa: SLF001 - of this very module
 
 
+def weights_in(data: Data) -> Mapping[tuple[int, str], NDArray[Any]]:
+    """The weights of all samples of opened data, by the number of the stage and the source, computed where they are not."""
+    for epochs in data._epochs.values():  # noqa: SLF001 - of this very module
+        for part in [epochs] if isinstance(epochs, Epochs) else epochs.parts:
+            for number, stage in part.stages:
+                if isinstance(stage, Sample):
+                    part.weights(number)
+    return data._weights  # noqa: SLF001 - of this very module
+
+
 def branches_of(data: Data) -> Mapping[str, Branch]:
     """The branches of opened data by split, for those who look into it."""
     return data._branches  # noqa: SLF001 - of this very module

@@ -12,8 +12,8 @@ import attrs
 
 from ._checks import Field, checked, integer, switch, switch_or_none
 from ._collectives.agreement import agreement
-from ._collectives.content import content
-from ._data import Data, prepared_of
+from ._collectives.content import Part, content
+from ._data import Data, prepared_of, weights_in
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
 from ._loaders.options import LoaderOptions
 from ._pipeline import Pipeline
@@ -133,15 +133,15 @@ class Executor:
         with agreement(self.context, self.wait) as compare:
             made = prepared(p, self._means())
             with closed_on_failure(made.sources.values()):
-                compare(lambda: content(p, made.sources, made.splits, made.files))
-        return self._data(p, made)
+                data = self._data(p, made)
+                compare(lambda: contents(data))
+        return data
 
     def _data(self, p: Pipeline, made: Prepared) -> Data:
         if self.context.local_rank == 0:
             _warn_of_drawing(p, made.sources)
         options = LoaderOptions(self.workers, self.threads, self.prefetch, self.pin_memory, self.start_method)
-        with closed_on_failure(made.sources.values()):
-            return Data(p, self.context, made, options)
+        return Data(p, self.context, made, options)
 
     def _means(self) -> Means:
         shown = is_shown(self.progress, self.context)
@@ -162,20 +162,27 @@ def _warn_of_drawing(p: Pipeline, sources: Mapping[str, Any]) -> None:
 def open_alone(executor: Executor, p: Pipeline, /) -> Data:
     """What `executor.open` returns, without the comparison: no other rank has to make this call."""
     _check_pipeline(p)
-    return executor._data(p, prepared(p, executor._means()))  # noqa: SLF001 - the other half of `open`
+    made = prepared(p, executor._means())  # noqa: SLF001 - the other half of `open`
+    with closed_on_failure(made.sources.values()):
+        return executor._data(p, made)  # noqa: SLF001 - likewise
 
 
 def agree(executor: Executor, data: Data, /) -> None:
     """Compare opened data with what the other ranks have opened, as `executor.open` does: all ranks make this call."""
-    made = prepared_of(data)
     with agreement(executor.context, executor.wait) as compare:
-        compare(lambda: content(data.pipeline, made.sources, made.splits, made.files))
+        compare(lambda: contents(data))
 
 
 def _check_pipeline(p: object) -> None:
     if not isinstance(p, Pipeline):
         msg = f"an executor takes a Pipeline, made by fdm.pipeline(...), not a {type(p).__name__}"
         raise PipelineError(msg)
+
+
+def contents(data: Data) -> list[Part]:
+    """What opened data consists of, to be compared."""
+    made = prepared_of(data)
+    return content(data.pipeline, made.sources, made.splits, made.files, weights_in(data))
 
 
 @public

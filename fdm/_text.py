@@ -138,7 +138,16 @@ def short(value: object, most: int) -> str:
     >>> short(["https://me:pw@example.org"], 40)
     "['https://example.org']"
     """
-    return cut(visible(" ".join(without_secrets(repr(value)).split())), most)
+    return cut(visible(" ".join(without_secrets(_repr(value)).split())), most)
+
+
+def _repr(value: object) -> str:
+    """What a value's repr says, or where there is none, such as of an integer that is too long, what it is."""
+    try:
+        return repr(value)
+    except Exception as error:  # noqa: BLE001 - a user's own, or Python's limit on digits
+        bits = f" of {value.bit_length():,} bits" if isinstance(value, int) else ""
+        return f"<{type(value).__name__}{bits}, whose repr raises {type(error).__name__}>"
 
 
 def shortened(text: str, most: int) -> str:

@@ -144,7 +144,14 @@ def row_numbers(index: Any, length: int, what: str) -> Tensor:
     if isinstance(index, slice):
         chosen = range(length)[index]
         return torch.from_numpy(np.arange(len(chosen), dtype=np.int64) * chosen.step + chosen.start)
+    if isinstance(index, int) and not -length <= index < length and not isinstance(index, bool):
+        msg = f"row {short(index, 60)} of a {what} of {length} rows"
+        raise IndexError(msg)
     rows = _integers(index, what)
+    if rows.dtype == torch.uint64 and rows.numel() and (most := int(rows.numpy().max())) >= _WRAPPED:
+        msg = f"row {most} of a {what} of {length} rows"
+        raise IndexError(msg)
+    rows = rows if rows.dtype == torch.bool else rows.to(torch.int64)
     if rows.dtype == torch.bool:
         if rows.shape != (length,):
             msg = f"a mask of shape {tuple(rows.shape)} for a {what} of {length} rows"
@@ -197,7 +204,7 @@ def _integers(index: Any, what: str) -> Tensor:
     if rows.ndim > 1 or (rows.numel() and not whole):
         msg = f"a {what} is indexed by a row, a slice, or a list of rows, not {short(index, 60)}"
         raise DataError(msg)
-    return rows if rows.dtype == torch.bool else rows.to(torch.int64)
+    return rows
 
 
 def _there(*names: str) -> frozenset[torch.dtype]:
@@ -205,6 +212,7 @@ def _there(*names: str) -> frozenset[torch.dtype]:
     return frozenset(getattr(torch, name) for name in names if hasattr(torch, name))
 
 
+_WRAPPED = 2**63  # of 64 bits without a sign, what would be negative with one
 _NUMERIC = "biufc"
 _COMMON = _there(
     *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),

@@ -37,8 +37,8 @@ def gather(values: Any, ids: Any, *, group: Group = None) -> Any:
     alone. Every rank holds the whole result, so `fdm.gather_to` is for what is larger than memory.
 
     Raises `DataError` on every rank if an id comes twice, if one rank's values do not fit its ids, or if ranks differ in
-    structure, dtype or shape of a row. An error of the group, such as its timeout when a rank died, passes through with
-    a note.
+    structure, dtype or shape of a row, or one is at another call than `gather`. An error of the group, such as its
+    timeout when a rank died, is raised as a `PreparationError` with its words and a note.
     """
     ranks = ranks_of("fdm.gather", group)
     offer, error = attempted(lambda: _offer(values, ids))

@@ -1,158 +1,29 @@
 """Downloads: files from the net into a folder, resumed, retried, mirrored and verified."""
 
 import logging
-import re
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import contextmanager, suppress
 from functools import partial as bind
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, cast
-from urllib.parse import unquote, urlsplit
 
-import attrs
 from toolz import frequencies
 
-from .._checks import checked, switch
 from .._errors import DownloadError, PipelineError
 from .._fingerprint.canonical import digest
 from .._processes.owner import is_abandoned, owned
 from .._public import public
-from .._text import STARS, bare_url, short
+from .._text import bare_url, short
 from ..store._manifest import digest_of
 from ..store._publish import FULL, explained
-from .credentials import counted_url, environment, headers_from, unsaid
+from .credentials import environment, headers_from, unsaid
+from .file import File, check_apart, check_not_starred
 from .progress import bar, tell
-from .unpack import leads_out, unpack
-
-
-def _checked_url(_: object, attribute: "attrs.Attribute[Any]", url: object) -> None:
-    try:
-        known = isinstance(url, str) and urlsplit(url).scheme in ("http", "https", "file")
-    except ValueError:
-        known = False
-    if not known:
-        shown = bare_url(url) if isinstance(url, str) else url
-        msg = f"File: {attribute.name} is an http:, https: or file: URL, not {shown!r}"
-        raise PipelineError(msg)
-    _check_not_starred(attribute.name, cast("str", url))
-
-
-def _check_not_starred(what: str, url: str) -> None:
-    if f"={STARS}" in url or f"?{STARS}" in url:
-        msg = (
-            f"File: {what} is {bare_url(url)!r}, as fdm shows URLs, with stars for what may be secret; give the URL "
-            f"itself, such as load_from_checkpoint(path, url=...)"
-        )
-        raise PipelineError(msg)
-
-
-def _checked_digest(_: object, attribute: "attrs.Attribute[str | None]", value: object) -> None:
-    if value is not None and not (isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value)):
-        msg = f"File: {attribute.name} is 64 hexadecimal digits, not {value!r}"
-        raise PipelineError(msg)
-
-
-def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _checked_mirrors(_: object, attribute: "attrs.Attribute[tuple[str, ...]]", mirrors: tuple[str, ...]) -> None:
-    for mirror in mirrors:
-        _checked_url(None, attribute, mirror)
-
-
-def _several(mirrors: Any) -> tuple[str, ...]:
-    return tuple(mirrors) if isinstance(mirrors, Iterable) and not isinstance(mirrors, str) else (mirrors,)
-
-
-def _pairs(headers: Any) -> Any:
-    return tuple(sorted(headers.items())) if isinstance(headers, Mapping) else headers
-
-
-def _checked_headers(_: object, attribute: "attrs.Attribute[Any]", headers: object) -> None:
-    """Names of headers with those of environment variables; what is none may be a secret, so no message has it."""
-    example = 'such as {"Authorization": "HUB_TOKEN"}'
-    if not isinstance(headers, tuple) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in headers):
-        msg = f"File: {attribute.name} is a mapping from headers to environment variables, {example}"
-        raise PipelineError(msg)
-    for header, variable in headers:
-        if not isinstance(header, str) or not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", header):
-            msg = f"File: {attribute.name} has a name that no header may have; {example}"
-            raise PipelineError(msg)
-        if header.lower() in _OWN_HEADERS:
-            msg = f"File: the header {header} is for download itself to set"
-            raise PipelineError(msg)
-        if not isinstance(variable, str) or not re.fullmatch("[A-Z_][A-Z0-9_]*", variable):
-            msg = (
-                f"File: {attribute.name} has for {header} something else than the name of an environment variable, in "
-                f"capital letters, {example}; a secret itself stands in no pipeline"
-            )
-            raise PipelineError(msg)
-    twice = next((name for name, times in frequencies(name.lower() for name, _ in headers).items() if times > 1), None)
-    if twice is not None:
-        msg = f"File: {attribute.name} has the header {twice} twice"
-        raise PipelineError(msg)
-
-
-@public
-@attrs.frozen(repr=False)
-class File:
-    """A file to download: where from, what it must be, and what to call it.
-
-    `sha256` is checked; `name` (default: the last part of the URL) is the path below the folder; `unpack` takes a tar,
-    zip or gz apart into that folder; `mirrors` are tried in turn where `url` fails.
-
-    `headers` gives headers by the names of the environment variables that have their values, which are read when the
-    download runs, and sent to the host of `url` alone. Secrets are no part of what the file is: neither headers, nor a
-    user, password or token in a URL; and none of it is shown.
-
-    >>> File("https://example.org/data/train.csv").path
-    'train.csv'
-    >>> File("https://example.org/train.csv?token=abc", headers={"Authorization": "HUB_TOKEN"}).headers
-    (('Authorization', 'HUB_TOKEN'),)
-
-    Raises `PipelineError` for a URL of another kind, a digest that is none, a name that leaves the folder, or a header
-    that does not name a variable.
-    """
-
-    url: str = attrs.field(validator=_checked_url)
-    sha256: str | None = attrs.field(default=None, converter=_lower, validator=_checked_digest)
-    name: str | None = None
-    unpack: bool = attrs.field(default=False, **checked(switch, PipelineError, "File: {field}"))
-    mirrors: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_checked_mirrors)
-    headers: tuple[tuple[str, str], ...] = attrs.field(default=(), converter=_pairs, validator=_checked_headers)
-
-    def __attrs_post_init__(self) -> None:
-        if self.headers and urlsplit(self.url).scheme == "file":
-            msg = "File: a file: URL has no host that headers could be sent to; leave out headers"
-            raise PipelineError(msg)
-        written = self.path if isinstance(self.path, str) else ""
-        if not PurePosixPath(written).name or leads_out(written) or "\\" in written or "\0" in written:
-            msg = f"File: {self.path!r} is no name of a file below the folder; give one: File(..., name='train.csv')"
-            raise PipelineError(msg)
-
-    @property
-    def path(self) -> str:
-        """Where the file goes below the folder."""
-        return unquote(PurePosixPath(urlsplit(self.url).path).name) if self.name is None else self.name
-
-    def counted(self) -> dict[str, Any]:
-        """The fields that decide what the file is, as they count in fingerprints: without secrets."""
-        is_verified = self.sha256 is not None
-        url, *mirrors = [counted_url(url, is_verified=is_verified) for url in (self.url, *self.mirrors)]
-        same = {"sha256": self.sha256, "name": self.name, "unpack": self.unpack}
-        return {"url": url, **same, "mirrors": tuple(mirrors)}
-
-    def __repr__(self) -> str:
-        urls = {"url": bare_url(self.url), "mirrors": tuple(map(bare_url, self.mirrors))}
-        shown = attrs.asdict(self, recurse=False) | urls
-        fields = (f"{name}={value!r}" for name, value in shown.items() if name != "headers" or value)
-        return f"File({', '.join(fields)})"
+from .unpack import unpack
 
 
 @public
@@ -273,12 +144,13 @@ def _check_files(files: object) -> None:
         raise PipelineError(msg)
     for file in files:  # those of a checkpoint are not checked when they are made again
         for url in (file.url, *file.mirrors):
-            _check_not_starred("url", url)
+            check_not_starred("url", url)
     paths = [file.path for file in files]
     twice = next((path for path, times in frequencies(paths).items() if times > 1), None)
     if twice is not None:
         msg = f"download: two files would be named {twice!r}; tell them apart: File(..., name=...)"
         raise PipelineError(msg)
+    check_apart(paths)
 
 
 def _check_seconds(name: str, seconds: object) -> None:
@@ -381,5 +253,4 @@ def _partial(file: File, kept: Path) -> Iterator[Path]:
 
 
 _PARALLEL = 4
-_OWN_HEADERS = frozenset({"accept-encoding", "content-length", "host", "if-range", "range", "transfer-encoding"})
 _LONGEST = 2_000_000  # seconds that every system can wait for: three weeks

@@ -17,7 +17,7 @@ import attrs
 from toolz import first, frequencies, merge_with
 
 from .._arrays.table import Table, tables_of
-from .._errors import DataError, PoisonError, StoreError, add_note, text_of
+from .._errors import DataError, PoisonError, StoreError, add_note, stop_of, text_of
 from .._fingerprint.canonical import digest
 from .._processes.owner import owned
 from .._stages.function import Function
@@ -134,7 +134,11 @@ def clean_part(part: Part, _attempt: str) -> Exception | None:
         tables = tables_of(made, part.function.name)
         _save(tables, part.folder)
     except Exception as error:  # noqa: BLE001 - it is raised again where the part was asked for
-        return _sendable(error)
+        return _sendable(stop_of(error) or error)
+    except (SystemExit, GeneratorExit) as error:
+        if (stopped := stop_of(error)) is None:
+            raise
+        return _sendable(stopped)
     return None
 
 

@@ -19,7 +19,7 @@ from .._ranks.context import RankContext
 from .._sources.loadable import Given, checked_sources
 from .._sources.loaded import closed_on_failure, loaded, opened_here
 from .._sources.turns import first_on_machine
-from .._splits.source import View, given
+from .._splits.source import View, lent
 from .._splits.splits import Examples, resolve_splits
 from .._stages.digest import address, stage_digest, tracked_content
 from .._stages.function import Function, Tracked
@@ -107,7 +107,7 @@ def prepare_facts(
         where = _where(stage.function, number, stage.kind, means.context, stage.splits[0])
         with noted(where):
             function = stage.function.with_facts(facts)
-        view = given(View(sources[examples.source], examples.order))
+        view = View(sources[examples.source], examples.order)
         stages = [
             *(each for _, each in p.of_kind(Source)),
             *(p.stages[by] for by in examples.lineage),
@@ -273,9 +273,11 @@ def _clean_parts(stage: Clean, number: int, staging: Staging, upstream: tuple[An
         joined(parts, staging.into)
 
 
-def _measurer(function: Function, view: Any, where: StageNote) -> Callable[[Staging], None]:
+def _measurer(function: Function, view: View, where: StageNote) -> Callable[[Staging], None]:
     def make(staging: Staging) -> None:
-        made = _called(function, (view,), where)
+        with noted(where), lent(view, function.name) as source:
+            function.check_call("source")
+            made = settled(function.bound())(source)
         with noted(where):
             if not isinstance(made, Mapping) or not all(isinstance(name, str) for name in made):
                 msg = f"{function.name} returns a mapping from names to JSON values and tensors, not {short(made, 60)}"

@@ -18,7 +18,7 @@ from .._stages.stage import Alias, Cut, Fold, Split
 from .._text import short
 from .grouping import grouped
 from .sizes import block_sizes, even_shard, exact_sizes, hashed, stratified
-from .source import View, column_of, given
+from .source import View, column_of, lent
 from .values import codes, hashed_keys, weights
 
 
@@ -170,8 +170,8 @@ def _column(by: str | Function, view: View) -> Any:
 
 
 def _called(function: Function, view: View) -> Any:
-    with noted(f"in {function!r}, defined at {function.location}"):
-        return function.bound()(given(view))
+    with noted(f"in {function!r}, defined at {function.location}"), lent(view, function.name) as source:
+        return function.bound()(source)
 
 
 def weights_of(by: str | Function, source: Any) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from .._errors import ParameterError, PipelineError, UnknownNameError, did_you_m
 from .._fingerprint.canonical import (
     Value,
     canonical,
+    digest,
     is_frozen_instance,
     is_named,
     module_of,
@@ -241,8 +242,8 @@ def function(call: Callable[..., Any], params: Mapping[str, Any], stage: str) ->
     frozen = tuple(sorted((name, map_leaves(_copied, value, _is_value)) for name, value in params.items()))
     for name, value in frozen:
         try:
-            canonical(value)
-        except PipelineError as error:
+            digest(canonical(value))
+        except ValueError as error:  # as PipelineErrors are, and what is said of integers too long to be written
             msg = (
                 f"{stage}({_label(call)}): the parameter {name!r} cannot be compared by value: {error}; pass numbers, "
                 f"strings, tensors, containers of them, or an instance of a frozen attrs class or dataclass"

@@ -16,7 +16,7 @@ from .._pipeline import Pipeline, fingerprint, replace
 from .._ranks.context import RankContext
 from .._stages.stage import Batch, Measure, Transfer
 from .._text import visible, without_secrets
-from ._cursor import Loading, from_plain, place, to_plain
+from ._cursor import Loading, from_plain, has_cursor, place, to_plain
 from ._feed import TRAIN_MODE, Feed, Train
 from ._hooks import GUARDED, guarded, has, hide, is_hidden
 from ._passes import Passes
@@ -248,10 +248,10 @@ class Shell:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take the cursor from a checkpoint, to fit on from there. Only `fit` asks for it, so others do not check it.
 
-        Raises `SnapshotError` for one of another pipeline, which names the stage that differs.
+        Raises `SnapshotError` for one of another pipeline, which names the stage that differs, and for what is no state.
         """
         is_asked = self.trainer is None or is_fitting(self.trainer)
-        if not is_asked or not {"version", "cursor"} & state_dict.keys():  # before the first batch there is none
+        if not is_asked or not has_cursor(state_dict):
             return
         restored = from_plain(state_dict, TRAIN_MODE)
         self._train().at(start=restored)
