@@ -11,8 +11,7 @@ import attrs
 from .changes import Passed, changes_of
 from .excerpt import closure_of, function_excerpt
 from .imports import imported, is_own_code, is_own_namespace
-from .in_place import is_in_place
-from .origins import RESULT
+from .origins import RESULT, is_in_place
 from .syntax import Use, uses_of
 
 
@@ -25,7 +24,8 @@ def changing_uses(text: str, scope: Mapping[str, Any], known: Known) -> list[Use
     changes = changes_of(text)
     if not changes.uses and not changes.passed:
         return []
-    statements = uses_of(text).imports
+    uses = uses_of(text)
+    statements = (*uses.imports, *uses.late)
     names = ChainMap(dict(imported(statements, scope)), dict.fromkeys(_bound_by(statements), _LIBRARY), dict(scope))
     found = [use for use in changes.uses if not isinstance(names.get(use.path[0]), types.ModuleType) or not use.is_deep]
     for each in changes.passed:

@@ -7,8 +7,20 @@ from typing import TypeAlias
 
 import attrs
 
-from .in_place import CHANGING, CHANGING_FUNCTIONS, PLAIN_TYPES, is_in_place
-from .origins import GLOBALS, NOTHING, RESULT, Names, Origin, Origins, items, union
+from .origins import (
+    CHANGING,
+    CHANGING_FUNCTIONS,
+    GLOBALS,
+    NOTHING,
+    PLAIN_TYPES,
+    RESULT,
+    Names,
+    Origin,
+    Origins,
+    is_in_place,
+    items,
+    union,
+)
 from .scopes import Scope, scope_of
 from .syntax import WHEN_DEFINED, Use
 

@@ -17,7 +17,7 @@ from .._arrays.tree import field_names
 from .._errors import PipelineError
 from .changes import changes_in
 from .excerpt import defaults_now, defaults_written, parsed
-from .in_place import CHANGING, CHANGING_FUNCTIONS, is_in_place
+from .origins import CHANGING, CHANGING_FUNCTIONS, is_in_place
 from .syntax import Use, uses_in
 
 
@@ -106,6 +106,33 @@ def changed(label: str, use: Use, where: str) -> UncoveredError:
         f"{label} is changed while the code runs, by {_how(use)} in {where}, so its value cannot tell what the "
         f"code computes; change a copy, pass it as a parameter, keep what is to be computed once by functools.cache, "
         f'or pin the stage by hand with .version("1") and change the string whenever its result changes'
+    )
+    return UncoveredError(msg)
+
+
+def unreadable(label: str) -> UncoveredError:
+    """The error for code without a source."""
+    msg = (
+        f"the source of {label} cannot be read, so its fingerprint could not cover it; define it in a file with def, "
+        f'or pin the stage by hand with .version("1") and change the string whenever its result changes'
+    )
+    return UncoveredError(msg)
+
+
+def edited(label: str, why: object) -> UncoveredError:
+    """The error for code in memory that its file no longer has."""
+    msg = (
+        f"{label} was edited after it was imported ({why}): what would run is not what its file says; restart, or "
+        f'reload the module, or pin the stage by hand with .version("1")'
+    )
+    return UncoveredError(msg)
+
+
+def dynamic(where: str, how: str) -> UncoveredError:
+    """The error for code that reaches other code in a way that its text does not tell."""
+    msg = (
+        f"{where} {how}, so a fingerprint cannot cover it; write import statements and names, pass the functions as "
+        f'parameters, or pin the stage by hand with .version("1") and change the string whenever its result changes'
     )
     return UncoveredError(msg)
 
@@ -261,6 +288,11 @@ def _top_statements(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
 
 def _names_in(target: ast.AST) -> set[str]:
     return {node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def is_plain(node: ast.AST) -> bool:
+    """Whether an expression is an empty container or a literal."""
+    return _is_empty(node) or _is_literal(node)
 
 
 def _is_empty(node: ast.AST) -> bool:

@@ -6,7 +6,6 @@ from typing import TypeAlias
 
 import attrs
 
-from .in_place import is_in_place
 from .scopes import Scope
 
 
@@ -192,6 +191,11 @@ def union(many: Iterable[Origins]) -> Origins:
     return frozenset(origin for each in many for origin in each)
 
 
+def is_in_place(method: str) -> bool:
+    """Whether a method is named as torch names those that change a tensor: `add_`."""
+    return method.endswith("_") and not method.startswith("_") and not method.endswith("__")
+
+
 _COPYING_ITEMS: dict[str, int] = dict.fromkeys(
     ("list", "tuple", "set", "frozenset", "sorted", "reversed", "iter", "filter"), 1
 )
@@ -249,3 +253,80 @@ _SHARING = frozenset(
         "view_as",
     ]
 )
+CHANGING = frozenset(
+    [
+        "__delattr__",
+        "__delitem__",
+        "__iadd__",
+        "__iand__",
+        "__imul__",
+        "__ior__",
+        "__isub__",
+        "__ixor__",
+        "__setattr__",
+        "__setitem__",
+        "add",
+        "append",
+        "appendleft",
+        "clear",
+        "difference_update",
+        "discard",
+        "extend",
+        "extendleft",
+        "fill",
+        "insert",
+        "intersection_update",
+        "itemset",
+        "move_to_end",
+        "partition",
+        "pop",
+        "popitem",
+        "popleft",
+        "put",
+        "remove",
+        "resize",
+        "reverse",
+        "rotate",
+        "setdefault",
+        "setflags",
+        "sort",
+        "subtract",
+        "symmetric_difference_update",
+        "update",
+    ]
+)
+CHANGING_FUNCTIONS = frozenset(
+    [
+        "copyto",
+        "delattr",
+        "delitem",
+        "fill_diagonal",
+        "heapify",
+        "heappop",
+        "heappush",
+        "heappushpop",
+        "heapreplace",
+        "iadd",
+        "iand",
+        "iconcat",
+        "ifloordiv",
+        "imatmul",
+        "imod",
+        "imul",
+        "insort",
+        "insort_left",
+        "insort_right",
+        "ior",
+        "ipow",
+        "isub",
+        "itruediv",
+        "ixor",
+        "place",
+        "put_along_axis",
+        "putmask",
+        "setattr",
+        "setitem",
+        "shuffle",
+    ]
+)
+PLAIN_TYPES = frozenset({"list", "dict", "set", "bytearray", "deque", "OrderedDict", "Counter"})
