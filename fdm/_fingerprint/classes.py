@@ -4,7 +4,7 @@ import _abc
 import ast
 import sys
 import types
-from collections import ChainMap, deque
+from collections import ChainMap, Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cached_property, partial, partialmethod, singledispatchmethod
@@ -18,7 +18,16 @@ from .._errors import listed
 from .arguments import changed_parameters, changing_uses
 from .canonical import module_of, namespace_of, qualified_name, set_on_member
 from .constants import Place, check_defaults, edited, is_plain, unreadable
-from .excerpt import Excerpt, class_excerpts, closure_of, defined_in, function_excerpt, is_inside, is_literally
+from .excerpt import (
+    Excerpt,
+    class_excerpts,
+    closure_of,
+    defined_in,
+    definitions_in,
+    function_excerpt,
+    is_inside,
+    is_literally,
+)
 from .imports import is_own_code, is_own_namespace, is_standard
 from .instances import state_of
 from .syntax import Use, uses_of
@@ -57,9 +66,12 @@ def class_code(reach: Any, cls: type, label: str, *, runs: bool) -> None:
         reach.uses(uses, scope, label, f"class {label}", runs=runs_when_called)
         if runs_when_called:
             _check_methods(reach, cls, node=excerpt.node, methods=methods, changing=changing, label=label)
-        for layer in (layer for layers in methods.values() for layer in layers):
-            if is_inside(layer, cls, excerpt.node):
+        defined = Counter(definitions_in(excerpt.node))
+        for name, layers in methods.items():
+            for layer in (layer for layer in layers if is_inside(layer, cls, excerpt.node)):
                 reach.state_of_method(layer, label, runs=runs)
+                if defined[name] != 1 or layer.__code__.co_name != name:  # the source does not tell which one it is
+                    reach.follow(layer, f"{label}.{name}", runs=runs)
     nodes = [excerpt.node for excerpt in excerpts]
     written: dict[str, ast.expr | None] = {}
     for node in nodes:

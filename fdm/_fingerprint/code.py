@@ -435,7 +435,8 @@ def wrapper_state(reach: Reach, wrapper: Any, label: str, *, runs: bool) -> None
         if name not in reach.changed_attributes:
             reach.held(value, f"{label} with {name}", runs=runs)
         elif not any(begins_plainly(cls, name) for cls in type(wrapper).__mro__ if is_own_code(cls)):
-            raise changed(f"{label} with {name}", Use((name,), ".", True, True, 0), qualified_name(type(wrapper)))
+            use = Use((name,), ".", is_read=True, runs=True, line=0)
+            raise changed(label, use, qualified_name(type(wrapper)))
 
 
 @lru_cache(maxsize=1024)

@@ -146,13 +146,31 @@ def defaults_now(function: types.FunctionType) -> list[tuple[str, Any]]:
     return [*pairs, *(function.__kwdefaults__ or {}).items()]
 
 
+def definitions_in(node: ast.AST) -> Iterator[str]:
+    """The names of all functions that a class defines, in branches too; one that has a condition may come twice."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield child.name
+        elif not isinstance(child, ast.ClassDef | ast.expr):
+            yield from definitions_in(child)
+
+
 def defined_in(node: ast.AST) -> Iterator[str]:
-    """The methods and classes that the body of a class always defines."""
+    """What the body of a class always defines: methods and classes, and values where no decorator could take them away."""
     cls = getattr(node, "name", "").lstrip("_")
+    is_bare = not getattr(node, "decorator_list", ()) and not getattr(node, "keywords", ())
     for child in getattr(node, "body", ()):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            is_private = child.name.startswith("__") and not child.name.endswith("__")
-            yield f"_{cls}{child.name}" if is_private and cls else child.name
+        match child:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                pass
+            case ast.Assign(targets=[ast.Name(id=name)]) if is_bare and not name.startswith("_"):
+                pass
+            case ast.Delete():
+                return
+            case _:
+                continue
+        is_private = name.startswith("__") and not name.endswith("__")
+        yield f"_{cls}{name}" if is_private and cls else name
 
 
 def is_inside(function: Any, cls: type, node: ast.AST) -> bool:

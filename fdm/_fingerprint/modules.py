@@ -270,6 +270,8 @@ def check_path(path: tuple[str, ...], use: Use, where: str) -> None:
     dotted = ".".join(path)
     if use.is_told:
         return
+    if "__subclasses__" in path:
+        raise dynamic(where, f"uses {dotted}, through which it can reach any class")
     if path == (path[0],) and path[0] in _MODULES:
         raise dynamic(where, f"uses the module {path[0]} as a value, through which it can reach any code")
     for end in range(1, len(path) + 1):
