@@ -172,7 +172,13 @@ def _container(value: Any, recur: Callable[[Any], Any]) -> Any:
     if isinstance(value, slice):
         return {"slice": [recur(end) for end in (value.start, value.stop, value.step)]}
     if type(value) in (partial, partialmethod):
-        return {type(value).__name__: [recur(value.func), recur(list(value.args)), recur(value.keywords)]}
+        parts = [
+            value.func,
+            list(value.args),
+            value.keywords,
+            *([vars(value)] if isinstance(value, partial) and vars(value) else []),
+        ]
+        return {type(value).__name__: [recur(part) for part in parts]}
     if isinstance(value, operator.itemgetter | operator.attrgetter | operator.methodcaller):
         return {"getter": recur(list(value.__reduce__()))}
     if isinstance(value, types.MethodType):
@@ -385,23 +391,10 @@ _SCALARS: tuple[tuple[str, tuple[Any, ...], Callable[[Any], Any]], ...] = (
     ("date", (dt.date, dt.time, dt.timedelta, dt.tzinfo), _repr),
     ("UUID", (uuid.UUID,), repr),
 )
-_PLAIN: frozenset[type] = frozenset(
-    {
-        int,
-        float,
-        complex,
-        bytes,
-        bytearray,
-        Path,
-        type(Path()),
-        PurePath,
-        PurePosixPath,
-        PureWindowsPath,
-        Fraction,
-        Decimal,
-    }
-    | {range, np.ndarray, np.memmap, torch.Tensor, torch.dtype, torch.device, torch.memory_format, torch.layout}
-    | {types.EllipsisType, types.NotImplementedType, re.Pattern, *_DATES, uuid.UUID}
-    | {str, dict, list, tuple, set, frozenset, deque}
-)
+_NUMBERS = (bool, int, float, complex, Fraction, Decimal, range)
+_CONTAINERS = (str, bytes, bytearray, dict, list, tuple, set, frozenset, deque)
+_PATHS = (Path, type(Path()), PurePath, PurePosixPath, PureWindowsPath)
+_OF_TORCH = (torch.Tensor, torch.dtype, torch.device, torch.memory_format, torch.layout)
+_OTHERS = (np.ndarray, np.memmap, types.EllipsisType, types.NotImplementedType, re.Pattern, uuid.UUID)
+_PLAIN: frozenset[type] = frozenset([*_NUMBERS, *_CONTAINERS, *_PATHS, *_OF_TORCH, *_OTHERS, *_DATES])
 _SAYS_TYPE = frozenset({"generic", "dtype", "Logger"})

@@ -17,11 +17,12 @@ from .origins import (
     Names,
     Origin,
     Origins,
+    Scope,
     is_in_place,
     items,
+    scope_of,
     union,
 )
-from .scopes import Scope, scope_of
 from .syntax import WHEN_DEFINED, Use
 
 

@@ -1,6 +1,6 @@
 """Classes as code: what was written, and what was put in its place after that."""
 
-import _abc
+import abc
 import ast
 import sys
 import types
@@ -17,13 +17,11 @@ import torch
 from .._errors import listed
 from .arguments import changed_parameters, changing_uses
 from .canonical import module_of, namespace_of, qualified_name, set_on_member
-from .constants import Place, check_defaults, edited, is_plain, unreadable
+from .constants import Place, check_defaults, edited, unreadable
 from .excerpt import (
     Excerpt,
     class_excerpts,
     closure_of,
-    defined_in,
-    definitions_in,
     function_excerpt,
     is_inside,
     is_literally,
@@ -43,8 +41,10 @@ def class_code(reach: Any, cls: type, label: str, *, runs: bool) -> None:
         for subclass in subclasses:
             reach.follow(subclass, qualified_name(subclass), runs=runs)
     try:
-        excerpts = class_excerpts(cls, reach.kept)
+        excerpts = [] if _is_namedtuple(cls) else class_excerpts(cls, reach.kept)
     except (OSError, TypeError, KeyError, SyntaxError):
+        excerpts = []
+    if not excerpts:
         _without_source(reach, cls, label, runs=runs)
         return
     _check_unedited(cls, excerpts, label)
@@ -72,7 +72,7 @@ def class_code(reach: Any, cls: type, label: str, *, runs: bool) -> None:
                 reach.state_of_method(layer, label, runs=runs)
                 if defined[name] != 1 or layer.__code__.co_name != name:  # the source does not tell which one it is
                     reach.follow(layer, f"{label}.{name}", runs=runs)
-    nodes = [excerpt.node for excerpt in excerpts]
+    nodes: list[Any] = [excerpt.node for excerpt in excerpts]
     written: dict[str, ast.expr | None] = {}
     for node in nodes:
         written |= _written(node)
@@ -81,11 +81,39 @@ def class_code(reach: Any, cls: type, label: str, *, runs: bool) -> None:
         for layer in outside:
             if not _is_generated(cls, layer):
                 reach.follow(layer, f"{label}.{name}", runs=runs)
-        if not methods[name] and not _is_told(cls, name, item, written):
+        is_function = methods[name] and isinstance(item, _OF_FUNCTIONS)
+        if not is_function and not _is_told(cls, name, item, written):
             place = Place(name, namespace_of(cls), nodes[-1])
             reach.at_end(partial(_note_attribute, reach, cls, item, place, f"{label}.{name}", runs=runs))
     for name, item in _beside(reach, cls):
         reach.held(item, f"{label}.{name}", runs=runs)
+
+
+def definitions_in(node: ast.AST) -> Iterator[str]:
+    """The names of all functions that a class defines, in branches too; one that has a condition may come twice."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield child.name
+        elif not isinstance(child, ast.ClassDef | ast.expr):
+            yield from definitions_in(child)
+
+
+def defined_in(node: ast.AST) -> Iterator[str]:
+    """What the body of a class always defines: methods and classes, and values where no decorator could take them away."""
+    cls = getattr(node, "name", "").lstrip("_")
+    is_bare = not getattr(node, "decorator_list", ()) and not getattr(node, "keywords", ())
+    for child in getattr(node, "body", ()):
+        match child:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                pass
+            case ast.Assign(targets=[ast.Name(id=name)]) if is_bare and not name.startswith("_"):
+                pass
+            case ast.Delete():
+                return
+            case _:
+                continue
+        is_private = name.startswith("__") and not name.endswith("__")
+        yield f"_{cls}{name}" if is_private and cls else name
 
 
 def _check_unedited(cls: type, excerpts: Sequence[Excerpt], label: str) -> None:
@@ -177,6 +205,11 @@ def _without_source(reach: Any, cls: Any, label: str, *, runs: bool) -> None:
     reach.held([made_of, bases, beside], f"{label}()", runs=runs)
 
 
+def _is_namedtuple(cls: type) -> bool:
+    """Whether `namedtuple` made a class, whose name may be that of a class statement around the call."""
+    return cls.__bases__ == (tuple,) and "_fields" in vars(cls) and "__annotations__" not in vars(cls)
+
+
 def _functions_of(item: Any) -> Iterator[types.FunctionType]:
     """The functions in an entry of a class, below the descriptors that hold them, and all layers of decorated ones."""
     match item:
@@ -194,8 +227,10 @@ def _functions_of(item: Any) -> Iterator[types.FunctionType]:
             yield from _functions_of(getattr(item, "__wrapped__", None))
 
 
-def _is_generated(cls: type, function: types.FunctionType) -> bool:
+def _is_generated(cls: type, function: Any) -> bool:
     """Whether dataclasses, attrs or their like have written a method, from what the class says."""
+    if not isinstance(function, types.FunctionType):
+        return False
     has_fields = any(name in vars(cls) for name in ("__attrs_attrs__", "__dataclass_fields__", "_fields"))
     return has_fields and function.__code__.co_filename.startswith("<") and function.__name__ in _GENERATED
 
@@ -216,22 +251,6 @@ def _written(node: ast.AST) -> dict[str, ast.expr | None]:
             case ast.alias(name=name, asname=asname):
                 written.setdefault(asname or name, None)
     return written
-
-
-def begins_plainly(cls: type, name: str) -> bool:
-    """Whether a class tells how an attribute of its instances begins: empty, or a literal."""
-    try:
-        excerpts = class_excerpts(cls, frozenset())
-    except (OSError, TypeError, KeyError, SyntaxError):
-        return False
-    values = [
-        each.value
-        for excerpt in excerpts
-        for each in ast.walk(excerpt.node)
-        if isinstance(each, ast.Assign)
-        and any(isinstance(to, ast.Attribute) and to.attr == name for to in each.targets)
-    ]
-    return bool(values) and all(map(is_plain, values))
 
 
 def _is_told(cls: type, name: str, item: Any, written: Mapping[str, ast.expr | None]) -> bool:
@@ -257,12 +276,15 @@ def _beside(reach: Any, cls: Any) -> Iterator[tuple[str, Any]]:
     fields = (*vars(cls).get("__attrs_attrs__", ()), *vars(cls).get("__dataclass_fields__", {}).values())
     for field in fields:
         yield field.name, {name: value for name, value in (state_of(field) or {}).items() if name != "type"}
+    generated = [name for name, item in vars(cls).items() if _is_generated(cls, item)]
+    if fields and generated:
+        yield "generated", sorted(generated)
     if cls.__name__ != cls.__qualname__.rpartition(".")[2]:
         yield "__name__", cls.__name__
     if "docstrings" in reach.kept:
         yield "__doc__", cls.__doc__
     if "_abc_impl" in vars(cls):
-        alike = [each() for each in _abc._get_dump(cls)[0]]  # noqa: SLF001
+        alike = [each() for each in vars(abc)["_get_dump"](cls)[0]]
         if alike:
             yield "register()", sorted(filter(None, alike), key=qualified_name)
 
@@ -339,6 +361,7 @@ _BY_PYTHON = frozenset(
         "_abc_impl",
     ]
 )
+_OF_FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property, cached_property)
 _MADE_BY_PYTHON = 1 << 9  # classes that C code has laid out for good lack this flag
 _SHARED = (list, dict, set, deque, bytearray, np.ndarray, torch.Tensor)
 _OF_PYTHON = (

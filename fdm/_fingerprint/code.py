@@ -4,9 +4,8 @@ import ast
 import builtins
 import types
 from collections import ChainMap
-from collections.abc import Callable, Container, Mapping, Sequence
-from copy import copy
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import WRAPPER_ASSIGNMENTS
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,12 @@ import attrs
 from .._errors import PipelineError
 from .arguments import Known, changed_parameters, changing_uses
 from .canonical import canonical, digest, is_named, module_name, qualified_name
-from .classes import begins_plainly, class_attribute, class_code, is_made_by_a_call, registered
+from .classes import class_attribute, class_code, is_made_by_a_call, registered
 from .constants import (
     Constant,
     Place,
     Span,
     UncoveredError,
-    changed,
     check_defaults,
     computed,
     edited,
@@ -33,13 +31,12 @@ from .excerpt import (
     Excerpt,
     closure_of,
     defaults_now,
-    defaults_of,
     function_excerpt,
     functions_around,
     span_of,
 )
 from .imports import imported, is_own_code, is_own_namespace
-from .instances import instance_form, state_of
+from .instances import closure_at_first, function_state, instance_form, wrapper_state
 from .modules import (
     OF_THE_MODULE,
     by_text,
@@ -52,8 +49,7 @@ from .modules import (
     module_code,
     use_of_module,
 )
-from .origins import GLOBALS
-from .scopes import names_stored
+from .origins import GLOBALS, names_stored
 from .syntax import Use, Uses, uses_of
 
 
@@ -221,7 +217,10 @@ class Reach:
                 for subclass in filter(is_own_code, subclasses):
                     self.follow(subclass, qualified_name(subclass), runs=runs)
         elif isinstance(named, types.MethodType):  # of a class, whose other methods it can call
-            self.follow(named.__self__, qualified_name(named.__self__), runs=runs)
+            if isinstance(named.__self__, type):
+                self.follow(named.__self__, qualified_name(named.__self__), runs=runs)
+            else:
+                self.held(named.__self__, f"{label} of", runs=runs)
             self.follow(named.__func__, label, runs=runs)
         else:
             self._callable(named, label, runs=runs)
@@ -240,6 +239,11 @@ class Reach:
         elif is_own_code(type(named)):
             self.follow(type(named), qualified_name(type(named)), runs=runs)
             wrapper_state(self, named, label, runs=runs)
+        else:
+            of_inner = vars(inner) if hasattr(inner, "__dict__") else {}
+            for name, value in sorted(getattr(named, "__dict__", {}).items()):
+                if name not in _COPIED and of_inner.get(name, _MISSING) is not value:
+                    self.held(value, f"{label} with {name}", runs=runs)
         for kind, function in registered(named):
             self.held([kind, function], f"{label} for {qualified_name(kind)}", runs=runs)
         if inner is not None:
@@ -247,7 +251,7 @@ class Reach:
 
     def _library_closure(self, function: Any, label: str, *, runs: bool) -> None:
         of_dispatch = function.__qualname__.startswith("singledispatch.<locals>")  # its cache is made of its registry
-        for name, value in () if registered(function) else _closure_at_first(function):
+        for name, value in () if registered(function) else closure_at_first(function):
             if of_dispatch and name != "registry":
                 continue
             if not is_named(value) or is_own_code(value) or hasattr(value, "__wrapped__"):
@@ -389,66 +393,10 @@ class Reach:
         return self._constants.setdefault(key_of(value, place), Constant(label, value, place))
 
 
-def function_state(
-    reach: Reach, function: types.FunctionType, node: ast.AST, label: str, changed: Container[str], *, runs: bool
-) -> None:
-    """Note what a function holds that its source does not tell: defaults, attributes, a name that was set.
-
-    Of defaults that it changes, which begin empty, the source tells.
-    """
-    for name, value in defaults_of(function, node):
-        if f"({name})" not in changed:
-            reach.held(value, f"{label} -> {name}", runs=runs)
-    for name, value in {**vars(function), **_set_on(reach, function)}.items():
-        if name != "__wrapped__":
-            reach.at_end(partial(_note_attribute, reach, function, name, value, label, runs=runs))
-
-
-def _note_attribute(reach: Reach, function: Any, name: str, value: Any, label: str, *, runs: bool) -> None:
-    if not reach.knows(value, Place(name, vars(function))):
-        reach.held(value, f"{label}.{name}", runs=runs)
-
-
-def _set_on(reach: Reach, function: types.FunctionType) -> dict[str, Any]:
-    """What Python keeps of a function beside its code, where that was changed or is read."""
-    found: dict[str, Any] = {}
-    if function.__name__ != function.__code__.co_name:
-        found["__name__"] = function.__name__
-    if "docstrings" in reach.kept and not hasattr(function, "__wrapped__"):
-        found["__doc__"] = function.__doc__
-    if "annotations" in reach.kept:
-        found["__annotations__"] = function.__annotations__
-    return found
-
-
-def wrapper_state(reach: Reach, wrapper: Any, label: str, *, runs: bool) -> None:
-    """Note what an instance holds that a decorator has left in place of a function."""
-    copied = {"__wrapped__", "__module__", "__doc__", "__annotations__"} - (
-        {"__doc__", "__annotations__"} if reach.kept else set()
-    )
-    state = state_of(wrapper)
-    if state is None:
-        raise unreadable(label)
-    for name, value in sorted(state.items()):
-        if name in copied:
-            continue
-        if name not in reach.changed_attributes:
-            reach.held(value, f"{label} with {name}", runs=runs)
-        elif not any(begins_plainly(cls, name) for cls in type(wrapper).__mro__ if is_own_code(cls)):
-            use = Use((name,), ".", is_read=True, runs=True, line=0)
-            raise changed(label, use, qualified_name(type(wrapper)))
-
-
-@lru_cache(maxsize=1024)
-def _closure_at_first(function: Any) -> list[tuple[str, Any]]:
-    """The closure of a library's function when it was seen first: libraries keep caches there."""
-    plain = (dict, list, set)
-    return [(name, copy(value) if type(value) in plain else value) for name, value in closure_of(function).items()]
-
-
 def _builtin(name: str) -> list[Any]:
     """What a name stands for that the module does not have."""
     return [vars(builtins)[name]] if name in vars(builtins) else []
 
 
 _MISSING = object()
+_COPIED = frozenset(["__wrapped__", *WRAPPER_ASSIGNMENTS])

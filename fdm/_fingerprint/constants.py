@@ -7,6 +7,7 @@ import linecache
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import attrs
@@ -260,7 +261,7 @@ def _bound_once(
         return None
     lines = [(span.first, span.last) for span in spans if span.tree is tree]
     for line in _lines_of_changes(scope, tree, name):
-        if not any(first <= line <= last for first, last in lines):
+        if not any(first <= line <= last for first, last in lines) or _is_called_at_the_top(tree, line):
             return None
     return ast.unparse(values[0])
 
@@ -276,6 +277,38 @@ def _lines_of_changes(scope: Binding | ast.Module, tree: ast.Module, name: str) 
         is_known = bool(passed.callee) and hasattr(builtins, passed.callee[0])
         if passed.origin.path[0] == name and not passed.runs and not is_known and passed.at != "self":
             yield passed.line
+
+
+def _is_called_at_the_top(tree: ast.Module, line: int) -> bool:
+    """Whether the function that a line is in may be called when its file is imported, as a decorator is."""
+    around = [each for each in _functions_of(tree) if each.lineno <= line <= (each.end_lineno or 0)]
+    return bool(around) and max(around, key=lambda each: each.lineno).name in _called_at_the_top(tree)
+
+
+@lru_cache(maxsize=64)
+def _functions_of(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+@lru_cache(maxsize=64)
+def _called_at_the_top(tree: ast.Module) -> set[str]:
+    return {getattr(node, "id", "") or getattr(node, "attr", "") for node in _evaluated_at_the_top(tree)}
+
+
+def _evaluated_at_the_top(node: ast.AST) -> Iterator[ast.AST]:
+    """What is called when a file is imported: the functions of calls, and decorators."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            for decorator in getattr(child, "decorator_list", ()):
+                yield decorator
+                yield from _evaluated_at_the_top(decorator)
+        elif isinstance(child, ast.If) and any(getattr(each, "id", "") == "__name__" for each in ast.walk(child.test)):
+            continue
+        else:
+            if isinstance(child, ast.Call):
+                yield child.func
+            yield from getattr(child, "decorator_list", ())
+            yield from _evaluated_at_the_top(child)
 
 
 def _top_statements(body: Sequence[ast.AST]) -> Iterator[ast.AST]:

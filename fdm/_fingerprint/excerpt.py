@@ -146,33 +146,6 @@ def defaults_now(function: types.FunctionType) -> list[tuple[str, Any]]:
     return [*pairs, *(function.__kwdefaults__ or {}).items()]
 
 
-def definitions_in(node: ast.AST) -> Iterator[str]:
-    """The names of all functions that a class defines, in branches too; one that has a condition may come twice."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield child.name
-        elif not isinstance(child, ast.ClassDef | ast.expr):
-            yield from definitions_in(child)
-
-
-def defined_in(node: ast.AST) -> Iterator[str]:
-    """What the body of a class always defines: methods and classes, and values where no decorator could take them away."""
-    cls = getattr(node, "name", "").lstrip("_")
-    is_bare = not getattr(node, "decorator_list", ()) and not getattr(node, "keywords", ())
-    for child in getattr(node, "body", ()):
-        match child:
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                pass
-            case ast.Assign(targets=[ast.Name(id=name)]) if is_bare and not name.startswith("_"):
-                pass
-            case ast.Delete():
-                return
-            case _:
-                continue
-        is_private = name.startswith("__") and not name.endswith("__")
-        yield f"_{cls}{name}" if is_private and cls else name
-
-
 def is_inside(function: Any, cls: type, node: ast.AST) -> bool:
     """Whether a function was defined in the body of a class, of which `node` is the definition."""
     code = function.__code__
@@ -364,15 +337,19 @@ class _Bare(ast.NodeTransformer):
                 if arg is not None:
                     arg.annotation = None
         self.depth += 1
-        every = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
-        loads = Counter(each.id for each in every if isinstance(each.ctx, ast.Load))
-        self.names.append((loads, Counter(each.id for each in every if not isinstance(each.ctx, ast.Load))))
+        names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
+        loads = Counter(each.id for each in names if isinstance(each.ctx, ast.Load))
+        self.names.append((loads, Counter(each.id for each in names if not isinstance(each.ctx, ast.Load))))
         self.generic_visit(node)
         self.names.pop()
         self.depth -= 1
         return node
 
-    def _drop_docstring(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        self._drop_docstring(node)
+        return self.generic_visit(node)
+
+    def _drop_docstring(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module) -> None:
         if "docstrings" not in self.kept and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
 

@@ -240,12 +240,12 @@ def by_text(reach: Any, call: Call, scope: Mapping[str, Any], label: str, where:
         late_code(reach, statement, scope.get("__package__") or None, where)
         return
     if call.function in ("eval", "exec"):
-        try:
-            evaluated = uses_of(text or "")
-        except SyntaxError:
-            text = None
         if text is None:
             raise dynamic(where, f"calls {call.function} with a text that it computes")
+        try:
+            evaluated = uses_of(text)
+        except SyntaxError:
+            raise dynamic(where, f"calls {call.function} with a text that is no code") from None
         late = (*evaluated.imports, *evaluated.late)
         reach.uses(attrs.evolve(evaluated, imports=(), late=late), scope, label, where, runs=runs)
         return

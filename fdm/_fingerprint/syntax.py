@@ -7,8 +7,7 @@ from typing import TypeAlias
 
 import attrs
 
-from .origins import CHANGING, CHANGING_FUNCTIONS, PLAIN_TYPES, is_in_place
-from .scopes import Scope, names_stored, scope_of
+from .origins import CHANGING, CHANGING_FUNCTIONS, PLAIN_TYPES, Scope, is_in_place, names_stored, scope_of
 
 
 @attrs.frozen
