@@ -136,9 +136,11 @@ def _with_type(plain: dict[str, Any], value: Any, recur: Callable[[Any], Any]) -
         plain["type"] = recur(type(value))
     if _SAYS_TYPE & plain.keys():
         return plain
-    attributes = {**_slots(value, of=_PLAIN), **getattr(value, "__dict__", {})}  # tensors may have them too
+    attributes = getattr(value, "__dict__", {})  # tensors may have them too
+    if type(value) not in _PLAIN:
+        attributes = {**_slots(value, of=_PLAIN), **attributes}
     if attributes:
-        plain["attributes"] = recur(attributes)
+        plain["attributes"] = recur(dict(attributes))
     return plain
 
 
@@ -249,6 +251,8 @@ def is_named(value: object) -> bool:
         return owner is None or isinstance(owner, type | types.ModuleType) or is_library_method(value)
     if isinstance(value, np.ufunc):  # those that frompyfunc makes hide the function that they call
         return any(getattr(sys.modules.get(name), value.__name__, None) is value for name in _WITH_UFUNCS)
+    if isinstance(value, staticmethod | classmethod):
+        return False
     is_instance = type(value).__flags__ & _HEAP  # of a class like a descriptor's, and not one of Python's own routines
     if (inspect.isroutine(value) and not is_instance) or hasattr(value, "__code__"):
         return True

@@ -806,20 +806,20 @@ def read():
     return log
 
 === file into a module constant: <<1 => <<2
-K = open(os.path.join(os.path.dirname(__file__), "data.txt")).read()
+K = pathlib.Path(__file__).with_name("data.txt").read_text()
 def read(): return K
 --- data.txt
 <<1
 
 === file into a class attribute: <<1 => <<2
-class A: k = open(os.path.join(os.path.dirname(__file__), "data.txt")).read()
+class A: k = pathlib.Path(__file__).with_name("data.txt").read_text()
 def read(): return A.k
 --- data.txt
 <<1
 
 === file into an annotated class attribute: <<1 => <<2
 class A:
-    k: str = open(os.path.join(os.path.dirname(__file__), "data.txt")).read()
+    k: str = pathlib.Path(__file__).with_name("data.txt").read_text()
 def read(): return A.k
 --- data.txt
 <<1
@@ -827,7 +827,7 @@ def read(): return A.k
 === file into a dataclass default: <<1 => <<2
 @dataclasses.dataclass
 class A:
-    k: str = open(os.path.join(os.path.dirname(__file__), "data.txt")).read()
+    k: str = pathlib.Path(__file__).with_name("data.txt").read_text()
 def read(): return A().k
 --- data.txt
 <<1
@@ -835,7 +835,7 @@ def read(): return A().k
 === file into a slotted attrs default: <<1 => <<2
 @attrs.define
 class A:
-    k: str = open(os.path.join(os.path.dirname(__file__), "data.txt")).read()
+    k: str = pathlib.Path(__file__).with_name("data.txt").read_text()
 def read(): return A().k
 --- data.txt
 <<1
@@ -843,7 +843,7 @@ def read(): return A().k
 === file into an attrs field default: <<1 => <<2
 @attrs.define
 class A:
-    k: str = attrs.field(default=open(os.path.join(os.path.dirname(__file__), "data.txt")).read())
+    k: str = attrs.field(default=pathlib.Path(__file__).with_name("data.txt").read_text())
 def read(): return A().k
 --- data.txt
 <<1
@@ -881,14 +881,14 @@ def read(): return A().k
 
 === file into an enum member: <<1 => <<2
 class E(enum.Enum):
-    A = open(os.path.join(os.path.dirname(__file__), "data.txt")).read()
+    A = pathlib.Path(__file__).with_name("data.txt").read_text()
 def read(): return E.A.value
 --- data.txt
 <<1
 
 === file into a NamedTuple default: <<1 => <<2
 class A(typing.NamedTuple):
-    k: str = open(os.path.join(os.path.dirname(__file__), "data.txt")).read()
+    k: str = pathlib.Path(__file__).with_name("data.txt").read_text()
 def read(): return A().k
 --- data.txt
 <<1
@@ -900,7 +900,7 @@ def mark(k):
         def g(): return k
         return g
     return deco
-@mark(open(os.path.join(os.path.dirname(__file__), "data.txt")).read())
+@mark(pathlib.Path(__file__).with_name("data.txt").read_text())
 def go(): return 0
 def read(): return go()
 --- data.txt
@@ -912,7 +912,7 @@ def mark(k):
         c.k = k
         return c
     return deco
-@mark(open(os.path.join(os.path.dirname(__file__), "data.txt")).read())
+@mark(pathlib.Path(__file__).with_name("data.txt").read_text())
 class A: pass
 def read(): return A.k
 --- data.txt
@@ -921,14 +921,14 @@ def read(): return A.k
 === file into a class keyword: <<1 => <<2
 class B:
     def __init_subclass__(cls, k): cls.k = k
-class A(B, k=open(os.path.join(os.path.dirname(__file__), "data.txt")).read()): pass
+class A(B, k=pathlib.Path(__file__).with_name("data.txt").read_text()): pass
 def read(): return A.k
 --- data.txt
 <<1
 
 === file into a metaclass attribute: <<1 => <<2
 class M(type):
-    k = open(os.path.join(os.path.dirname(__file__), "data.txt")).read()
+    k = pathlib.Path(__file__).with_name("data.txt").read_text()
 class A(metaclass=M): pass
 def read(): return A.k
 --- data.txt
@@ -936,7 +936,7 @@ def read(): return A.k
 
 === condition in a class body by a file: <<1 => <<2
 class A:
-    if open(os.path.join(os.path.dirname(__file__), "data.txt")).read() == "<" + "<1\n":
+    if pathlib.Path(__file__).with_name("data.txt").read_text() == "<" + "<1\n":
         def go(self): return 1
     else:
         def go(self): return 2
@@ -946,7 +946,7 @@ def read(): return A().go()
 
 === condition in a class body for an attribute by a file: <<1 => <<2
 class A:
-    if open(os.path.join(os.path.dirname(__file__), "data.txt")).read() == "<" + "<1\n":
+    if pathlib.Path(__file__).with_name("data.txt").read_text() == "<" + "<1\n":
         k = 1
     else:
         k = 2
@@ -956,7 +956,7 @@ def read(): return A.k
 
 === condition in a class body for a class by a file: <<1 => <<2
 class A:
-    if open(os.path.join(os.path.dirname(__file__), "data.txt")).read() == "<" + "<1\n":
+    if pathlib.Path(__file__).with_name("data.txt").read_text() == "<" + "<1\n":
         class B: k = 1
     else:
         class B: k = 2
@@ -965,7 +965,7 @@ def read(): return A.B.k
 <<1
 
 === condition at the top for a class by a file: <<1 => <<2
-if open(os.path.join(os.path.dirname(__file__), "data.txt")).read() == "<" + "<1\n":
+if pathlib.Path(__file__).with_name("data.txt").read_text() == "<" + "<1\n":
     class B: k = 1
 else:
     class B: k = 2
@@ -974,7 +974,7 @@ def read(): return B.k
 <<1
 
 === condition at the top for a function by a file: <<1 => <<2
-if open(os.path.join(os.path.dirname(__file__), "data.txt")).read() == "<" + "<1\n":
+if pathlib.Path(__file__).with_name("data.txt").read_text() == "<" + "<1\n":
     def go(): return 1
 else:
     def go(): return 2
@@ -986,32 +986,32 @@ def read(): return go()
 class A:
     def one(self): return 1
     def two(self): return 2
-    go = one if open(os.path.join(os.path.dirname(__file__), "data.txt")).read() == "<" + "<1\n" else two
+    go = one if pathlib.Path(__file__).with_name("data.txt").read_text() == "<" + "<1\n" else two
 def read(): return A().go()
 --- data.txt
 <<1
 
 === lambda by a condition: <<1 => <<2
-go = (lambda: 1) if open(os.path.join(os.path.dirname(__file__), "data.txt")).read() == "<" + "<1\n" else (lambda: 2)
+go = (lambda: 1) if pathlib.Path(__file__).with_name("data.txt").read_text() == "<" + "<1\n" else (lambda: 2)
 def read(): return go()
 --- data.txt
 <<1
 
 === lambda in a default by a condition: <<1 => <<2
-def go(f=(lambda: 1) if open(os.path.join(os.path.dirname(__file__), "data.txt")).read() == "<" + "<1\n" else (lambda: 2)): return f()
+def go(f=(lambda: 1) if pathlib.Path(__file__).with_name("data.txt").read_text() == "<" + "<1\n" else (lambda: 2)): return f()
 def read(): return go()
 --- data.txt
 <<1
 
 === lambda in a class by a condition: <<1 => <<2
-class A: go = (lambda self: 1) if open(os.path.join(os.path.dirname(__file__), "data.txt")).read() == "<" + "<1\n" else (lambda self: 2)
+class A: go = (lambda self: 1) if pathlib.Path(__file__).with_name("data.txt").read_text() == "<" + "<1\n" else (lambda self: 2)
 def read(): return A().go()
 --- data.txt
 <<1
 
 === lambdas in a list by a condition: <<1 => <<2
 L = [lambda: 1, lambda: 2]
-go = L[int(open(os.path.join(os.path.dirname(__file__), "data.txt")).read()[2:]) - 1]
+go = L[int(pathlib.Path(__file__).with_name("data.txt").read_text()[2:]) - 1]
 def read(): return go()
 --- data.txt
 <<1
@@ -1023,13 +1023,13 @@ def make(k):
     else:
         def go(): return 2
     return go
-go = make(int(open(os.path.join(os.path.dirname(__file__), "data.txt")).read()[2:]))
+go = make(int(pathlib.Path(__file__).with_name("data.txt").read_text()[2:]))
 def read(): return go()
 --- data.txt
 <<1
 
 === two lambdas alike on a line by a condition: <<1 => <<2
-L = [lambda: len("a"), lambda: len("bb")]; go = L[int(open(os.path.join(os.path.dirname(__file__), "data.txt")).read()[2:]) - 1]
+L = [lambda: len("a"), lambda: len("bb")]; go = L[int(pathlib.Path(__file__).with_name("data.txt").read_text()[2:]) - 1]
 def read(): return go()
 --- data.txt
 <<1
@@ -2484,7 +2484,7 @@ def read(): return sorted([1, 3, 2], key=K)
 === exec of a file [read]: k = 1 => k = 2
 def read():
     ns = {}
-    exec(open(os.path.join(os.path.dirname(__file__), "other.py")).read(), ns)
+    exec(pathlib.Path(__file__).with_name("other.py").read_text(), ns)
     return ns["k"]
 --- other.py
 k = 1
