@@ -117,10 +117,8 @@ def canonical(
     if is_named(value):
         return name_function(value) if name_function else {"name": qualified_name(value)}
     plain = _container(value, recur)
-    if plain is not None:
-        return plain
-    if otherwise is not None:
-        return otherwise(value, recur)
+    if plain is not None or otherwise is not None:
+        return plain if otherwise is None or plain is not None else otherwise(value, recur)
     msg = f"a {qualified_name(type(value))} cannot be compared by value"
     raise PipelineError(msg)
 
@@ -251,10 +249,8 @@ def is_named(value: object) -> bool:
         return owner is None or isinstance(owner, type | types.ModuleType) or is_library_method(value)
     if isinstance(value, np.ufunc):  # those that frompyfunc makes hide the function that they call
         return any(getattr(sys.modules.get(name), value.__name__, None) is value for name in _WITH_UFUNCS)
-    if isinstance(value, staticmethod | classmethod):
-        return False
-    is_instance = type(value).__flags__ & _HEAP  # of a class like a descriptor's, and not one of Python's own routines
-    if (inspect.isroutine(value) and not is_instance) or hasattr(value, "__code__"):
+    is_method = isinstance(value, staticmethod | classmethod) or type(value).__flags__ & _HEAP  # or a descriptor
+    if (inspect.isroutine(value) and not is_method) or hasattr(value, "__code__"):
         return True
     # Decorators may leave an instance in place of a function: one that tells which, or that a library knows by name.
     return hasattr(value, "__qualname__") and (hasattr(value, "__wrapped__") or type(value).__module__ == "torch._ops")

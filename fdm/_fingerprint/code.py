@@ -5,7 +5,6 @@ import builtins
 import types
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
-from functools import WRAPPER_ASSIGNMENTS
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,7 @@ from .excerpt import (
     span_of,
 )
 from .imports import imported, is_own_code, is_own_namespace
-from .instances import closure_at_first, function_state, instance_form, wrapper_state
+from .instances import closure_at_first, function_state, instance_form, set_on_wrapper, wrapper_state
 from .modules import (
     OF_THE_MODULE,
     by_text,
@@ -240,10 +239,7 @@ class Reach:
             self.follow(type(named), qualified_name(type(named)), runs=runs)
             wrapper_state(self, named, label, runs=runs)
         else:
-            of_inner = vars(inner) if hasattr(inner, "__dict__") else {}
-            for name, value in sorted(getattr(named, "__dict__", {}).items()):
-                if name not in _COPIED and of_inner.get(name, _MISSING) is not value:
-                    self.held(value, f"{label} with {name}", runs=runs)
+            set_on_wrapper(self, named, inner, label, runs=runs)
         for kind, function in registered(named):
             self.held([kind, function], f"{label} for {qualified_name(kind)}", runs=runs)
         if inner is not None:
@@ -254,8 +250,7 @@ class Reach:
         for name, value in () if registered(function) else closure_at_first(function):
             if of_dispatch and name != "registry":
                 continue
-            if not is_named(value) or is_own_code(value) or hasattr(value, "__wrapped__"):
-                self.held(value, f"{label} with {name}", runs=runs)
+            self.held(value, f"{label} with {name}", runs=runs)
 
     def _source(self, function: Any, label: str) -> Excerpt:
         try:
@@ -399,4 +394,3 @@ def _builtin(name: str) -> list[Any]:
 
 
 _MISSING = object()
-_COPIED = frozenset(["__wrapped__", *WRAPPER_ASSIGNMENTS])

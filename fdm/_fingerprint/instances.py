@@ -5,7 +5,7 @@ import sys
 import types
 from collections.abc import Callable, Container, Iterator, Mapping
 from copy import copy
-from functools import cached_property, lru_cache, partial, singledispatchmethod
+from functools import WRAPPER_ASSIGNMENTS, cached_property, lru_cache, partial, singledispatchmethod
 from typing import Any
 
 from .._errors import PipelineError
@@ -116,6 +116,15 @@ def wrapper_state(reach: Any, wrapper: Any, label: str, *, runs: bool) -> None:
         elif not any(_begins_plainly(cls, name) for cls in type(wrapper).__mro__ if is_own_code(cls)):
             use = Use((name,), ".", is_read=True, runs=True, line=0)
             raise changed(label, use, qualified_name(type(wrapper)))
+
+
+def set_on_wrapper(reach: Any, wrapper: Any, inner: Any, label: str, *, runs: bool) -> None:
+    """Note what was set on what a library's decorator has left in place of a function."""
+    copied = vars(inner) if hasattr(inner, "__dict__") else {}
+    for name, value in sorted(getattr(wrapper, "__dict__", {}).items()):
+        is_copied = name in copied and copied[name] is value
+        if not is_copied and name not in ("__wrapped__", *WRAPPER_ASSIGNMENTS):
+            reach.held(value, f"{label} with {name}", runs=runs)
 
 
 def _begins_plainly(cls: type, name: str) -> bool:

@@ -1743,6 +1743,47 @@ def read(): return [e.name for e in K]
 def one(): return 0
 K = {one: 1}
 def read(): return K[one]
+
+=== library wrapper of a library function: math.floor => math.ceil
+go = torch.no_grad()(math.floor)
+def read(): return go(1.5)
+
+=== library cache of a library function: math.floor => math.ceil
+go = functools.lru_cache(math.floor)
+def read(): return go(1.5)
+
+=== own wraps of a library function: math.floor => math.ceil
+def deco(f):
+    @functools.wraps(f)
+    def g(x): return f(x)
+    return g
+go = deco(math.floor)
+def read(): return go(1.5)
+
+=== toolz compose of library functions: math.floor => math.ceil
+import toolz
+go = toolz.compose(math.floor, float)
+def read(): return go(1.5)
+
+=== contextmanager by a library function: return 1 => return 2
+go = contextlib.contextmanager(lambda: iter([1]) if helper() == 1 else iter([2]))
+def helper(): return 1
+def read():
+    with contextlib.ExitStack() as s: return next(go.__wrapped__())
+
+=== no_grad to enable_grad: torch.no_grad() => torch.enable_grad()
+@torch.no_grad()
+def go(): return torch.ones(1, requires_grad=True).mul(2).requires_grad
+def read(): return go()
+
+=== default of a library wrapper: k=1 => k=2
+@torch.no_grad()
+def go(k=1): return k
+def read(): return go()
+
+=== vmap of a library function: torch.sin => torch.cos
+go = torch.vmap(torch.sin)
+def read(): return round(go(torch.zeros(1)).item(), 3)
 '''
 
 HARMLESS = r'''
