@@ -326,8 +326,7 @@ def branches_for(
         parts = tuple(branch(part, (number, names)) for part in of.parts)
         with noted(stage_note(number, "mix")):
             check_alike(parts)
-        sizes = torch.tensor([part.size for part in of.parts], device="cpu")
-        source = Parts(parts, torch.from_numpy(of.offsets), sizes)
+        source = Parts(parts, of.firsts, of.offsets, np.array([part.size for part in of.parts], dtype=np.int64))
         return branch_of(p, names, source, prepared.facts, context)
 
     mixed = mixtures(p, prepared.splits)
