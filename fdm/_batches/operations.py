@@ -20,7 +20,17 @@ from .._stages.function import Function
 from .collate import collate
 from .draws import Draws, is_ambient, text_of_draw, to_watch, watched, watched_first
 from .reading import Read, gatherer, has_sequences, ids_of, numbered, of_parts, ragged_columns, source_reader
-from .rows import Told, check_collated, check_keyed, check_returned, ids_returned, rows_told, with_own_ids
+from .rows import (
+    Told,
+    check_collated,
+    check_keyed,
+    check_returned,
+    ids_returned,
+    row_counts,
+    rows_in_words,
+    rows_told,
+    with_own_ids,
+)
 
 
 def is_drawing(branch: Branch) -> bool:
@@ -357,10 +367,20 @@ def _identifying(branch: Branch, name: str) -> Callable[[Any, Rows], tuple[Any, 
 
 
 def _originating(branch: Branch, name: str) -> Callable[[Any, Rows], tuple[Any, Rows]]:
-    number, _ = branch.batching
+    number, batch = branch.batching
     parts = branch.source if isinstance(branch.source, Parts) else None
+    by = batch.collate if batch.ids is None or has_sequences(branch.source) else None
 
     def originate(made: Any, rows: Rows) -> tuple[Any, Rows]:
+        found = frozenset() if by is None else row_counts(made)
+        if found and len(rows.ids) not in found:
+            with noted(stage_note(number, "batch")):
+                msg = (
+                    f"stage {number} (batch): {by} returned {rows_in_words(found)} for {len(rows.ids)} examples, so whose "
+                    f"origins they have is not known; ask for ids too, fdm.batch(..., ids='id'), and return them beside "
+                    f"the rows, or leave examples out in a transform after batch"
+                )
+                raise DataError(msg)
         numbers = torch.zeros_like(rows.ids) if parts is None else parts.numbers(rows)
         with noted(stage_note(number, "batch")):
             return with_entry(made, name, numbers, f"stage {number} (batch): origin"), rows

@@ -276,8 +276,13 @@ def mixtures(p: Pipeline, splits: Iterable[str]) -> dict[str, tuple[str, ...]]:
             msg = f"stage {number} (mix): there is already a split {stage.into!r}; a mixture has a new name"
             raise DataError(msg)
         names[stage.into] = (stage.into,)
-    for _, stage in p.of_kind(Alias):
-        names |= {new: (new, *names[old]) for new, old in stage.names if old in names}
+    for number, stage in p.of_kind(Alias):
+        for new, old in stage.names:
+            if old in names and (new in splits or new in names):
+                msg = f"stage {number} (alias): there is already a split {new!r}; an alias is a new name"
+                raise DataError(msg)
+            if old in names:
+                names[new] = (new, *names[old])
     return names
 
 
