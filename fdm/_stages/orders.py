@@ -165,7 +165,10 @@ def _check_by_length(batch: int, mixed: tuple[int, Mix] | None, held: Numbered) 
     elif Pack in kinds:
         what = "sequences that are packed have one length; leave pack out, or alike and of"
     elif changes_by_epoch(held):
-        what = "sample, or take of a shuffle, make other examples of every epoch, and steps by length are planned once"
+        what = (
+            "sample, or take of a shuffle, make other examples of every epoch, and steps by length are planned once; leave "
+            "sample out, and put take before shuffle"
+        )
     elif any(isinstance(stage, Shuffle) and stage.block is not None for _, stage in held):
         what = "a step by length has examples of the whole split, so a block shuffle is in vain: fdm.shuffle()"
     if what is not None:
