@@ -53,5 +53,6 @@ def drawn(order: Order, positions: Ids) -> tuple[Ids, Ids | None]:
     """The ids at `positions` of an order; of a mixture, or the first examples of one, also which draws of parts they are."""
     within, places = order, positions
     while isinstance(within, Window):
-        within, places = within.of, places + within.start
+        places = places + within.start
+        within = within.of
     return within.drawn(places) if isinstance(within, Mixed) else (order.at(positions), None)
