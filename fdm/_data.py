@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ._arrays.ragged import Ragged
 from ._batches.draws import Draws
 from ._checks import integer
 from ._errors import DataError, SnapshotError, UnknownNameError, listed, noted, stage_note, unknown
@@ -119,8 +120,10 @@ class Data:
     def origin(self, ids: int, split: str | None = None) -> tuple[str, int]: ...
     @overload
     def origin(self, ids: Sequence[int] | Tensor, split: str | None = None) -> list[tuple[str, int]]: ...
+    @overload
+    def origin(self, ids: Ragged, split: str | None = None) -> list[list[tuple[str, int]]]: ...
     def origin(self, ids: Any, split: str | None = None) -> Any:
-        """The split and the example id there of an example of a mixture; of several ids, a list of them.
+        """The split and the example id there of an example of a mixture; of several ids, a list of them, of ragged ones lists.
 
         `split` names the mixture where there are several. Raises `UnknownNameError` where there is none, or none of that
         name, `DataError` for ids that it does not have.
@@ -134,12 +137,16 @@ class Data:
         ([('web', 0), ('web', 1), ('web', 2), ('code', 0)], ('web', 2))
         """
         epochs = self._mixture(split)
+        if isinstance(ids, Ragged):
+            return [self.origin(row, split) for row in ids]
         numbers = torch.as_tensor(ids, dtype=torch.int64, device="cpu")
         size = int(epochs.offsets[-1]) + len(self._prepared.sources[epochs.parts[-1].examples.source])
-        for each in numbers.flatten().tolist():
-            if not 0 <= each < size:
-                msg = f"the mixture {epochs.mix.into!r} has the example ids 0 to {size - 1}, not {each}"
-                raise DataError(msg)
+        outside = numbers[(numbers < 0) | (numbers >= size)]
+        if len(outside.flatten()):
+            msg = (
+                f"the mixture {epochs.mix.into!r} has the example ids 0 to {size - 1}, not {int(outside.flatten()[0])}"
+            )
+            raise DataError(msg)
         parts = np.searchsorted(epochs.offsets, numbers.numpy().reshape(-1), side="right") - 1
         own = numbers.numpy().reshape(-1) - epochs.offsets[parts]
         pairs = [(epochs.run.names[part], number) for part, number in zip(parts.tolist(), own.tolist(), strict=True)]
@@ -336,8 +343,7 @@ def branches_for(
         parts = tuple(branch(part, (number, names)) for part in of.parts)
         with noted(stage_note(number, "mix")):
             check_alike(parts)
-        sizes = torch.tensor([part.size for part in of.parts], device="cpu")
-        source = Parts(parts, torch.from_numpy(of.offsets), sizes)
+        source = Parts(parts, of.firsts, of.offsets, np.array([part.size for part in of.parts], dtype=np.int64))
         return branch_of(p, names, source, prepared.facts, context)
 
     mixed = mixtures(p, prepared.splits)

@@ -16,7 +16,7 @@ from ._stages.describe import described, summary
 from ._stages.digest import stage_digest
 from ._stages.function import Function
 from ._stages.grammar import check_grammar, last_place
-from ._stages.stage import Stage
+from ._stages.stage import Mix, Stage
 from ._text import aligned, hidden, page, short, table
 
 
@@ -60,9 +60,9 @@ class Pipeline(Value):
 def pipeline(*stages: "Stage | Pipeline", seed: int | None = None) -> Pipeline:
     """The frozen pipeline of these stages; pipelines among them are spliced in.
 
-    The order is `fetch? clean* load? (split | fold | alias)* measure* (shuffle | sample | take | pack | mix)* (transform | augment)*
-    batch+ (transform | augment)* transfer? (transform | augment)*`, where any part may be left out. `seed` decides
-    `shuffle`, `sample` and `augment`; without it, it is the first spliced pipeline's, or 0.
+    The order is `fetch? clean* load? (split | fold | alias)* measure* (shuffle | sample | take | pack | mix)*
+    (transform | augment)* batch+ (transform | augment)* transfer? (transform | augment)*`, where any part may be left
+    out. `seed` decides `shuffle`, `sample`, `mix` and `augment`; without it, it is the first spliced pipeline's, or 0.
 
     >>> import fdm
     >>> p = fdm.pipeline(
@@ -107,7 +107,7 @@ def replace(p: Pipeline, /, *stages: Stage, seed: int | None = None) -> Pipeline
     """`p` with each of these stages in place of the one of its kind, and with `seed` where that is given.
 
     A stage with a function takes the place of the one of its kind with a function of the same name. Among several
-    candidates the one with the same `.on` (for `split`: the same `of`) is meant.
+    candidates the one with the same `.on` (for `split`: the same `of`, for `mix`: the same `into`) is meant.
 
     >>> import fdm
     >>> p = fdm.pipeline(fdm.shuffle(), fdm.batch(32))
@@ -300,7 +300,7 @@ def _named(stages: Sequence[Stage], name: str) -> int:
 
 
 def _where(stage: Stage) -> object:
-    return getattr(stage, "splits", getattr(stage, "of", None))
+    return stage.into if isinstance(stage, Mix) else getattr(stage, "splits", getattr(stage, "of", None))
 
 
 def _function_of(stage: Stage) -> str | None:

@@ -20,7 +20,17 @@ from .._stages.function import Function
 from .collate import collate
 from .draws import Draws, is_ambient, text_of_draw, to_watch, watched, watched_first
 from .reading import Read, gatherer, has_sequences, ids_of, numbered, of_parts, ragged_columns, source_reader
-from .rows import Told, check_collated, check_keyed, check_returned, ids_returned, rows_told, with_own_ids
+from .rows import (
+    Told,
+    check_collated,
+    check_keyed,
+    check_returned,
+    ids_returned,
+    row_counts,
+    rows_in_words,
+    rows_told,
+    with_own_ids,
+)
 
 
 def is_drawing(branch: Branch) -> bool:
@@ -143,6 +153,7 @@ class Applier:
     device: str = "cpu"
     ids: str | None = None
     parts: Parts | None = None
+    streams: tuple[Key | None, ...] = ()
 
     def after(self, item: Any, rows: Rows) -> tuple[Any, Rows]:
         """The batch after the stage, and its rows, which the stage may have changed where the batch has ids."""
@@ -176,17 +187,21 @@ class Applier:
     def _keys(self, rows: Rows) -> Key:
         """The key of each example: by epoch and id, and where examples repeat, by position; of a mixture those of its parts."""
         if self.parts is None:
-            keys = self._by_epoch_and_id(rows)
+            keys = self._by_epoch_and_id(rows, self.key)
             return keys.fold(rows.positions) if self.repeats else keys
         numbers, own = self.parts.own(rows)
-        keys = self._by_epoch_and_id(own)
+        keys = self._by_epoch_and_id(own, self.streams[0])
+        for stream in dict.fromkeys(self.streams[1:]):
+            if stream != self.streams[0]:
+                of_stream = torch.tensor([each == stream for each in self.streams])[numbers]
+                keys = chosen(of_stream, self._by_epoch_and_id(own, stream), keys)
         repeats = torch.tensor([part.repeats for part in self.parts.branches])[numbers]
         return chosen(repeats, keys.fold(own.positions), keys) if bool(repeats.any()) else keys
 
-    def _by_epoch_and_id(self, rows: Rows) -> Key:
-        assert self.key is not None, "asked for by those that have one"
+    def _by_epoch_and_id(self, rows: Rows, stream: Key | None) -> Key:
+        assert stream is not None, "asked for by those that have one"
         assert self.key_of_epoch is not None
-        return (self.key_of_epoch if rows.passes is None else self.key.fold(rows.passes)).fold(rows.ids)
+        return (self.key_of_epoch if rows.passes is None else stream.fold(rows.passes)).fold(rows.ids)
 
     def note(self, ids: Tensor) -> StageNote:
         """The note on an error: stage, place and examples."""
@@ -211,7 +226,14 @@ def applier(applied: Applied, branch: Branch, device: str = "cpu") -> Applier:
     ids = branch.batch[1].ids if branch.batch is not None else None
     parts = branch.source if isinstance(branch.source, Parts) else None
     of_epoch = None if applied.key is None else applied.key.fold(branch.where.epoch)
-    return Applier(applied, branch.where, branch.repeats, call, applied.key, of_epoch, device, ids, parts)
+    streams = () if parts is None else tuple(_stream(applied.number, part) for part in parts.branches)
+    return Applier(applied, branch.where, branch.repeats, call, applied.key, of_epoch, device, ids, parts, streams)
+
+
+def _stream(number: int, part: Branch) -> Key | None:
+    """The key of the random stream that the stage of this number has for a part of a mixture."""
+    every = (*part.on_examples, *part.on_host, *part.on_device)
+    return next((applied.key for applied in every if applied.number == number), None)
 
 
 def _of_batches(applied: Applied, branch: Branch, device: str | None = None) -> Operation:
@@ -237,12 +259,12 @@ def _through_stage(number: int, branch: Branch) -> Callable[[Sequence[Any], Rows
         stages = [applier(applied, branch) for applied in branch.on_examples if applied.number == number]
         return lambda examples, rows: _through_all(examples, stages, rows) if stages else list(examples)
     parts = branch.source
-    of_part = {part.where.split: _through_stage(number, part) for part in parts.branches}
+    of_part = [_through_stage(number, part) for part in parts.branches]
 
     def each(examples: Sequence[Any], rows: Rows) -> list[Any]:
         made = list(examples)
         for part, places, own_rows in parts.apart(rows):
-            through = of_part[part.where.split]([examples[place] for place in places.tolist()], own_rows)
+            through = of_part[part]([examples[place] for place in places.tolist()], own_rows)
             for place, example in zip(places.tolist(), through, strict=True):
                 made[place] = example
         return made
@@ -345,11 +367,21 @@ def _identifying(branch: Branch, name: str) -> Callable[[Any, Rows], tuple[Any, 
 
 
 def _originating(branch: Branch, name: str) -> Callable[[Any, Rows], tuple[Any, Rows]]:
-    number, _ = branch.batching
+    number, batch = branch.batching
     parts = branch.source if isinstance(branch.source, Parts) else None
+    by = batch.collate if batch.ids is None or has_sequences(branch.source) else None
 
     def originate(made: Any, rows: Rows) -> tuple[Any, Rows]:
-        numbers = torch.zeros_like(rows.ids) if parts is None else parts.numbers(rows.ids)
+        found = frozenset() if by is None else row_counts(made)
+        if found and len(rows.ids) not in found:
+            with noted(stage_note(number, "batch")):
+                msg = (
+                    f"stage {number} (batch): {by} returned {rows_in_words(found)} for {len(rows.ids)} examples, so whose "
+                    f"origins they have is not known; ask for ids too, fdm.batch(..., ids='id'), and return them beside "
+                    f"the rows, or leave examples out in a transform after batch"
+                )
+                raise DataError(msg)
+        numbers = torch.zeros_like(rows.ids) if parts is None else parts.numbers(rows)
         with noted(stage_note(number, "batch")):
             return with_entry(made, name, numbers, f"stage {number} (batch): origin"), rows
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Any, TypeAlias
 
 import torch
@@ -13,7 +14,7 @@ from .._arrays.table import Table
 from .._errors import StageNote, note, stage_note
 from .._plans.branch import Branch, Parts, Where, sources_of
 from .._plans.rows import Rows
-from .._plans.sequences import Sequences
+from .._plans.sequences import Sequences, columns_of
 from .._random.key import Key
 from .._sources.loaded import Loaded, kind_of, own
 from .._splits.source import examples
@@ -50,12 +51,11 @@ def source_reader(branch: Branch) -> Read:
 
 def of_parts(parts: Parts, reads: list[Read]) -> Read:
     """A function from the rows of a mixture to their examples, each as its part's function reads it."""
-    names = {name: number for number, name in enumerate(parts.names)}
 
     def read(rows: Rows) -> list[Any]:
         made: list[Any] = [None] * len(rows.ids)
-        for branch, places, own_rows in parts.apart(rows):
-            for place, example in zip(places.tolist(), reads[names[branch.where.split]](own_rows), strict=True):
+        for number, places, own_rows in parts.apart(rows):
+            for place, example in zip(places.tolist(), reads[number](own_rows), strict=True):
                 made[place] = example
         return made
 
@@ -70,10 +70,10 @@ def ids_of(source: Any, rows: Rows, epoch: int) -> Tensor | Ragged:
         return ids
     if isinstance(source, Parts) and any(isinstance(part.source, Sequences) for part in source.branches):
         batches, places = [], []
-        for branch, here, own_rows in source.apart(rows):
-            found = ids_of(branch.source, own_rows, epoch)
+        for number, here, own_rows in source.apart(rows):
+            found = ids_of(source.branches[number].source, own_rows, epoch)
             ragged = found if isinstance(found, Ragged) else Ragged(found, torch.arange(len(found) + 1))
-            first = int(source.offsets[source.names.index(branch.where.split)])
+            first = int(source.offsets[number])
             batches.append({"": Ragged(ragged.values + first, ragged.offsets)})
             places.append(here)
         joined: Ragged = interleaved(batches, places)[""]
@@ -82,9 +82,8 @@ def ids_of(source: Any, rows: Rows, epoch: int) -> Tensor | Ragged:
 
 
 def _together(parts: Parts, gathers: list[Callable[[Rows], dict[str, Any]]], rows: Rows) -> dict[str, Any]:
-    numbers = {name: number for number, name in enumerate(parts.names)}
     apart = parts.apart(rows)
-    batches = [gathers[numbers[branch.where.split]](own_rows) for branch, _, own_rows in apart]
+    batches = [gathers[number](own_rows) for number, _, own_rows in apart]
     return interleaved(batches, [places for _, places, _ in apart])
 
 
@@ -141,11 +140,9 @@ def has_sequences(source: Any) -> bool:
 
 def ragged_columns(source: Any) -> dict[str, Ragged]:
     """The columns whose rows become `Ragged` when examples of a source are put together."""
-    first = sources_of(source)[0]
-    columns: Any = first if isinstance(first, Table) else {}
-    if isinstance(first, Sequences):
-        columns = first.gather(torch.empty(0, dtype=torch.int64, device="cpu"), 0)
-    return {name: column for name, column in columns.items() if isinstance(column, Ragged)}
+    sources = [each for each in sources_of(source) if isinstance(each, Table | Sequences)]
+    columns = chain.from_iterable(columns_of(each).items() for each in reversed(sources))  # those of the first count
+    return {name: column for name, column in columns if isinstance(column, Ragged)}
 
 
 def numbered(numbers: Tensor) -> str:

@@ -11,10 +11,14 @@ from torch import Tensor
 from .._arrays.table import Table
 from .._data import Data, branches_of, prepared_of
 from .._executor import Executor
-from .._orders.order import written_out
+from .._loaders.loader import Loader, plan_of
+from .._orders.blocks import BlockShuffled, variance_ratio
+from .._orders.order import Window, written_out
 from .._pipeline import Pipeline, describe, fingerprint, pipeline
+from .._plans.epochs import mixtures
 from .._plans.plan import check_names
-from .._stages.stage import Clean, Cut, Fold, Load, Measure, Preparation, Source, Split
+from .._stages.constructors import alias
+from .._stages.stage import Alias, Clean, Cut, Fold, Load, Measure, Mix, Preparation, Source, Split, Stage
 from .._text import aligned, bar, chart, cut, size, visible, without_secrets
 from ..store._artifacts import Kept, kept_facts, kept_sources
 from ..store._manifest import manifest
@@ -46,10 +50,12 @@ def shown(p: Pipeline, *, store: str | None, world_size: int, split: str | None)
     with ExitStack() as stack:
         bare = stack.enter_context(executor.open(_up_to_splits(p)))
         splits = prepared_of(bare).splits
-        check_names(p, splits)
+        mixed = mixtures(p, splits)
+        check_names(p, [*splits, *mixed])
         kept += kept_facts(p, splits, folder)
         found |= {"kept": _entries(kept), "world_size": world_size, "splits": dict(bare.splits)}
-        checked_split(bare, split)
+        if split not in mixed:
+            checked_split(bare, split)
         if not all(each.is_prepared for each in kept):
             return {**found, "classes": _class_counts(bare), "missing": _missing(kept)}
         return {**found, **_of_data(stack.enter_context(executor.open(p)), split), "missing": None}
@@ -75,11 +81,17 @@ def show_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from kept_lines(found["kept"])
     if "splits" in found:
         yield from ("", "examples", *chart(found["splits"]))
+    if found.get("mixtures"):
+        rows = [[name, f"{of['examples']:,}", f"of {', '.join(of['parts'])}"] for name, of in found["mixtures"].items()]
+        yield from ("", "examples of an epoch of mixtures", *aligned(rows))
     if found.get("classes"):
         yield from ("", "classes", *_class_lines(found["classes"]))
     if "plans" in found:
         ranks = "" if found["world_size"] == 1 else f" on each of {found['world_size']} ranks"
         yield from ("", f"steps of an epoch{ranks}", *_plan_lines(found["plans"]))
+    if found.get("mixing"):
+        title = "variance of the means of batches over that of a true shuffle, at most, for sorted data"
+        yield from ("", title, *_mixing_lines(found["mixing"]))
     if found.get("facts"):
         yield from ("", "facts", *aligned([name, _short(value)] for name, value in found["facts"].items()))
     if found.get("first_batch"):
@@ -125,7 +137,16 @@ def _missing(kept: list[Kept]) -> str:
 
 
 def _up_to_splits(p: Pipeline) -> Pipeline:
-    return pipeline(*(stage for stage in p.stages if isinstance(stage, Source | Cut)), seed=p.seed)
+    """The pipeline that makes the splits alone, without the aliases of mixtures, which are made later."""
+    later, stages = {mix.into for _, mix in p.of_kind(Mix)}, list[Stage]()
+    for stage in p.stages:
+        if isinstance(stage, Alias):
+            later |= {new for new, old in stage.names if old in later}
+            names = {new: old for new, old in stage.names if new not in later}
+            stages += [alias(**names)] if names else []
+        elif isinstance(stage, Source | Cut):
+            stages.append(stage)
+    return pipeline(*stages, seed=p.seed)
 
 
 def _of_data(data: Data, split: str | None) -> dict[str, Any]:
@@ -135,7 +156,41 @@ def _of_data(data: Data, split: str | None) -> dict[str, Any]:
     chosen = split or next((name for name in ["train", *batched] if name in batched), None)
     loader = data.loader(chosen) if chosen is not None and chosen in batched else None
     first = {"split": chosen, "entries": structure(loader[0])} if loader else None
-    return {"classes": _class_counts(data), "plans": plans, "facts": as_json(data.facts), "first_batch": first}
+    mixing = {name: _mixing(data.loader(name)) for name in batched}
+    return {
+        "classes": _class_counts(data),
+        "plans": plans,
+        "mixtures": {
+            name: {"examples": data.splits[name], "parts": list(data.origins(name))}
+            for name in data.splits
+            if name not in prepared_of(data).splits
+        },
+        "mixing": {name: each for name, each in mixing.items() if each is not None},
+        "facts": as_json(data.facts),
+        "first_batch": first,
+    }
+
+
+def _mixing(loader: Loader) -> dict[str, Any] | None:
+    """How well the block shuffle of a split mixes for its batch; None where there is none."""
+    plan = plan_of(loader)
+    order = plan.order
+    while isinstance(order, Window):
+        order = order.of
+    if not isinstance(order, BlockShuffled):
+        return None
+    batch, shuffle = plan.steps.whole, order.shuffle
+    in_play = min(1.0, shuffle.window * shuffle.block / max(1, shuffle.n))
+    ratio = variance_ratio(batch, shuffle.n, shuffle.block, shuffle.window)
+    return {"batch": batch, "window": shuffle.window, "in_play": in_play, "variance": ratio}
+
+
+def _mixing_lines(mixing: Mapping[str, Any]) -> list[str]:
+    rows = [
+        [name, f"{of['variance']:.4g} = 1 + {of['batch']:,} / {of['window']:,} * (1 - {of['in_play']:.4g} in play)"]
+        for name, of in mixing.items()
+    ]
+    return aligned(rows)
 
 
 def _class_counts(data: Data) -> dict[str, dict[str, int]]:

@@ -48,11 +48,13 @@ def resolve_splits(
     """
     with noted("where the sources tell how many examples they have"):
         splits = {name: Examples(name, Natural(len(source)), (name,)) for name, source in sources.items()}
+    later = set(later)
     for number, stage in stages:
         of = None if isinstance(stage, Alias) else stage.of
         with noted(f"of split {', '.join(map(repr, [of] if of else splits))}"), noted(stage_note(number, stage.kind)):
             if isinstance(stage, Alias):
                 splits |= _aliases(stage, splits, later)
+                later |= {new for new, _ in stage.names} - splits.keys()
             else:
                 splits = _with_parts(stage, number, splits, sources)
     return splits
@@ -60,8 +62,10 @@ def resolve_splits(
 
 def _aliases(stage: Alias, splits: Mapping[str, Examples], later: Collection[str]) -> dict[str, Examples]:
     made: dict[str, Examples] = {}
+    later = set(later)
     for new, old in stage.names:
         if old in later:
+            later.add(new)
             continue
         of = splits[_known(old, splits)]
         if new in splits or new in made:

@@ -39,12 +39,12 @@ def _text(name: str, value: Any) -> str:
             )
         case "size" | "amount" | "into" | "length", Function() | int() | float():
             return str(value)
+        case "whole", False:
+            return "whole=False"
         case _, None | False | ():
             return ""
         case ("shuffle" | "whole", True) | ("across", "rank") | ("lanes", 1) | ("buckets", 32) | ("until", "all"):
             return ""
-        case "whole", _:
-            return "whole=False"
         case "parts", Function():
             return f"each {value!r}"
         case "pinned", _:

@@ -178,8 +178,8 @@ def _until(value: Any, stage: Any, field: Any) -> str | int:
 
 
 def _power(value: Any, stage: Any, _: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        msg = f"{stage.kind}: power is a number of at least 0 (0: equal shares, 1: in proportion to the sizes), not {value!r}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 10:
+        msg = f"{stage.kind}: power is a number from 0 to 10 (0: equal shares, 1: in proportion to the sizes), not {value!r}"
         raise PipelineError(msg)
     return float(value)
 

@@ -237,7 +237,7 @@ class Mix(Value):
 
     def __attrs_post_init__(self) -> None:
         fields.check_shares(self.shares, self.power)
-        if self.into in dict(self.shares):
+        if self.into in self.parts:
             msg = f"mix: {self.into!r} is a part; into is the name of a new split, which is made of the parts"
             raise PipelineError(msg)
 

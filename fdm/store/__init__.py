@@ -13,8 +13,8 @@ import attrs
 from .._errors import StoreError
 from .._pipeline import Pipeline
 from .._processes.owner import user_in
-from .._stages.digest import address, stage_digest
-from .._stages.stage import Measure, Preparation
+from .._stages.digest import address, plan_digest, stage_digest
+from .._stages.stage import Batch, Measure, Pack, Preparation
 from ._access import access_told, check_readable
 from ._manifest import (
     MANIFEST,
@@ -136,9 +136,11 @@ def _remove(chosen: Iterable[Artifact]) -> None:
 
 
 def _needs(p: Pipeline) -> Iterator[str]:
-    """The addresses of what a pipeline keeps; for measures, whose data decides, the digests of the stages."""
+    """The addresses of what a pipeline keeps; for measures and plans, whose data decides, the digests of the stages."""
     for number, stage in p.of_kind(Preparation):
         yield stage_digest(stage) if isinstance(stage, Measure) else address(p.stages[: number + 1])
+    for _, stage in p.of_kind(Pack | Batch):
+        yield plan_digest(stage)
 
 
 def _names(artifact: Artifact) -> set[str]:

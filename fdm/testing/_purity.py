@@ -167,9 +167,8 @@ def _note(walk: Walk, look: Look, operation: Operation, given: Any, law: Law) ->
 
 def _singles(rows: Rows) -> Iterator[Rows]:
     """Single rows, the smallest id first, but not too many."""
-    positions = rows.positions
-    for at in rows.ids.argsort(stable=True).tolist()[:_SINGLES]:
-        yield Rows(rows.ids[at : at + 1], positions[at : at + 1])
+    for place in rows.ids.argsort(stable=True)[:_SINGLES].split(1):
+        yield rows.chosen(place)
 
 
 class _UntouchableError(Exception):
