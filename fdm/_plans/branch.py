@@ -143,11 +143,11 @@ class Parts:
         order = np.argsort(numbers, kind="stable")
         numbers = numbers[order]
         ends = [*(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
-        fields = (order, *self._own(rows, numbers, order))
+        ids, positions, passes = self._own(rows, numbers, order)
         apart = []
         for start, end in pairwise([0, *ends]):
-            places, *own = (field[start:end] for field in fields)
-            apart.append((int(numbers[start]), torch.from_numpy(places), _rows(*own, rows.edge)))
+            own = _rows(ids[start:end], positions[start:end], passes[start:end], rows.edge)
+            apart.append((int(numbers[start]), torch.from_numpy(order[start:end]), own))
         return apart
 
     def _numbers(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -167,8 +167,8 @@ def _note(walk: Walk, look: Look, operation: Operation, given: Any, law: Law) ->
 
 def _singles(rows: Rows) -> Iterator[Rows]:
     """Single rows, the smallest id first, but not too many."""
-    for place in rows.ids.argsort(stable=True)[:_SINGLES].split(1):
-        yield rows.chosen(place)
+    for place in rows.ids.argsort(stable=True)[:_SINGLES]:
+        yield rows.chosen(place.reshape(1))
 
 
 class _UntouchableError(Exception):

@@ -3,6 +3,7 @@
 import pickle
 from collections import Counter
 from fractions import Fraction
+from itertools import chain
 
 import pytest
 import torch
@@ -154,7 +155,7 @@ def test_takes_of_a_mixture_take_the_first_of_each_epoch_and_keep_the_draws_of_t
     for back in ([augment, cut], [cut, augment]):
         whole = [in_epochs(fdm.pipeline(*front, mix, *back), "train", 4, 1, *names)[25 * e :][:11] for e in range(4)]
         taken = in_epochs(fdm.pipeline(*front, mix, *takes, *back), "train", 4, 3, *names)
-        assert taken == sum(whole, [])
+        assert taken == list(chain(*whole))
 
 
 def test_aliases_of_parts_and_of_mixtures_are_what_they_stand_for():
@@ -321,7 +322,7 @@ def test_loaders_of_mixtures_have_random_access_slices_and_combine():
         assert loader[-1]["row"].tolist() == rows[-1]
         assert [batch["row"].tolist() for batch in loader[2:5]] == rows[2:5]
         assert loader[2:5].snapshot(2) == loader.snapshot(4)
-        assert [int(example["row"]) for example in data.dataset("train", epoch=2)] == sum(rows, [])
+        assert [int(example["row"]) for example in data.dataset("train", epoch=2)] == list(chain(*rows))
         both = fdm.combine({"mix": data.loader("train", epoch=1), "part": data.loader("d", epoch=0)}, mode="min_size")
         assert [
             step["mix"]["row"].tolist()
