@@ -1,9 +1,9 @@
 """Show: what a pipeline is, what of it is prepared, and the plan and first batch of what can be opened at once."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 from torch import Tensor
@@ -11,7 +11,10 @@ from torch import Tensor
 from .._arrays.table import Table
 from .._data import Data, branches_of, prepared_of
 from .._executor import Executor
-from .._orders.order import written_out
+from .._loaders.loader import Loader, plan_of
+from .._orders.blocks import BlockShuffle, BlockShuffled, variance_ratio
+from .._orders.mixed import Mixed
+from .._orders.order import Order, written_out
 from .._pipeline import Pipeline, describe, fingerprint, pipeline
 from .._plans.plan import check_names
 from .._stages.stage import Clean, Cut, Fold, Load, Measure, Preparation, Source, Split
@@ -20,6 +23,9 @@ from ..store._artifacts import Kept, kept_facts, kept_sources
 from ..store._publish import manifest, store_folder
 from .batch import as_json, structure, structure_lines
 from .target import checked_split, context_of
+
+
+OrderT = TypeVar("OrderT")
 
 
 def shown(p: Pipeline, *, store: str | None, world_size: int, split: str | None) -> dict[str, Any]:
@@ -79,6 +85,10 @@ def show_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if "plans" in found:
         ranks = "" if found["world_size"] == 1 else f" on each of {found['world_size']} ranks"
         yield from ("", f"steps of an epoch{ranks}", *_plan_lines(found["plans"]))
+        yield from _bucket_lines(found["plans"])
+    if found.get("blocks"):
+        yield from ("", "variance of batch means over that of a true shuffle, for sorted data: 1 + batch / window * (1 - in play)")
+        yield from _block_lines(found["blocks"])
     if found.get("facts"):
         yield from ("", "facts", *aligned([name, _short(value)] for name, value in found["facts"].items()))
     if found.get("first_batch"):
@@ -134,7 +144,52 @@ def _of_data(data: Data, split: str | None) -> dict[str, Any]:
     chosen = split or next((name for name in ["train", *batched] if name in batched), None)
     loader = data.loader(chosen) if chosen is not None and chosen in batched else None
     first = {"split": chosen, "entries": structure(loader[0])} if loader else None
-    return {"classes": _class_counts(data), "plans": plans, "facts": as_json(data.facts), "first_batch": first}
+    blocks = [row for name in batched for row in _block_shuffles(data.loader(name))]
+    return {
+        "classes": _class_counts(data),
+        "plans": plans,
+        "blocks": blocks,
+        "facts": as_json(data.facts),
+        "first_batch": first,
+    }
+
+
+def _block_shuffles(loader: Loader) -> list[dict[str, Any]]:
+    """How well the block shuffles of a split mix its steps; in a mixture, how well each part's share of a step is mixed."""
+    plan = plan_of(loader)
+    orders: list[tuple[str, Order, float]] = [(loader.split, plan.order, 1.0)]
+    mixed = _within(plan.order, Mixed)
+    if mixed is not None:
+        shares = dict(mixed.run.phases[0].shares)
+        orders = [
+            (f"{name} in {loader.split}", mixed.epoch_of(number, loader.epoch), shares[name] / sum(shares.values()))
+            for number, name in enumerate(mixed.run.names)
+            if name in shares
+        ]
+    found = []
+    for name, order, share in orders:
+        shuffled = _within(order, BlockShuffled)
+        if shuffled is not None:
+            found.append({"split": name, **_quality(shuffled.shuffle, min(plan.steps.whole * share, order.size))})
+    return found
+
+
+def _quality(shuffle: BlockShuffle, batch: float) -> dict[str, Any]:
+    return {
+        "block": shuffle.block,
+        "window": shuffle.window,
+        "lanes": shuffle.lanes,
+        "batch": batch,
+        "in_play": min(1.0, shuffle.window * shuffle.block / shuffle.n) if shuffle.n else 1.0,
+        "variance_ratio": variance_ratio(batch, shuffle.n, shuffle.block, shuffle.window),
+    }
+
+
+def _within(order: Order | None, kind: type[OrderT]) -> OrderT | None:
+    """An order of this kind, or the one of this kind that it is made of."""
+    while order is not None and not isinstance(order, kind):
+        order = getattr(order, "of", None)
+    return order
 
 
 def _class_counts(data: Data) -> dict[str, dict[str, int]]:
@@ -173,6 +228,30 @@ def _plan_lines(plans: Mapping[str, Any]) -> list[str]:
         tail += f"; {plan['dropped']:,} examples are dropped" if plan["dropped"] else ""
         rows.append([name, steps, f"batches of up to {plan['batch_size']:,}{tail}"])
     return aligned(rows)
+
+
+def _bucket_lines(plans: Mapping[str, Any]) -> list[str]:
+    """The buckets of all splits whose batches are made by length, and how much of what they compute is padding."""
+    by_length = {name: plan for name, plan in plans.items() if plan is not None and "buckets" in plan}
+    if not by_length:
+        return []
+    rows: list[list[object]] = [["", "padded to", "examples", "steps", "of"]]
+    for name, plan in by_length.items():
+        rows += [[name, *row.values()] for row in plan["buckets"]]
+    padding = ", ".join(f"{plan['padding']:.1%} of {name}" for name, plan in by_length.items())
+    return ["", f"buckets; padding is {padding}", *aligned(rows, right=(1, 2, 3, 4))]
+
+
+def _block_lines(blocks: Sequence[Mapping[str, Any]]) -> list[str]:
+    return aligned(
+        [
+            row["split"],
+            f"{row['variance_ratio']:.2f}",
+            f"1 + {row['batch']:,.10g} / {row['window']:,} * (1 - {row['in_play']:.3g})",
+            f"blocks of {row['block']:,}" + (f", {row['lanes']:,} lanes" if row["lanes"] > 1 else ""),
+        ]
+        for row in blocks
+    )
 
 
 def _class_lines(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
