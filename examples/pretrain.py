@@ -21,8 +21,9 @@ import tempfile
 import time
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -158,7 +159,7 @@ def train(folder: Path, steps: int, stop: int) -> None:
                 # DDP takes the mean of the ranks' gradients; the mean over tokens is the sum over their number.
                 (losses.sum() * world_size / total["tokens"]).backward()
                 optimizer.step()
-                log.writelines(json.dumps([step, *sequence]) + "\n" for sequence in seen_in(batch))
+                log.writelines(json.dumps(seen) + "\n" for seen in seen_in(step, batch, data.origins("train")))
         losses = {name: mean_loss(model, data.loader(name)) for name in ("val_code", "val_text")}
         if rank == 0:
             save(folder / "checkpoint.pt", model, optimizer, loader.snapshot(len(loader)))
@@ -174,13 +175,23 @@ def mean_loss(model: nn.Module, loader: fdm.Loader) -> float:
     return total["loss"] / total["tokens"]
 
 
-def seen_in(batch: dict[str, object]) -> list[list[object]]:
-    """Of each sequence in a batch: its part, documents, tokens and their checksum, and how often positions begin anew."""
-    starts = ((batch["positions"] == 0) & (batch["segments"] > 0)).sum(1)
+class Seen(NamedTuple):
+    """What there was in a sequence of a step: its part, documents, tokens, and how often positions begin anew."""
+
+    step: int
+    part: str
+    documents: list[int]
+    tokens: int
+    checksum: int
+    begun: int
+
+
+def seen_in(step: int, batch: dict[str, object], names: Sequence[str]) -> list[Seen]:
+    starts = ((batch["positions"] == 0) & (batch["segments"] > 0)).sum(1).tolist()
     return [
-        [part, documents.tolist(), len(packed.values), zlib.crc32(packed.values.numpy()), begun]
+        Seen(step, names[part], documents.tolist(), len(packed.values), zlib.crc32(packed.values.numpy()), begun)
         for part, documents, packed, begun in zip(
-            batch["part"].tolist(), batch["documents"], batch["packed"], starts.tolist(), strict=True
+            batch["part"].tolist(), batch["documents"], batch["packed"], starts, strict=True
         )
     ]
 
@@ -204,41 +215,44 @@ def count(folder: Path, steps: int, stop: int) -> None:
     first, then = logged(folder, 1), logged(folder, 2)
     with fdm.open(pretraining(steps), store=folder / "store") as data:
         loader, names = data.loader("train", epoch=0), data.origins("train")
-        undisturbed = [[step, *sequence] for step, batch in enumerate(loader) for sequence in seen_in(batch)]
-    left = [sequence for sequence in undisturbed if sequence[0] >= stop]
+        undisturbed = [seen for step, batch in enumerate(loader) for seen in seen_in(step, batch, names)]
+    left = [seen for seen in undisturbed if seen.step >= stop]
     print(f"one rank saw {len(first):,} sequences; two ranks saw {len(then):,}")
     print(f"these are exactly the {len(left):,} that were left, each in its step: {sorted(then) == sorted(left)}")
     print(f"together they are the run that nobody stopped: {sorted(first + then) == sorted(undisturbed)}")
     begin = annealing_begins(steps) // BATCH
-    for phase, shares, seen in (
-        ("before annealing", SHARES, [sequence for sequence in first + then if sequence[0] < begin]),
-        ("while annealing", ANNEALING, [sequence for sequence in first + then if sequence[0] >= begin]),
-    ):
-        tokens = Counter[str]()
-        for _, part, _, length, *_ in seen:
-            tokens[names[part]] += length
-        counts = Counter(names[part] for _, part, *_ in seen)
-        told = ", ".join(
-            f"{counts[name]:,} of {name} ({share:.0%}: {len(seen) * share:,.1f}; {tokens[name] / tokens.total():.1%} of tokens)"
-            for name, share in shares.items()
-        )
-        print(f"{phase}: {told}")
-    tokens, documents, begun = (sum(column) for column in zip(*((s[3], len(s[2]), s[5]) for s in first + then), strict=True))
+    print(f"before annealing: {told_shares([seen for seen in first + then if seen.step < begin], SHARES)}")
+    print(f"while annealing: {told_shares([seen for seen in first + then if seen.step >= begin], ANNEALING)}")
+    documents, begun = (sum(len(seen.documents) for seen in first + then), sum(seen.begun for seen in first + then))
     print(f"{documents:,} documents, and {begun:,} places where positions begin at 0")
-    print(f"sequences are full to {tokens / (len(first + then) * LENGTH):.2%}")
+    full = sum(seen.tokens for seen in first + then) / (len(first + then) * LENGTH)
+    print(f"sequences are full to {full:.2%}")
 
 
-def logged(folder: Path, world_size: int) -> list[list[object]]:
-    """The sequences that the ranks of a start saw, each with its step."""
+def told_shares(sequences: list[Seen], shares: Mapping[str, float]) -> str:
+    """How many sequences, and which share of the tokens, came from each part, beside what was asked for."""
+    counts = Counter(seen.part for seen in sequences)
+    tokens = {name: sum(seen.tokens for seen in sequences if seen.part == name) for name in shares}
+    return ", ".join(
+        f"{counts[name]:,} of {name} ({share:.0%}: {len(sequences) * share:,.1f}; "
+        f"{tokens[name] / sum(tokens.values()):.1%} of tokens)"
+        for name, share in shares.items()
+    )
+
+
+def logged(folder: Path, world_size: int) -> list[Seen]:
+    """The sequences that the ranks of a start saw."""
     texts = [(folder / f"rank{rank}-of-{world_size}.jsonl").read_text() for rank in range(world_size)]
-    return [json.loads(line) for text in texts for line in text.splitlines()]
+    return [Seen(*json.loads(line)) for text in texts for line in text.splitlines()]
 
 
 def torchrun(world_size: int, folder: Path, steps: int, stop: int) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={world_size}"]
     command += ["--master-addr=127.0.0.1", f"--master-port={free_port()}", __file__]
     command += [f"--steps={steps}", f"--stop={stop}", f"--folder={folder}"]
-    ran = subprocess.run(command, check=False, env={"OMP_NUM_THREADS": "1", **os.environ}, stderr=subprocess.PIPE, text=True)
+    ran = subprocess.run(
+        command, check=False, env={"OMP_NUM_THREADS": "1", **os.environ}, stderr=subprocess.PIPE, text=True
+    )
     if ran.returncode:
         sys.exit(ran.stderr)
 
@@ -251,7 +265,7 @@ def free_port() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=300, help="of the whole run, a multiple of 16")
+    parser.add_argument("--steps", type=int, default=300, help="of the whole run")
     parser.add_argument("--folder", type=Path, help="of one start, with its checkpoint: what torchrun passes")
     parser.add_argument("--stop", type=int, help="the step before which that start stops")
     options = parser.parse_args()

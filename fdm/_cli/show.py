@@ -87,7 +87,10 @@ def show_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield from ("", f"steps of an epoch{ranks}", *_plan_lines(found["plans"]))
         yield from _bucket_lines(found["plans"])
     if found.get("blocks"):
-        yield from ("", "variance of batch means over that of a true shuffle, for sorted data: 1 + batch / window * (1 - in play)")
+        yield from (
+            "",
+            "variance of batch means over that of a true shuffle, for sorted data: 1 + batch / window * (1 - in play)",
+        )
         yield from _block_lines(found["blocks"])
     if found.get("facts"):
         yield from ("", "facts", *aligned([name, _short(value)] for name, value in found["facts"].items()))

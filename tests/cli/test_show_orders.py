@@ -81,7 +81,9 @@ def test_show_prints_the_quality_formula_for_a_step_of_all_ranks(shown):
     assert expected == pytest.approx(1 + 32 / 48 * (1 - 48 * 16 / 3072))
     text = shown("blocks", "--world-size", 4)
     assert "1 + batch / window * (1 - in play)" in text
-    assert re.search(r"^  train  1\.50  1 \+ 32 / 48 \* \(1 - 0\.25\)  blocks of 16, 4 lanes$", text, re.MULTILINE), text
+    assert re.search(r"^  train  1\.50  1 \+ 32 / 48 \* \(1 - 0\.25\)  blocks of 16, 4 lanes$", text, re.MULTILINE), (
+        text
+    )
 
 
 def test_of_a_mixture_each_part_that_is_read_in_blocks_has_its_share_of_a_step(shown):
