@@ -214,7 +214,7 @@ def test_every_public_name_is_in_the_reference():
 
 @pytest.mark.parametrize("name", PAGES)
 def test_tests_and_benchmarks_that_a_page_names_are_there(name):
-    for file, test in re.findall(r"`((?:tests|benchmarks|examples)/\w+\.py)(?:::(\w+))?`", PAGES[name]):
+    for file, test in re.findall(r"`((?:tests|benchmarks|examples)/[\w/]+\.py)(?:::(\w+))?`", PAGES[name]):
         text = (ROOT / file).read_text(encoding="utf-8")
         assert not test or f"def {test}(" in text, f"{file}::{test}"
 
