@@ -173,11 +173,13 @@ def _block_shuffles(loader: Loader) -> list[dict[str, Any]]:
     for name, order, share in orders:
         shuffled = _within(order, BlockShuffled)
         if shuffled is not None:
-            found.append({"split": name, **_quality(shuffled.shuffle, min(plan.steps.whole * share, order.size))})
+            found.append(
+                {"split": name, **_quality(shuffled.shuffle, min(round(plan.steps.whole * share), order.size))}
+            )
     return found
 
 
-def _quality(shuffle: BlockShuffle, batch: float) -> dict[str, Any]:
+def _quality(shuffle: BlockShuffle, batch: int) -> dict[str, Any]:
     return {
         "block": shuffle.block,
         "window": shuffle.window,
@@ -250,7 +252,7 @@ def _block_lines(blocks: Sequence[Mapping[str, Any]]) -> list[str]:
         [
             row["split"],
             f"{row['variance_ratio']:.2f}",
-            f"1 + {row['batch']:,.10g} / {row['window']:,} * (1 - {row['in_play']:.3g})",
+            f"1 + {row['batch']:,} / {row['window']:,} * (1 - {row['in_play']:.3g})",
             f"blocks of {row['block']:,}" + (f", {row['lanes']:,} lanes" if row["lanes"] > 1 else ""),
         ]
         for row in blocks

@@ -190,7 +190,9 @@ class Loader:
         rows = [(name.replace("_", " "), _told(value)) for name, value in plan.items()]
         rows += [] if padding is None else [("padding", f"{padding:.1%}")]
         heads = ["padded to", "examples", "steps", "examples of a full step"]
-        pieces = [table(heads, (map(_told, row.values()) for row in buckets), "buckets")] if buckets else []
+        pieces = (
+            [table(heads, ([_told(value) for value in row.values()] for row in buckets), "buckets")] if buckets else []
+        )
         return page(f"fdm.Loader of {self.split!r}", table(["plan", ""], rows), *pieces)
 
     def plan(self) -> dict[str, Any]:
