@@ -28,9 +28,10 @@ from ._executor import Executor, open
 from ._loaders.combine import Combined, CombinedSnapshot, combine
 from ._loaders.loader import Loader
 from ._loaders.profile import Profile
-from ._pipeline import Pipeline, describe, draw, draw_svg, fingerprint, pipeline, replace, without
+from ._pipeline import Pipeline, describe, draw, draw_svg, fingerprint, insert, pipeline, replace, without
 from ._plans.snapshot import Snapshot
-from ._prepare.download import File, download
+from ._prepare.download import download
+from ._prepare.file import File
 from ._random.ambient import ambient
 from ._random.key import Key
 from ._ranks.context import RankContext
@@ -102,6 +103,7 @@ __all__ = [
     "fold",
     "gather",
     "gather_to",
+    "insert",
     "load",
     "mean",
     "measure",

@@ -7,12 +7,13 @@ from typing import Any, TypeAlias
 import attrs
 
 from ._errors import FdmError, did_you_mean, listed
+from ._text import short
 
 
-def integer(what: str, value: Any, error: type[FdmError], least: int | None = None) -> int:
+def integer(what: str, value: Any, error: type[FdmError], least: int | None = None, most: int | None = None) -> int:
     """`value` as Python's integer, from anything that counts as one, such as numpy's; a bool does not.
 
-    Raises `error` for anything else, and for less than `least`.
+    Raises `error` for anything else, for less than `least` or more than `most`, and for what is too long to be written.
 
     >>> import numpy as np
     >>> from fdm import DataError
@@ -29,9 +30,24 @@ def integer(what: str, value: Any, error: type[FdmError], least: int | None = No
         checked = None
     if checked is None or isinstance(value, bool) or (least is not None and checked < least):
         wanted = "an integer" if least is None else f"an integer of at least {least}"
-        msg = f"{what} is {wanted}, not {value!r:.60}"
+        msg = f"{what} is {wanted}, not {short(value, 60)}"
+        raise error(msg)
+    if checked.bit_length() > LONGEST or (most is not None and checked > most):
+        msg = f"{what} is an integer of at most {f'{LONGEST} bits' if most is None else most}, not {short(checked, 60)}"
         raise error(msg)
     return checked
+
+
+def index(value: Any) -> int:
+    """`value` as Python's integer, as an index is: `TypeError` for what is none, `IndexError` for what nothing has."""
+    number = operator.index(value)
+    if number.bit_length() > LONGEST:
+        msg = f"nothing has the index {short(number, 60)}"
+        raise IndexError(msg)
+    return number
+
+
+LONGEST = 512  # bits of an integer: floats and messages can hold it, and its decimal digits
 
 
 def one_of(what: str, value: Any, error: type[FdmError], known: Sequence[str]) -> str:
@@ -39,7 +55,8 @@ def one_of(what: str, value: Any, error: type[FdmError], known: Sequence[str]) -
     for each in known:
         if isinstance(value, str) and value == each:
             return each
-    msg = f"{what} is one of {listed(known)}, not {value!r}{did_you_mean(value, known)}"
+    hint = did_you_mean(value, known) if isinstance(value, str) else ""
+    msg = f"{what} is one of {listed(known)}, not {short(value, 100)}{hint}"
     raise error(msg)
 
 
@@ -53,7 +70,7 @@ def text(what: str, value: Any, error: type[FdmError]) -> str:
     fdm.PipelineError: split: of is the name of a split, not 3
     """
     if not isinstance(value, str) or not value:
-        msg = f"{what}, not {value!r}"
+        msg = f"{what}, not {short(value, 100)}"
         raise error(msg)
     return value
 
@@ -61,7 +78,7 @@ def text(what: str, value: Any, error: type[FdmError]) -> str:
 def switch(what: str, value: Any, error: type[FdmError]) -> bool:
     """`value` if it is True or False; else raises `error`."""
     if not isinstance(value, bool):
-        msg = f"{what} is True or False, not {value!r}"
+        msg = f"{what} is True or False, not {short(value, 100)}"
         raise error(msg)
     return value
 
@@ -69,7 +86,7 @@ def switch(what: str, value: Any, error: type[FdmError]) -> bool:
 def switch_or_none(what: str, value: Any, error: type[FdmError]) -> bool | None:
     """`value` if it is True, False, or None for what is usual; else raises `error`."""
     if value is not None and not isinstance(value, bool):
-        msg = f"{what} is None, True or False, not {value!r}"
+        msg = f"{what} is None, True or False, not {short(value, 100)}"
         raise error(msg)
     return value
 

@@ -37,7 +37,7 @@ from ._ranks.context import RankContext
 from ._sources.loaded import close_all, is_drawn, opened_here
 from ._splits.splits import weights_of
 from ._stages.stage import Mix, Sample
-from ._text import bars, hidden, page
+from ._text import bars, hidden, page, visible
 from .store._facts import Facts
 
 
@@ -286,7 +286,7 @@ class Data:
         return self._weights[number, source]
 
     def __repr__(self) -> str:
-        splits = ", ".join(f"{name} {size}" for name, size in self.splits.items())
+        splits = ", ".join(f"{visible(name)} {size}" for name, size in self.splits.items())
         return f"<fdm.Data of {splits}{'' if self._gate.is_open else ', closed'}>"
 
     def _repr_html_(self) -> str:
@@ -299,6 +299,16 @@ class Data:
 def prepared_of(data: Data) -> Prepared:
     """The sources, splits and facts of opened data, for those who look into it."""
     return data._prepared  # noqa: SLF001 - of this very module
+
+
+def weights_in(data: Data) -> Mapping[tuple[int, str], NDArray[Any]]:
+    """The weights of all samples of opened data, by the number of the stage and the source, computed where they are not."""
+    for epochs in data._epochs.values():  # noqa: SLF001 - of this very module
+        for part in [epochs] if isinstance(epochs, Epochs) else epochs.parts:
+            for number, stage in part.stages:
+                if isinstance(stage, Sample):
+                    part.weights(number)
+    return data._weights  # noqa: SLF001 - of this very module
 
 
 def branches_of(data: Data) -> Mapping[str, Branch]:

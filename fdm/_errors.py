@@ -12,7 +12,7 @@
         ├── DownloadError (OSError)           a file that cannot be had from any of its URLs, or is not what it should be
         ├── PoisonError (RuntimeError)        a part that ended the process it ran in, every time it was tried
         ├── WorkerError (RuntimeError)        a worker process that died, or an error of one that cannot be told as itself
-        ├── StopError (RuntimeError)          a user's function that raised StopIteration, the end of any loop around it
+        ├── StopError (RuntimeError)          a user's function that raised StopIteration, SystemExit or GeneratorExit
         ├── PreparationError (RuntimeError)   the process that prepares for this one failed; has its true cause
         └── LawError (AssertionError)         a law that a pipeline breaks; has the report
 
@@ -20,6 +20,8 @@ Errors raised inside a user's function keep their own type and carry a note that
 """
 
 import inspect
+import signal
+import traceback
 import warnings
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
@@ -27,11 +29,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from ._public import is_file_of_fdm, public
+from ._text import printable, visible, without_secrets
 
 
 @public
 class FdmError(Exception):
-    """The root of all errors that fdm raises itself."""
+    """The root of all errors that fdm raises itself.
+
+    What it says may be printed: without secrets in URLs, and with control characters escaped.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(printable(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 @public
@@ -89,7 +98,11 @@ class WorkerError(FdmError, RuntimeError):
 
 @public
 class StopError(FdmError, RuntimeError):
-    """A function of the user's raised `StopIteration`, which a loop around it would take for its own end; has it as cause."""
+    """A function of the user's raised what ends more than itself; has it as cause.
+
+    That is `StopIteration`, which a loop around it would take for its own end, `SystemExit`, which would end the process
+    in silence and perhaps as if all were well, or `GeneratorExit`.
+    """
 
 
 @public
@@ -141,7 +154,7 @@ def warn(message: str) -> None:
     level, frame = 1, inspect.currentframe()
     while frame is not None and is_file_of_fdm(frame.f_code.co_filename):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, stacklevel=level)
+    warnings.warn(printable(message), stacklevel=level)
 
 
 def text_of(error: object) -> str:
@@ -177,7 +190,7 @@ def stage_note(number: int, what: str, place: str = "") -> StageNote:
     >>> stage_note(3, "transform normalize()", "split 'train', epoch 0, example 7")
     "in stage 3, transform normalize(); split 'train', epoch 0, example 7"
     """
-    return StageNote(f"in stage {number}, {what}{'; ' if place else ''}{place}", number)
+    return StageNote(visible(without_secrets(f"in stage {number}, {what}{'; ' if place else ''}{place}")), number)
 
 
 def stage_of(error: BaseException) -> int | None:
@@ -202,24 +215,44 @@ def notes_of(error: BaseException) -> list[str]:
 
 
 def add_note(error: BaseException, text: str) -> None:
-    """As `error.add_note`, also where the error's notes are no list, or it lets nobody set them."""
-    vars(error)["__notes__"] = [*notes_of(error), text]
+    """As `error.add_note`, of what may be printed, also where the error's notes are no list, or nobody may set them."""
+    vars(error)["__notes__"] = [*notes_of(error), text if isinstance(text, StageNote) else printable(text)]
 
 
-def note(error: Exception, where: str) -> None:
+def note(error: BaseException, where: str) -> None:
     """Add to an error where it happened.
 
-    Raises `StopError` from a `StopIteration`: whatever it passed through next would take it for the end of its data.
+    Raises `StopError` from a `StopIteration`: whatever it passed through next would take it for the end of its data; and
+    from a `SystemExit` or `GeneratorExit` of the user's function, but not from one of a handler of signals.
     """
-    if not isinstance(error, StopIteration):
+    if (stopped := stop_of(error)) is None:
         add_note(error, where)
         return
-    stopped = StopError(
-        "StopIteration was raised where an item was to be made, and a loop would take it for the end of the data; is "
-        "there a next(...) without a default? Write next(items, None), or raise another error"
-    )
     stopped.add_note(where)
     raise stopped from error
+
+
+def stop_of(error: BaseException) -> StopError | None:
+    """The error to raise in place of one that would end more than the function that raised it; None for others."""
+    if isinstance(error, StopIteration):
+        return StopError(
+            "StopIteration was raised where an item was to be made, and a loop would take it for the end of the data; is "
+            "there a next(...) without a default? Write next(items, None), or raise another error"
+        )
+    if isinstance(error, SystemExit | GeneratorExit) and not _is_of_a_signal(error):
+        code = f" with {text_of(error)!r:.200}" if text_of(error) else ""
+        return StopError(
+            f"{type(error).__name__} was raised{code} in a function of the pipeline, whose end is not that of the process; "
+            f"raise another error where something is wrong, and return where nothing is"
+        )
+    return None
+
+
+def _is_of_a_signal(error: BaseException) -> bool:
+    """Whether an error was raised by a handler of signals, which may come while any function runs."""
+    handlers = (signal.getsignal(each) for each in signal.valid_signals())
+    codes = {getattr(handler, "__code__", None) for handler in handlers} - {None}
+    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 class noted:  # noqa: N801 - reads as what it does
@@ -232,8 +265,6 @@ class noted:  # noqa: N801 - reads as what it does
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if isinstance(error, Exception):
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if error is not None:
             note(error, self._where)

@@ -4,28 +4,30 @@ import multiprocessing
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor as PoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from ._checks import Field, checked, integer, switch_or_none
+from ._checks import Field, checked, integer, switch, switch_or_none
 from ._collectives.agreement import agreement
-from ._collectives.content import content
-from ._data import Data, prepared_of
+from ._collectives.content import Part, content
+from ._data import Data, prepared_of, weights_in
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
 from ._loaders.options import LoaderOptions
 from ._pipeline import Pipeline
+from ._prepare.means import Means
 from ._prepare.pool import PoolOption
-from ._prepare.prepare import Means, Prepared, prepare_kept, prepared
-from ._prepare.progress import is_shown, waiting
+from ._prepare.prepare import Prepared, prepare_kept, prepared
+from ._prepare.progress import is_shown, tell
 from ._public import public
 from ._ranks.context import RankContext
 from ._sources.drawing import warn_of_drawing
 from ._sources.loaded import close_all, closed_on_failure
-from ._splits.splits import Examples
-from ._stages.stage import Load, Measure, Preparation
-from .store._artifacts import Kept, kept_facts, kept_sources
+from ._stages.stage import Load, Measure
+from ._text import short
+from .store._manifest import check_digests
 from .store._publish import Patience, store_folder
 
 
@@ -49,7 +51,7 @@ def _seconds(wait: float | None) -> float | None:
 
 def _checked_pool(_: object, __: object, pool: Any) -> None:
     if pool is not None and not isinstance(pool, PoolExecutor) and not callable(pool):
-        msg = f"pool is a concurrent.futures.Executor or a function that makes one, not {pool!r:.60}"
+        msg = f"pool is a concurrent.futures.Executor or a function that makes one, not {short(pool, 60)}"
         raise PipelineError(msg)
 
 
@@ -91,6 +93,7 @@ class Executor:
     can then be renewed when it breaks; by default a process for each core. `progress` shows bars (default: on the
     terminal of a machine's first rank). `wait` is for how many seconds to wait for another process that prepares the
     same (default: as long as it takes), and for the other ranks of a process group to open it (default: as long as the group).
+    `verify` compares all that is opened from the store with its sha256 first, which reads all of it (default: sizes only).
     """
 
     context: RankContext = attrs.field(factory=RankContext.detect, validator=_checked_context)
@@ -103,6 +106,7 @@ class Executor:
     progress: bool | None = attrs.field(default=None, **_SWITCH)
     wait: float | None = attrs.field(default=None, converter=_seconds)
     start_method: str | None = attrs.field(default=None, validator=_checked_start_method)
+    verify: bool = attrs.field(default=False, **checked(switch, PipelineError, "{field}"))
 
     def prepare(self, p: Pipeline, /) -> None:
         """Run fetch, clean and measure where their results are not in the store yet.
@@ -129,8 +133,9 @@ class Executor:
         with agreement(self.context, self.wait) as compare:
             made = prepared(p, self._means())
             with closed_on_failure(made.sources.values()):
-                compare(lambda: content(p, made.sources, made.splits, self._kept(p, made.splits)))
-        return self._data(p, made)
+                data = self._data(p, made)
+                compare(lambda: contents(data))
+        return data
 
     def _data(self, p: Pipeline, made: Prepared) -> Data:
         if self.context.local_rank == 0:
@@ -138,14 +143,11 @@ class Executor:
         options = LoaderOptions(self.workers, self.threads, self.prefetch, self.pin_memory, self.start_method)
         return Data(p, self.context, made, options)
 
-    def _kept(self, p: Pipeline, splits: Mapping[str, Examples]) -> list[Kept]:
-        if next(p.of_kind(Preparation), None) is None:
-            return []
-        return [*kept_sources(p, self._folder()), *kept_facts(p, splits, self._folder())]
-
     def _means(self) -> Means:
         shown = is_shown(self.progress, self.context)
-        return Means(self._folder, self.pool, Patience(self.wait, waiting(shown=shown)), shown, self.context)
+        patience = Patience(self.wait, partial(tell, shown=shown))
+        means = Means(self._folder, self.pool, patience, shown, self.context)
+        return attrs.evolve(means, check=check_digests) if self.verify else means
 
     def _folder(self) -> Path:
         return store_folder(self.store, os.environ)
@@ -160,21 +162,27 @@ def _warn_of_drawing(p: Pipeline, sources: Mapping[str, Any]) -> None:
 def open_alone(executor: Executor, p: Pipeline, /) -> Data:
     """What `executor.open` returns, without the comparison: no other rank has to make this call."""
     _check_pipeline(p)
-    return executor._data(p, prepared(p, executor._means()))  # noqa: SLF001 - the other half of `open`
+    made = prepared(p, executor._means())  # noqa: SLF001 - the other half of `open`
+    with closed_on_failure(made.sources.values()):
+        return executor._data(p, made)  # noqa: SLF001 - likewise
 
 
 def agree(executor: Executor, data: Data, /) -> None:
     """Compare opened data with what the other ranks have opened, as `executor.open` does: all ranks make this call."""
-    made = prepared_of(data)
     with agreement(executor.context, executor.wait) as compare:
-        kept = executor._kept(data.pipeline, made.splits)  # noqa: SLF001 - the other half of `open`
-        compare(lambda: content(data.pipeline, made.sources, made.splits, kept))
+        compare(lambda: contents(data))
 
 
 def _check_pipeline(p: object) -> None:
     if not isinstance(p, Pipeline):
         msg = f"an executor takes a Pipeline, made by fdm.pipeline(...), not a {type(p).__name__}"
         raise PipelineError(msg)
+
+
+def contents(data: Data) -> list[Part]:
+    """What opened data consists of, to be compared."""
+    made = prepared_of(data)
+    return content(data.pipeline, made.sources, made.splits, made.files, weights_in(data))
 
 
 @public

@@ -15,14 +15,14 @@ from ._public import is_module_of_fdm, public
 from ._stages.describe import described, summary
 from ._stages.digest import stage_digest
 from ._stages.function import Function
-from ._stages.grammar import check_grammar
+from ._stages.grammar import check_grammar, last_place
 from ._stages.stage import Stage
-from ._text import aligned, hidden, page, table
+from ._text import aligned, hidden, page, short, table
 
 
 def _check_stages(_: object, __: object, stages: Any) -> None:
     if not isinstance(stages, tuple) or not all(isinstance(stage, Stage) for stage in stages):
-        msg = f"a Pipeline has a tuple of stages, as fdm.pipeline makes it, not {stages!r:.60}"
+        msg = f"a Pipeline has a tuple of stages, as fdm.pipeline makes it, not {short(stages, 60)}"
         raise PipelineError(msg)
 
 
@@ -60,7 +60,7 @@ class Pipeline(Value):
 def pipeline(*stages: "Stage | Pipeline", seed: int | None = None) -> Pipeline:
     """The frozen pipeline of these stages; pipelines among them are spliced in.
 
-    The order is `fetch? clean* load? (split | fold | alias)* measure* (shuffle | sample | take)* (transform | augment)*
+    The order is `fetch? clean* load? (split | fold | alias)* measure* (shuffle | sample | take | pack | mix)* (transform | augment)*
     batch+ (transform | augment)* transfer? (transform | augment)*`, where any part may be left out. `seed` decides
     `shuffle`, `sample` and `augment`; without it, it is the first spliced pipeline's, or 0.
 
@@ -98,7 +98,7 @@ def _stages_of(part: object) -> tuple[Stage, ...]:
     if inspect.isfunction(part) and is_module_of_fdm(part.__module__):
         needed = any(each.default is each.empty for each in inspect.signature(part).parameters.values())
         remedy = f"; call it: fdm.{part.__name__}({'...' if needed else ''})"
-    msg = f"pipeline takes stages such as fdm.batch(32), and pipelines, not {part!r:.60}{remedy}"
+    msg = f"pipeline takes stages such as fdm.batch(32), and pipelines, not {short(part, 60)}{remedy}"
     raise PipelineError(msg)
 
 
@@ -121,10 +121,44 @@ def replace(p: Pipeline, /, *stages: Stage, seed: int | None = None) -> Pipeline
     new = list(p.stages)
     for stage in stages:
         if not isinstance(stage, Stage):
-            msg = f"replace takes stages such as fdm.batch(32), not {stage!r:.60}"
+            msg = f"replace takes stages such as fdm.batch(32), not {short(stage, 60)}"
             raise PipelineError(msg)
         new[_place(new, stage)] = stage
     return pipeline(*new, seed=p.seed if seed is None else seed)
+
+
+@public
+def insert(p: Pipeline, /, *stages: Stage, before: str | None = None, after: str | None = None) -> Pipeline:
+    """`p` with these stages put in: each last in the place where the order of stages allows it.
+
+    A `take` goes behind the other order stages, a `transform` behind all others, so on the device where there is a
+    `transfer`. `before` or `after` name the stage beside which they go: by its kind, or by the name of its function.
+
+    >>> import fdm
+    >>> p = fdm.pipeline(fdm.shuffle(), fdm.batch(32), fdm.transfer())
+    >>> print(fdm.insert(p, fdm.take(10)))
+    0 shuffle
+    1 take      10
+    2 batch     32
+    3 transfer
+    seed 0
+
+    Raises `PipelineError` where they cannot stand, for a name that names no stage, or more than one, and for both names.
+    """
+    if before is not None and after is not None:
+        msg = "insert: before and after name one place; give one of them"
+        raise PipelineError(msg)
+    new = list(_checked("insert", p).stages)
+    beside = before if before is not None else after
+    if not stages or not all(isinstance(stage, Stage) for stage in stages):
+        msg = f"insert takes a pipeline and stages, such as insert(p, fdm.take(10)), not {stages!r:.60}"
+        raise PipelineError(msg)
+    if beside is not None:
+        place = _named(new, beside) + (before is None)
+        return pipeline(*new[:place], *stages, *new[place:], seed=p.seed)
+    for stage in stages:
+        new.insert(last_place(new, stage), stage)
+    return pipeline(*new, seed=p.seed)
 
 
 @public
@@ -244,6 +278,24 @@ def _place(stages: Sequence[Stage], new: Stage) -> int:
         raise PipelineError(msg)
     there = [f"{stage.kind} {_function_of(stage) or ''}".rstrip() for stage in stages]
     msg = f"replace: there is no {label}{did_you_mean(label, there)}; the stages are {', '.join(there) or 'none'}"
+    raise PipelineError(msg)
+
+
+def _named(stages: Sequence[Stage], name: str) -> int:
+    """The number of the stage that a name names: by its kind, or its function."""
+    numbers = [number for number, stage in enumerate(stages) if name in _names(stage)]
+    if len(numbers) == 1:
+        return numbers[0]
+    known = {each for stage in stages for each in _names(stage)}
+    found = "; ".join(
+        f"{number} {stages[number].kind} {' '.join(summary(stages[number]))}".rstrip() for number in numbers
+    )
+    what = (
+        f"several stages are named {name!r}: {found}"
+        if numbers
+        else (f"no stage is named {name!r}{did_you_mean(name, known)}; there are {listed(known)}")
+    )
+    msg = f"insert: {what}"
     raise PipelineError(msg)
 
 

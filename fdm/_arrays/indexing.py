@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._errors import DataError
+from .._text import short
 
 
 def tensor_of(array: NDArray[Any], what: str) -> Tensor:
@@ -143,7 +144,14 @@ def row_numbers(index: Any, length: int, what: str) -> Tensor:
     if isinstance(index, slice):
         chosen = range(length)[index]
         return torch.from_numpy(np.arange(len(chosen), dtype=np.int64) * chosen.step + chosen.start)
+    if isinstance(index, int) and not -length <= index < length and not isinstance(index, bool):
+        msg = f"row {short(index, 60)} of a {what} of {length} rows"
+        raise IndexError(msg)
     rows = _integers(index, what)
+    if rows.dtype == torch.uint64 and rows.numel() and (most := int(rows.numpy().max())) >= _WRAPPED:
+        msg = f"row {most} of a {what} of {length} rows"
+        raise IndexError(msg)
+    rows = rows if rows.dtype == torch.bool else rows.to(torch.int64)
     if rows.dtype == torch.bool:
         if rows.shape != (length,):
             msg = f"a mask of shape {tuple(rows.shape)} for a {what} of {length} rows"
@@ -194,9 +202,9 @@ def _integers(index: Any, what: str) -> Tensor:
         rows = torch.from_numpy(np.empty((0, 0)))
     whole = not (rows.is_floating_point() or rows.is_complex() or (rows.dtype == torch.bool and not rows.ndim))
     if rows.ndim > 1 or (rows.numel() and not whole):
-        msg = f"a {what} is indexed by a row, a slice, or a list of rows, not {index!r:.60}"
+        msg = f"a {what} is indexed by a row, a slice, or a list of rows, not {short(index, 60)}"
         raise DataError(msg)
-    return rows if rows.dtype == torch.bool else rows.to(torch.int64)
+    return rows
 
 
 def _there(*names: str) -> frozenset[torch.dtype]:
@@ -204,6 +212,7 @@ def _there(*names: str) -> frozenset[torch.dtype]:
     return frozenset(getattr(torch, name) for name in names if hasattr(torch, name))
 
 
+_WRAPPED = 2**63  # of 64 bits without a sign, what would be negative with one
 _NUMERIC = "biufc"
 _COMMON = _there(
     *("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),

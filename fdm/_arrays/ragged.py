@@ -1,7 +1,9 @@
 """Ragged columns: rows of different length, kept as one run of values and the offsets between them."""
 
+import errno
 from collections.abc import Iterator, Sequence
 from math import isnan
+from operator import gt
 from typing import Any, Literal, Self, overload
 
 import attrs
@@ -11,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .._checks import integer
-from .._errors import DataError
+from .._errors import DataError, StoreError
 from .._public import public
+from .._text import short
 from .indexing import plain_tensor, refuse_odd, row_numbers, tensor_of
 
 
@@ -133,23 +136,55 @@ class Ragged:
         return self._gather(rows) if rows.ndim else self._row(int(rows))
 
     def _row(self, row: int) -> Row:
-        return _decoded(self.values[int(self.offsets[row]) : int(self.offsets[row + 1])], self.kind)
+        start, end = int(self.offsets[row]), int(self.offsets[row + 1])
+        self._check_within([start], [end])
+        return _decoded(self.values[start:end], self.kind)
 
     def _rows(self, starts: Tensor, ends: Tensor) -> list[Any]:
-        bounds = zip(starts.tolist(), ends.tolist(), strict=True)
-        return [_decoded(self.values[start:end], self.kind) for start, end in bounds]
+        bounds = starts.tolist(), ends.tolist()
+        self._check_within(*bounds)
+        return [_decoded(self.values[start:end], self.kind) for start, end in zip(*bounds, strict=True)]
 
     def _gather(self, rows: Tensor) -> Self:
         starts, ends = self.offsets[rows].tolist(), self.offsets[rows + 1].tolist()
+        self._check_within(starts, ends)
         pieces = [self.values[start:end] for start, end in zip(starts, ends, strict=True)]
         values = torch.cat(pieces) if pieces else self.values[:0].clone()
         lengths = [end - start for start, end in zip(starts, ends, strict=True)]
         return attrs.evolve(self, values=values, offsets=_offsets(lengths).to(self.offsets.device))
 
+    def _check_within(self, starts: list[int], ends: list[int]) -> None:
+        """Raise `StoreError` for rows that are not within the values, which only a damaged file can have."""
+        if starts and (min(starts) < 0 or max(ends) > len(self.values) or any(map(gt, starts, ends))):
+            msg = f"rows of a ragged column lie outside of its {len(self.values)} values; {_DAMAGED}"
+            raise StoreError(errno.EIO, msg)
+
     def __repr__(self) -> str:
         shape = "".join(f" x {size}" for size in self.values.shape[1:])
         dtype = f" {self.values.dtype}{shape}" if self.kind == "tensor" else ""
         return f"Ragged({len(self)} rows of {self.kind}{dtype}, {len(self.values)} values)"
+
+
+def opened(values: Tensor, offsets: Tensor, kind: Kind) -> Ragged:
+    """A ragged column as it lies on disk, whose offsets are looked at in pieces; of very many, only at some.
+
+    Raises `DataError` if those that are looked at do not fit the values.
+    """
+    if offsets.dtype != torch.int64 or offsets.ndim != 1 or not len(offsets) or not values.ndim or kind not in _KINDS:
+        msg = f"a ragged column has int64 offsets, and is of {', '.join(_KINDS)}; not {offsets.dtype} and {short(kind, 60)}"
+        raise DataError(msg)
+    ends = int(offsets[0]), int(offsets[-1])
+    pieces = range(0, len(offsets) - 1, _PIECE)
+    if len(pieces) > _MOST:
+        pieces = pieces[:: -(-len(pieces) // _MOST)]
+    if ends != (0, len(values)) or not all(_rises(offsets[at : at + _PIECE + 1], len(values)) for at in pieces):
+        msg = f"the offsets of a ragged column do not rise from 0 to the number of values, {len(values)}"
+        raise DataError(msg)
+    return mapped(values, offsets, kind)
+
+
+def _rises(offsets: Tensor, most: int) -> bool:
+    return bool((offsets[1:] >= offsets[:-1]).all()) and 0 <= int(offsets[0]) <= int(offsets[-1]) <= most
 
 
 def mapped(values: Tensor, offsets: Tensor, kind: Kind) -> Ragged:
@@ -214,7 +249,7 @@ def _kind(rows: Sequence[object]) -> Kind:
             case Tensor() | np.ndarray() if row.ndim:
                 kinds.add("tensor")
             case _:
-                msg = f"a row of a Ragged is a tensor of one dimension or more, bytes or a string, not {row!r:.60}"
+                msg = f"a row of a Ragged is a tensor of one dimension or more, bytes or a string, not {short(row, 60)}"
                 raise DataError(msg)
     if len(kinds) > 1:
         msg = f"the rows of a Ragged are of one kind; these are {' and '.join(sorted(kinds))}"
@@ -250,10 +285,18 @@ def _decoded(values: Tensor, kind: Kind) -> Row:
     if kind == "tensor":
         return values.clone()
     raw = values.cpu().numpy().tobytes()
-    return raw.decode() if kind == "str" else raw
+    try:
+        return raw.decode() if kind == "str" else raw
+    except UnicodeDecodeError as error:
+        msg = f"a row of strings is no UTF-8 ({error}); {_DAMAGED}; rows of any bytes are of the kind 'bytes'"
+        raise StoreError(errno.EIO, msg) from error
 
 
 _FLOAT8 = "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"
+_DAMAGED = "the file that it is from is damaged: fdm.store.verify tells which"
+_KINDS = ("tensor", "bytes", "str")
+_PIECE = 1 << 16  # offsets that are looked at together
+_MOST = 64  # such pieces: at four million offsets, which takes some milliseconds
 _BITS = {
     getattr(torch, name): bits
     for name, bits in {

@@ -13,7 +13,7 @@ from torch import Tensor
 from .._checks import integer
 from .._errors import DataError, UnknownNameError, did_you_mean, listed
 from .._public import public
-from .._text import number, page, table
+from .._text import number, page, table, visible
 from .indexing import dtype_name, plain_tensor, row_numbers, select, selector, tensor_of, windowed
 from .mapped import private_map
 from .ragged import Ragged, mapped
@@ -160,7 +160,7 @@ class Table:
         return Table, (dict(self._columns),)
 
     def __repr__(self) -> str:
-        columns = ", ".join(f"{name} {_described(column)}" for name, column in self._columns.items())
+        columns = ", ".join(f"{visible(name)} {_described(column)}" for name, column in self._columns.items())
         return f"Table({self._length} rows: {columns})"
 
     def _repr_html_(self) -> str:

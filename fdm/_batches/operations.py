@@ -164,7 +164,7 @@ class Applier:
                 check_keyed(item, rows, self.ids)
                 keys = self._keys(rows_told(rows, item, self.ids))
                 batch = self.call(item, keys if self.device == "cpu" else keys.to(self.device, non_blocking=True))
-        except Exception as error:
+        except BaseException as error:
             note(error, self.note(rows.ids))
             raise
         return batch if batch is not None else self.refuse_none(rows.ids)
@@ -277,7 +277,7 @@ def _through(example: Any, stages: Sequence[Applier], keys: Sequence[list[Key] |
     for stage, of_stage in zip(stages, keys, strict=True):
         try:
             example = stage.call(example) if of_stage is None else stage.call(example, of_stage[at])
-        except Exception as error:
+        except BaseException as error:
             note(error, stage.note(ids[at : at + 1]))
             raise
         if example is None:
@@ -304,7 +304,7 @@ def collator(branch: Branch) -> Callable[[list[Any], Rows], tuple[Any, Rows]]:
             examples = with_own_ids(examples, batch.ids, rows.ids)
         try:
             made = function.call(examples) if function is not None else collate(examples, ragged)
-        except Exception as error:
+        except BaseException as error:
             note(error, where(rows))
             raise
         if made is None:

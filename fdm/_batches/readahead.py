@@ -119,7 +119,9 @@ def _spans_of(column: Column, rows: NDArray[np.int64]) -> Iterator[Spans]:
         return
     yield spans(column.offsets.unfold(0, 2, 1), rows)
     offsets = column.offsets.numpy()
-    (starts, _), (ends, _) = (spans(column.values, offsets[at]) for at in (rows, rows + 1))
+    # A damaged file may have any numbers here, and nothing beyond the values is to be asked for.
+    at_rows = (np.clip(offsets[at], 0, len(column.values)) for at in (rows, rows + 1))
+    (starts, _), (ends, _) = (spans(column.values, at) for at in at_rows)
     yield starts, ends
 
 

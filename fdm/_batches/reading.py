@@ -114,7 +114,7 @@ def _read_sequences(source: Sequences, where: Where, rows: Rows) -> list[Any]:
 def _read(source: Any, ids: Tensor, where: Where) -> list[Any]:
     try:
         return examples(own(source), ids)
-    except Exception as error:
+    except BaseException as error:
         note(error, _note_of_reading(source, where, ids))
         raise
 
@@ -124,7 +124,7 @@ def _drawn(source: Loaded, key: Key, repeats: bool, where: Where, rows: Rows) ->
     keys = keys.fold(rows.positions) if repeats else keys
     try:
         return source.drawn(rows.ids.tolist(), keys.unbind())
-    except Exception as error:
+    except BaseException as error:
         note(error, _note_of_reading(source, where, rows.ids))
         raise
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._arrays.packed import Packed
 from .._arrays.ragged import Ragged
 from .._arrays.tree import entries, with_entries
 from .._errors import DataError
@@ -15,7 +16,7 @@ from .._plans.rows import Rows
 
 
 def row_counts(batch: Any) -> frozenset[int]:
-    """How many rows the parts of a batch have: tensors, arrays and ragged columns by their first dimension, and lists.
+    """How many rows the parts of a batch have: tensors, arrays, ragged and packed columns by their first dimension, and lists.
 
     Nothing for a batch without any such part, numbers or objects of other kinds, of which nobody knows the rows.
 
@@ -24,7 +25,7 @@ def row_counts(batch: Any) -> frozenset[int]:
     """
     if isinstance(batch, Tensor | np.ndarray):
         return frozenset((batch.shape[0] if isinstance(batch, np.ndarray) else batch.size(0),) if batch.ndim else ())
-    if isinstance(batch, Ragged):
+    if isinstance(batch, Ragged | Packed):
         return frozenset((len(batch),))
     named = entries(batch)
     if named:

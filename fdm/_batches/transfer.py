@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import torch
+from toolz import valmap
 from torch import Tensor
 
+from .._arrays.packed import Packed
 from .._arrays.ragged import Ragged
 from .._arrays.tree import entries, map_leaves, with_entries
 from .._errors import DataError, did_you_mean, listed
@@ -100,16 +102,17 @@ def _sender(device: str, pin: bool) -> Callable[[Any], Any]:
         return tensor.pin_memory() if pin and tensor.is_cpu and not tensor.is_sparse else tensor
 
     def send(leaf: Any) -> Any:
-        if isinstance(leaf, Ragged):
-            return Ragged(send(leaf.values), send(leaf.offsets), leaf.kind)
+        if isinstance(leaf, Ragged | Packed):
+            tensors = {name: value for name, value in entries(leaf).items() if isinstance(value, Tensor)}
+            return with_entries(leaf, valmap(send, tensors))
         return pinned(leaf).to(device, non_blocking=True) if isinstance(leaf, Tensor) else leaf
 
     return send
 
 
 def _tensors(leaf: Any) -> tuple[Tensor, ...]:
-    if isinstance(leaf, Ragged):
-        return leaf.values, leaf.offsets
+    if isinstance(leaf, Ragged | Packed):
+        return tuple(value for value in entries(leaf).values() if isinstance(value, Tensor))
     return (leaf,) if isinstance(leaf, Tensor) else ()
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._arrays.packed import Packed
 from .._arrays.ragged import Ragged
 from .._arrays.tree import entries, places
 from .._executor import Executor
 from .._pipeline import Pipeline
-from .._text import aligned, number, plain, short
+from .._text import aligned, number, plain, short, visible
 from .target import UsageError, checked_split, context_of
 
 
@@ -61,7 +62,7 @@ def looked_at(seen: Seen, where: Where) -> dict[str, Any]:
 def look_lines(look: Mapping[str, Any]) -> Iterator[str]:
     """What `looked_at` found, for a terminal."""
     rank = f", rank {look['rank']} of {look['world_size']}" if look["world_size"] > 1 else ""
-    yield f"{look['split']}, epoch {look['epoch']}, step {look['step']} of {look['steps']}{rank}"
+    yield f"{visible(look['split'])}, epoch {look['epoch']}, step {look['step']} of {look['steps']}{rank}"
     yield f"examples {_listed(look['ids'])}"
     yield from ("", *structure_lines(look["entries"]))
     numbers = [[each["name"], *(each[name] for name in _NUMBERS)] for each in look["entries"] if "min" in each]
@@ -71,7 +72,7 @@ def look_lines(look: Mapping[str, Any]) -> Iterator[str]:
     for each in look["entries"]:
         if each.get("nan") or each.get("inf"):
             where = f" in examples {_listed(each['not_finite'])}" if each["not_finite"] is not None else ""
-            yield f"{each['name']}: {each['nan']} NaN and {each['inf']} infinite values{where}"
+            yield f"{visible(each['name'])}: {each['nan']} NaN and {each['inf']} infinite values{where}"
 
 
 def leaves(batch: Any) -> Iterator[tuple[str, Any]]:
@@ -131,6 +132,14 @@ def _described(leaf: Any) -> dict[str, Any]:
         about = {"rows": len(lengths), "shortest": min(lengths, default=0), "longest": max(lengths, default=0)}
         kind = {"type": f"ragged {leaf.kind}", "dtype": _dtype(leaf.values)}
         return {**kind, "shape": list(leaf.values.shape), "device": str(leaf.values.device), **about}
+    if isinstance(leaf, Packed):
+        about = {
+            "rows": len(leaf),
+            "documents": len(leaf.documents) - 1,
+            "longest": int(leaf.lengths.max()) if len(leaf) else 0,
+        }
+        kind = {"type": "packed", "dtype": _dtype(leaf.values)}
+        return {**kind, "shape": list(leaf.values.shape), "device": str(leaf.values.device), **about}
     if isinstance(leaf, np.ndarray):
         return {"type": "array", "dtype": str(leaf.dtype), "shape": list(leaf.shape)}
     if isinstance(leaf, list | tuple):
@@ -146,13 +155,13 @@ def _dtype(tensor: Tensor) -> str:
 def _is_leaf(value: Any) -> bool:
     if isinstance(value, list | tuple) and not entries(value):
         return all(each is None or isinstance(each, bool | int | float | str | bytes) for each in value)
-    return isinstance(value, Ragged | Tensor | set | frozenset) or (isinstance(value, Mapping) and not value)
+    return isinstance(value, Ragged | Packed | Tensor | set | frozenset) or (isinstance(value, Mapping) and not value)
 
 
 def _summary(leaf: Any, ids: list[int]) -> dict[str, Any]:
     if isinstance(leaf, Ragged) and leaf.kind != "tensor":
         return {"preview": short(leaf[:3].tolist(), 100)}
-    values = leaf.values if isinstance(leaf, Ragged) else leaf
+    values = leaf.values if isinstance(leaf, Ragged | Packed) else leaf
     if not isinstance(values, Tensor):
         return {"preview": short(list(values[:3]) if isinstance(values, list | tuple) else values, 100)}
     first = values.reshape(-1)[:8].tolist()
@@ -172,8 +181,8 @@ def _not_finite(leaf: Any, numbers: Tensor, ids: list[int]) -> list[int] | None:
     if len(leaf) != len(ids) if numbers.ndim else True:
         return None
     odd = ~numbers.isfinite()
-    if isinstance(leaf, Ragged):
-        bounds = leaf.offsets.tolist()
+    if isinstance(leaf, Ragged | Packed):
+        bounds = (leaf.offsets if isinstance(leaf, Ragged) else leaf.documents[leaf.sequences]).tolist()
         rows = [bool(odd[low:high].any()) for low, high in pairwise(bounds)]
     else:
         rows = odd.reshape(len(odd), -1).any(1).tolist()

@@ -8,13 +8,13 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import attrs
 
-from .._errors import did_you_mean
+from .._errors import did_you_mean, notes_of, stop_of
 from .._pipeline import Pipeline
-from .._text import legible
+from .._text import legible, printable, visible
 from ..testing._check import examine
 from .batch import Where, batch_at, look_lines, looked_at
 from .bench import bench_lines, measured
@@ -45,18 +45,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parser().parse_args(argv)
         with _prints_on_stderr():
-            found = {**({"target": args.target} if "target" in args else {}), **args.command.compute(args)}
+            found = {**({"target": args.target} if "target" in args else {}), **_computed(args)}
         _print(json.dumps(found, allow_nan=False) if args.json else "\n".join(args.command.lines(found)))
         code: int = args.command.code(found)
-    except KeyboardInterrupt:
-        _complain(["fdm: interrupted"])
+    except KeyboardInterrupt as error:
+        _complain(["fdm: interrupted", *(f"  {each}" for each in notes_of(error))])
         return 130
     except Exception as error:  # noqa: BLE001 - told without a traceback
         if "--debug" in argv:
-            traceback.print_exception(error)
+            _complain(["".join(traceback.format_exception(error)).rstrip()])
         _complain(failure_lines(error))
         return 2 if isinstance(error, UsageError) else 1
     return code
+
+
+def _computed(args: argparse.Namespace) -> dict[str, Any]:
+    """What a command finds; a user's function that ends the process has failed."""
+    try:
+        return cast("dict[str, Any]", args.command.compute(args))
+    except (SystemExit, GeneratorExit) as error:
+        if (stopped := stop_of(error)) is None:
+            raise
+        raise stopped from error
 
 
 def _pipeline(args: argparse.Namespace) -> Pipeline:
@@ -246,7 +256,8 @@ def _print(text: str) -> None:
     with suppress(AttributeError):  # what stands in for a terminal may not have encodings
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr] # asked for just here
     try:
-        print(legible(text, sys.stdout.encoding), flush=True)  # noqa: T201 - the result of a command
+        lines = "\n".join(map(visible, text.split("\n")))
+        print(legible(lines, sys.stdout.encoding), flush=True)  # noqa: T201 - the result of a command
     except BrokenPipeError:
         # So that the end of Python does not fail as well.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -254,7 +265,7 @@ def _print(text: str) -> None:
 
 def _complain(lines: Iterable[str]) -> None:
     with suppress(OSError):
-        print("\n".join(lines), file=sys.stderr, flush=True)  # noqa: T201 - for the user
+        print(printable("\n".join(lines)), file=sys.stderr, flush=True)  # noqa: T201 - for the user
 
 
 _ABOUT = """Look at, prepare, check and measure fdm pipelines.

@@ -18,9 +18,10 @@ from .._orders.order import Order, written_out
 from .._pipeline import Pipeline, describe, fingerprint, pipeline
 from .._plans.plan import check_names
 from .._stages.stage import Clean, Cut, Fold, Load, Measure, Preparation, Source, Split
-from .._text import aligned, bar, chart, cut, size
+from .._text import aligned, bar, chart, cut, size, visible, without_secrets
 from ..store._artifacts import Kept, kept_facts, kept_sources
-from ..store._publish import manifest, store_folder
+from ..store._manifest import manifest
+from ..store._publish import store_folder
 from .batch import as_json, structure, structure_lines
 from .target import checked_split, context_of
 
@@ -95,7 +96,7 @@ def show_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if found.get("facts"):
         yield from ("", "facts", *aligned([name, _short(value)] for name, value in found["facts"].items()))
     if found.get("first_batch"):
-        yield from ("", f"first batch of {found['first_batch']['split']}")
+        yield from ("", f"first batch of {visible(found['first_batch']['split'])}")
         yield from structure_lines(found["first_batch"]["entries"])
     if found["missing"]:
         yield from ("", f"not opened: {found['missing']}")
@@ -271,7 +272,7 @@ def _short(value: Any) -> str:
     if isinstance(value, Mapping) and "dtype" in value and "shape" in value:  # a tensor
         about = f"{value['dtype']} {'x'.join(map(str, value['shape']))}".rstrip()
         return f"{_short(value['values'])} ({about})" if "values" in value else about
-    return cut(f"{value:.6g}" if isinstance(value, float) else " ".join(str(value).split()), 90)
+    return f"{value:.6g}" if isinstance(value, float) else cut(" ".join(without_secrets(str(value)).split()), 90)
 
 
 _EXAMPLES, _CLASSES = 1_000_000, 64

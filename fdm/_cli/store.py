@@ -13,7 +13,7 @@ from typing import Any
 from .. import store as stores
 from .._errors import did_you_mean
 from .._pipeline import Pipeline
-from .._text import aligned, size
+from .._text import aligned, size, visible
 from ..store._access import check_readable
 from .target import UsageError
 
@@ -29,6 +29,7 @@ def list_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if kept:
         head = ["stage", "function", "address", "size", "made", "used"]
         yield from aligned([head, *(_row(each) for each in kept)], indent="")
+    yield from (visible(f"damaged: {each['folder']}: {each['damage']}") for each in kept if each["damage"])
     total = sum(each["bytes"] for each in kept)
     yield f"{len(kept)} artifacts, {size(total)}"
 
@@ -45,7 +46,7 @@ def verified(store: str | None) -> dict[str, Any]:
 def verify_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """What `verified` found, for a terminal."""
     for each in found["damages"]:
-        yield f"{each['file']}: expected {each['expected']}, found {each['found']}"
+        yield visible(f"{each['file']}: expected {each['expected']}, found {each['found']}")
     if found["damages"]:
         yield f"{len(found['damages'])} files are damaged; remove their folders, and they are made again"
     else:
@@ -139,6 +140,7 @@ def _told(artifact: stores.Artifact) -> dict[str, Any]:
         "created": artifact.created.isoformat(timespec="seconds"),
         "used": artifact.used.isoformat(timespec="seconds"),
         "folder": str(artifact.folder),
+        "damage": artifact.damage,
     }
 
 

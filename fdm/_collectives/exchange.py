@@ -1,7 +1,8 @@
 """Exchange: values between the ranks of a process group, and what went wrong on one told to all."""
 
 import errno
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, TypeAlias, TypeVar
 
 import attrs
@@ -27,24 +28,50 @@ T = TypeVar("T")
 
 @attrs.frozen
 class Ranks:
-    """The ranks that exchange values in `function`: the global numbers of all, in order, and which of them this is."""
+    """The ranks that exchange values in `function`: the global numbers of all, in order, and which of them this is.
+
+    `times` counts the exchanges, so that each is told apart from those that other ranks may be at.
+    """
 
     function: str
     group: Group
     numbers: tuple[int, ...] = (0,)
     at: int = 0
+    times: Iterator[int] = attrs.field(factory=lambda: count(1), eq=False)
 
     def every(self, value: T) -> list[T]:
-        """The values of all ranks, in order. Collective: all ranks call it, or all wait until the group gives up."""
+        """The values of all ranks, in order. Collective: all ranks call it, or all wait until the group gives up.
+
+        Raises `PreparationError` where the group does, and `DataError` on every rank where one is at another call.
+        """
         if self.group is None:
             return [value]
+        sent = self.function, next(self.times), value
         found: list[Any] = [None] * len(self.numbers)
         note = (
             f"in {self.function} on {self.name(self.at)}, which waits for every rank of its group; one may have ended"
         )
         with noted(note):
-            distributed.all_gather_object(found, value, group=self.group)
-        return found
+            try:
+                distributed.all_gather_object(found, sent, group=self.group)
+            except RuntimeError as error:
+                msg = f"the ranks could not exchange values: {type(error).__name__}: {text_of(error)}"
+                raise PreparationError(msg) from error
+        self._check_same_call(found)
+        return [value for _, _, value in found]
+
+    def _check_same_call(self, found: Sequence[Any]) -> None:
+        """Raise on every rank alike unless all are at the same exchange of the same call."""
+        calls: dict[str, list[str]] = {}
+        for number, each in zip(self.numbers, found, strict=True):
+            calls.setdefault(_call(each), []).append(str(number))
+        if len(calls) > 1:
+            words = "; ".join(f"{call} on {_ranks(numbers)}" for call, numbers in calls.items())
+            msg = (
+                f"the ranks are not at the same call: {words}. Every rank of the group makes the same collective calls in "
+                f"the same order, also one that has no batches"
+            )
+            raise DataError(msg)
 
     def name(self, at: int) -> str:
         """What messages call a rank."""
@@ -64,6 +91,18 @@ def ranks_of(function: str, group: Group) -> Ranks:
         msg = f"{function}: this process is not in the group; call it on the ranks of the group only"
         raise ContextError(msg)
     return Ranks(function, group, tuple(distributed.get_process_group_ranks(group)), at)
+
+
+def _call(sent: Any) -> str:
+    """What messages call an exchange that a rank is at."""
+    if not (isinstance(sent, tuple) and len(sent) == 3 and isinstance(sent[0], str)):
+        return "a collective call of torch's"
+    return f"{sent[0]}, exchange {sent[1]}" if sent[1] != 1 else sent[0]
+
+
+def _ranks(numbers: Sequence[str]) -> str:
+    more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
+    return f"rank{'s' if len(numbers) > 1 else ''} {', '.join(numbers[:_SHOWN])}{more}"
 
 
 def attempted(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
@@ -123,4 +162,4 @@ def same(ranks: Ranks, described: Mapping[int, Mapping[str, str]], remedy: str) 
 
 
 _KINDS: dict[str, type[Exception]] = {"DataError": DataError, "StoreError": StoreError}
-_SHOWN = 3  # failures that are told in full
+_SHOWN = 3  # failures that are told in full, and ranks that are listed

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._arrays.packed import Packed
 from .._arrays.ragged import Ragged
 from .._public import public
 from .exchange import Group, Ranks, agree, attempted, ranks_of, same, told
@@ -21,7 +22,7 @@ def gather(values: Any, ids: Any, *, group: Group = None) -> Any:
     """The values of all ranks in the order of the data (ascending ids), on every rank, on the CPU. Collective.
 
     `ids` are the example ids of this rank's values (`fdm.batch(size, ids="id")` adds them to batches), and every value
-    has one row for each: a tensor, numpy array, `Ragged` or list of Python objects, or a nested dict, tuple or frozen
+    has one row for each: a tensor, numpy array, `Ragged`, `Packed` or list of Python objects, or a nested dict, tuple or frozen
     record of these. `ids` may also be a list of the ids of each batch, and `values` a list of the values of each: two
     empty lists on a rank that had none. What comes back has the structure of one batch, and all rows; where no rank has
     any, the first one's without rows, or an empty list if none gave any batch.
@@ -36,8 +37,8 @@ def gather(values: Any, ids: Any, *, group: Group = None) -> Any:
     alone. Every rank holds the whole result, so `fdm.gather_to` is for what is larger than memory.
 
     Raises `DataError` on every rank if an id comes twice, if one rank's values do not fit its ids, or if ranks differ in
-    structure, dtype or shape of a row. An error of the group, such as its timeout when a rank died, passes through with
-    a note.
+    structure, dtype or shape of a row, or one is at another call than `gather`. An error of the group, such as its
+    timeout when a rank died, is raised as a `PreparationError` with its words and a note.
     """
     ranks = ranks_of("fdm.gather", group)
     offer, error = attempted(lambda: _offer(values, ids))
@@ -104,9 +105,12 @@ def _loaded(leaf: Any, order: NDArray[np.int64]) -> Leaf:
 def _packed(leaf: Any) -> Any:
     # As bytes: torch would pickle all of the memory that a tensor is a view of.
     if isinstance(leaf, Tensor):
-        return leaf.dtype, tuple(leaf.shape), leaf.contiguous().reshape(-1).view(torch.uint8).numpy()
+        flat = leaf.contiguous().as_strided((leaf.numel(),), (1,))  # of one value, any stride counts as contiguous
+        return leaf.dtype, tuple(leaf.shape), flat.view(torch.uint8).numpy()
     if isinstance(leaf, Ragged):
         return leaf.kind, _packed(leaf.values), _packed(leaf.offsets)
+    if isinstance(leaf, Packed):
+        return Packed, _packed(leaf.values), _packed(leaf.documents), _packed(leaf.sequences)
     return leaf
 
 
@@ -116,6 +120,8 @@ def _unpacked(sent: Any) -> Leaf:
         if not raw.size:  # torch views no empty array as another dtype
             return torch.empty(shape, dtype=dtype, device="cpu")
         return torch.from_numpy(raw).view(dtype).reshape(shape)
+    if isinstance(sent, tuple) and sent[0] is Packed:
+        return Packed(*map(_unpacked, sent[1:]))  # type: ignore[arg-type]  # tensors, as they were sent
     if isinstance(sent, tuple):
         kind, values, offsets = sent
         return Ragged(_unpacked(values), _unpacked(offsets), kind)  # type: ignore[arg-type]  # the kind is one of a Ragged

@@ -57,17 +57,19 @@ def gather_to(folder: str | Path, pieces: Iterable[Any], *, group: Group = None)
 def _staged(ranks: Ranks, folder: Path) -> Iterator[Path]:
     """A folder next to `folder` that all ranks see, until it is removed."""
     name, error = attempted(lambda: _made(folder, is_maker=ranks.at == 0))
-    begun = ranks.every((told(error), name))
-    staging = folder.parent / str(begun[0][1])
-    own = staging / f"rank-{ranks.at}"
+    made = folder.parent / name if name is not None and ranks.at == 0 else None
     try:
+        begun = ranks.every((told(error), name))
+        staging = folder.parent / str(begun[0][1])
+        part = staging / f"rank-{ranks.at}"
+        made = made or part
         agree(ranks, [verdict for verdict, _ in begun], error)
-        _, error = attempted(lambda: _check_seen(ranks, staging, own))
+        _, error = attempted(lambda: _check_seen(ranks, staging, part))
         agree(ranks, ranks.every(told(error)), error)
         yield staging
     finally:
-        if begun[0][1] is not None:
-            shutil.rmtree(staging if ranks.at == 0 else own, ignore_errors=True)
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)
 
 
 def _made(folder: Path, *, is_maker: bool) -> str:

@@ -12,14 +12,17 @@ from torch import Tensor
 
 from .._arrays.differences import unlike
 from .._arrays.indexing import refuse_masked, select
+from .._arrays.packed import Packed
+from .._arrays.packed import joined as packed_joined
 from .._arrays.ragged import Ragged
 from .._arrays.table import Column, Table
 from .._arrays.tree import map_leaves, places
 from .._errors import DataError
+from .._text import short
 
 
-Leaf: TypeAlias = Tensor | NDArray[Any] | Ragged | list[Any]
-_LEAVES = Tensor, np.ndarray, Ragged, list
+Leaf: TypeAlias = Tensor | NDArray[Any] | Ragged | Packed | list[Any]
+_LEAVES = Tensor, np.ndarray, Ragged, Packed, list
 
 
 @attrs.frozen(eq=False)
@@ -80,6 +83,8 @@ def kind_of(leaf: Leaf) -> str:
     if isinstance(leaf, Ragged):
         rows = f" {leaf.values.dtype} {tuple(leaf.values.shape[1:])}" if leaf.kind == "tensor" else ""
         return f"a Ragged of {leaf.kind}{rows}"
+    if isinstance(leaf, Packed):
+        return f"a Packed of {leaf.values.dtype} {tuple(leaf.values.shape[1:])}"
     if isinstance(leaf, list):
         return "a list"
     dtype = {"U": "str", "S": "bytes"}.get(leaf.dtype.kind, leaf.dtype)
@@ -115,6 +120,9 @@ def concatenated(leaves: Sequence[Leaf]) -> Leaf:
         return leaves[0]
     if isinstance(first, Tensor):
         return torch.cat(rows)
+    if isinstance(first, Packed):
+        joined_packed: Packed = packed_joined(rows)
+        return joined_packed
     if isinstance(first, Ragged):
         ends = np.cumsum([0, *(len(leaf.values) for leaf in rows)])
         offsets = [leaf.offsets[:-1] + int(end) for leaf, end in zip(rows, ends[:-1], strict=True)]
@@ -129,7 +137,7 @@ def picked(leaf: Leaf, order: NDArray[np.int64]) -> Leaf:
     """The rows of a leaf, in this order."""
     if isinstance(leaf, Tensor):
         return select(leaf, torch.from_numpy(order))
-    if isinstance(leaf, Ragged):
+    if isinstance(leaf, Ragged | Packed):
         return leaf[torch.from_numpy(order)]
     return [leaf[row] for row in order.tolist()] if isinstance(leaf, list) else leaf[order]
 
@@ -145,7 +153,7 @@ def table_of(piece: Any) -> Table:
     Raises `DataError` for anything else, and for a column that has no row per id.
     """
     if not isinstance(piece, tuple | list) or len(piece) != 2:
-        msg = f"a piece is a pair (values, ids), not {piece!r:.60}"
+        msg = f"a piece is a pair (values, ids), not {short(piece, 60)}"
         raise DataError(msg)
     values, ids = piece[0], checked_ids(piece[1])
     named = values if isinstance(values, Mapping) else {"value": values}
@@ -169,7 +177,7 @@ def _column(name: Any, column: Any) -> Column:
         column = column.to("cpu")
         return Ragged(column.values.detach().clone(), column.offsets.clone(), column.kind)
     if not isinstance(column, Tensor) or not column.ndim:
-        msg = f"column {name!r} is {column!r:.60}; a column is a tensor, array, Ragged or list with a row for each id"
+        msg = f"column {name!r} is {short(column, 60)}; a column is a tensor, array, Ragged or list with a row for each id"
         raise DataError(msg)
     plain: Tensor = column.detach().cpu().resolve_conj().resolve_neg()
     return plain.clone(memory_format=torch.contiguous_format)
@@ -185,7 +193,7 @@ def checked_ids(ids: Any) -> NDArray[np.int64]:
     if found.ndim == 1 and not len(found):
         return np.empty(0, np.int64)
     if found.ndim != 1 or found.dtype.kind not in "iu" or (found.dtype.kind == "u" and int(found.max()) >= 2**63):
-        msg = f"ids are integers in one dimension, one for each example, not {ids!r:.60}; fdm.batch(size, ids='id') adds them"
+        msg = f"ids are integers in one dimension, one for each example, not {short(ids, 60)}; fdm.batch(size, ids='id') adds them"
         raise DataError(msg)
     return found.astype(np.int64)
 
@@ -220,7 +228,7 @@ def _settled(leaf: Any, place: str) -> Leaf:
     """A leaf on the host, apart from autograd and from memory that it is a small view of."""
     if not isinstance(leaf, _LEAVES):
         msg = (
-            f"{place} is a {type(leaf).__name__}; values are tensors, arrays, Ragged or lists with a row for each id, in "
+            f"{place} is a {type(leaf).__name__}; values are tensors, arrays, Ragged, Packed or lists with a row for each id, in "
             f"dicts, tuples or frozen records"
         )
         raise DataError(msg)
@@ -229,11 +237,9 @@ def _settled(leaf: Any, place: str) -> Leaf:
     if isinstance(leaf, np.ndarray) and leaf.ndim:
         refuse_masked(leaf, "a value")
         return leaf
-    if isinstance(leaf, Ragged):
+    if isinstance(leaf, Ragged | Packed):
         return leaf.to("cpu")
     if isinstance(leaf, list):
         return [item.detach().cpu().clone() if isinstance(item, Tensor) else item for item in leaf]
-    msg = (
-        f"a value is {leaf!r:.60}, which has no rows; values have one row for each id: tensors of one dimension or more"
-    )
+    msg = f"a value is {short(leaf, 60)}, which has no rows; values have one row for each id: tensors of one dimension or more"
     raise DataError(msg)

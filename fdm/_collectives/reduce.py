@@ -30,8 +30,9 @@ def total(value: Any, *, group: Group = None) -> Any:
     >>> total({"correct": 17, "loss": torch.tensor([0.5, 0.25])})
     {'correct': 17, 'loss': tensor([0.5000, 0.2500], dtype=torch.float64)}
 
-    Raises `DataError` on every rank if one gives something else, or their structures differ, or an integer tensor's sum
-    does not fit int64. An error of the group, such as its timeout when a rank died, passes through with a note.
+    Raises `DataError` on every rank if one gives something else, or is at another call than `total`, or their structures
+    differ, or an integer tensor's sum does not fit int64. An error of the group, such as its timeout when a rank died, is
+    raised as a `PreparationError` with its words and a note.
     """
     return _totals("fdm.total", {"value": value}, group)["value"]
 

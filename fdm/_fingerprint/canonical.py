@@ -13,7 +13,7 @@ import typing
 import uuid
 from argparse import Namespace
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import is_dataclass
 from decimal import Decimal
 from enum import Enum
@@ -32,6 +32,7 @@ from .._arrays.table import Table
 from .._arrays.tree import field_names
 from .._errors import PipelineError
 from .._public import is_module_of_fdm, public_module
+from .._text import short
 
 
 class Value:
@@ -181,11 +182,7 @@ def _state(value: Any) -> Mapping[str, Any] | None:
     if names is None:
         return None
     if is_module_of_fdm(type(value).__module__):
-        cls: Any = type(value)
-        usual = _later_defaults(cls)
-        return {
-            name: getattr(value, name) for name in names if name not in usual or getattr(value, name) != usual[name]
-        }
+        return counted(value, names)
     beside = getattr(value, "__dict__", {}).keys() - names - _computed(type(value))
     return {name: getattr(value, name) for name in [*names, *sorted(beside)]}
 
@@ -195,6 +192,16 @@ def _later_defaults(cls: Hashable) -> dict[str, Any]:
     """The defaults of the fields that a record of fdm has got since: with these it is the same value as before."""
     fields = attrs.fields(cls) if isinstance(cls, type) and attrs.has(cls) else ()
     return {field.name: field.default for field in fields if field.metadata.get("is_later")}
+
+
+def counted(record: Any, names: Sequence[str]) -> Mapping[str, Any]:
+    """The fields of a record of fdm that count, by name: all, or those that it tells itself, without secrets."""
+    own: Mapping[str, Any] = record.counted() if hasattr(record, "counted") else {}
+    if own:
+        return own
+    cls: Any = type(record)
+    usual = _later_defaults(cls)
+    return {name: getattr(record, name) for name in names if name not in usual or getattr(record, name) != usual[name]}
 
 
 def _computed(cls: type) -> set[str]:
@@ -324,7 +331,7 @@ def _module_state(module: torch.nn.Module) -> dict[str, Any]:
 def _repr(value: object) -> str:
     text = repr(value)
     if " at 0x" in text:
-        msg = f"a {qualified_name(type(value))} that shows itself as {text:.60} cannot be compared by value"
+        msg = f"a {qualified_name(type(value))} that shows itself as {short(value, 60)} cannot be compared by value"
         raise PipelineError(msg)
     return text
 

@@ -1,6 +1,5 @@
 """Combined loaders: the batches of several loaders, side by side or one loader after the other."""
 
-import operator
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from itertools import accumulate, chain
@@ -11,12 +10,13 @@ import attrs
 from torch import Tensor
 
 from .._arrays.ragged import Ragged
-from .._checks import checked, one_of
+from .._checks import checked, integer, one_of
 from .._errors import DataError, SnapshotError, did_you_mean, listed, noted
 from .._fingerprint.canonical import Value
 from .._plans.plan import within
-from .._plans.snapshot import VERSION, Snapshot, check_plain
+from .._plans.snapshot import VERSION, Snapshot, check_json, check_plain
 from .._public import public
+from .._text import short
 from .loader import Loader
 
 
@@ -28,14 +28,17 @@ def _parts(what: str, value: Any, error: type[SnapshotError]) -> Mapping[str, Sn
     if not isinstance(value, Mapping) or not all(
         isinstance(name, str) and isinstance(part, Snapshot) for name, part in parts.items()
     ):
-        msg = f"{what} are snapshots by the names of loaders, not {value!r:.60}"
+        msg = f"{what} are snapshots by the names of loaders, not {short(value, 60)}"
         raise error(msg)
     return parts
 
 
 def _names(what: str, value: Any, error: type[SnapshotError]) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
-        msg = f"{what} are names of loaders, not {value!r:.60}"
+        msg = f"{what} are names of loaders, not {short(value, 60)}"
+        raise error(msg)
+    if len(set(value)) < len(value):
+        msg = f"{what} are names of loaders, each of them once, not {short(value, 60)}"
         raise error(msg)
     return tuple(value)
 
@@ -58,6 +61,9 @@ class CombinedSnapshot(Value):
         if unknown:
             msg = f"the snapshot says that {listed(unknown)} ended, but it is of {listed(self.parts)}"
             raise SnapshotError(msg)
+        if not self.parts:
+            msg = "the snapshot's parts are snapshots by the names of loaders, of which there is one at least"
+            raise SnapshotError(msg)
 
     def to_dict(self) -> dict[str, Any]:
         """The snapshot as plain JSON values, under 1 kB for each loader."""
@@ -68,16 +74,23 @@ class CombinedSnapshot(Value):
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
         """The snapshot that `to_dict` wrote. Raises `SnapshotError` for anything else, and says what is wrong."""
         check_plain("snapshot of combined loaders", plain, ("mode", "parts", "ended"))
-        return cls(plain["mode"], snapshots_of(plain["parts"]), plain["ended"])
+        snapshot = cls(plain["mode"], snapshots_of(plain["parts"]), plain["ended"])
+        for name in ("mode", "ended"):
+            check_json(f"the snapshot's {name}", plain[name])
+        check_json("the snapshot's parts", list(plain["parts"]))
+        return snapshot
 
 
 def snapshots_of(plain: Any) -> Any:
-    """The snapshots by name that are in plain values; what is no mapping is left to whom it is for."""
+    """The snapshots by name that are in plain values; what is no mapping is left to whom it is for.
+
+    Raises `SnapshotError`, with a note of the name, for what is no snapshot.
+    """
     if not isinstance(plain, Mapping):
         return plain
     parts = {}
     for name, part in plain.items():
-        with noted(f"in the snapshot of loader {name!r}"):
+        with noted(f"in the snapshot's parts, loader {short(name, 60)}"):
             parts[name] = Snapshot.from_dict(part)
     return parts
 
@@ -146,7 +159,7 @@ class Combined:
 
         Raises `DataError` unless `done` is from 0 to the number of steps.
         """
-        done = operator.index(done)
+        done = integer("snapshot: the number of steps done", done, DataError)
         if not 0 <= done <= len(self):
             msg = f"snapshot takes the number of steps done, from 0 to {len(self)}, not {done}"
             raise DataError(msg)
@@ -284,7 +297,7 @@ def _epochs_after(loader: Loader) -> Iterator[Loader]:
 
 def _check_loaders(loaders: Mapping[str, Loader]) -> None:
     if not isinstance(loaders, Mapping) or not loaders:
-        msg = f'combine takes a mapping from names to loaders, {{"a": data.loader("a"), ...}}, not {loaders!r:.60}'
+        msg = f'combine takes a mapping from names to loaders, {{"a": data.loader("a"), ...}}, not {short(loaders, 60)}'
         raise DataError(msg)
     for name, loader in loaders.items():
         if not isinstance(name, str) or not isinstance(loader, Loader):
@@ -313,6 +326,12 @@ def _check_start(start: object, mode: str, loaders: Mapping[str, Loader]) -> Non
         raise SnapshotError(msg)
     if start.mode != mode:
         msg = f"the snapshot is of mode {start.mode!r}, but {mode!r} was asked for"
+        raise SnapshotError(msg)
+    if len(start.ended) == len(start.parts) or (start.ended and mode == "min_size"):
+        msg = (
+            f"the snapshot's ended are {listed(start.ended)} of {listed(start.parts)}, but in mode {mode!r} the next epoch "
+            f"begins before that, so nothing would be left of this one"
+        )
         raise SnapshotError(msg)
     odd = sorted(start.parts.keys() ^ loaders.keys())
     if odd:

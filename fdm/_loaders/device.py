@@ -39,7 +39,7 @@ def _moved(
     for rows, batch in on_host:
         try:
             moved = move(batch, device, skip)
-        except Exception as error:
+        except BaseException as error:
             note(error, where)
             raise
         yield rows, moved

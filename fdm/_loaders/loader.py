@@ -1,6 +1,5 @@
 """Loaders: the batches of one epoch of a split, by iteration or by number."""
 
-import operator
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, overload
@@ -107,7 +106,7 @@ class Loader:
 
         Raises `DataError` unless `done` is from 0 to the number of steps.
         """
-        done = operator.index(done)
+        done = integer("snapshot: the number of steps done", done, DataError)
         if not 0 <= done <= len(self):
             msg = f"snapshot takes the number of steps done, from 0 to the loader's {len(self)}, not {done}"
             raise DataError(msg)

@@ -16,7 +16,7 @@ from .._plans.branch import Branch
 from .._plans.rows import Rows
 from .._prepare.pool import cores
 from .._public import public
-from .._text import aligned
+from .._text import aligned, visible
 from .device import Crossing
 
 
@@ -65,15 +65,15 @@ class Profile:
         head = ("stage", "ms a batch", "share", "batches/s alone")
         whole = ("all, one after the other", f"{self.seconds * 1e3:,.3f}", "100%", f"{1 / self.seconds:,.0f}")
         lines = [
-            f"{self.split}: medians of {self.steps} steps",
+            f"{visible(self.split)}: medians of {self.steps} steps",
             *aligned([head, *rows, whole], indent="", right=(1, 2, 3)),
             f"as opened, the loader gives {self.per_second:,.0f} batches/s",
-            f"limit: {self.limit.name}. {self.advice}",
+            visible(f"limit: {self.limit.name}. {self.advice}"),
         ]
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return f"<fdm profile of {self.split!r}: {self.seconds * 1e3:.3f} ms a batch, limit {self.limit.name}>"
+        return f"<fdm profile of {self.split!r}: {self.seconds * 1e3:.3f} ms a batch, limit {visible(self.limit.name)}>"
 
 
 def profiled(branch: Branch, crossing: Crossing, rows: Sequence[Rows], batches: Iterable[Any]) -> Profile:

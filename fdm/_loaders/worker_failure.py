@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from .._errors import WorkerError, notes_of, text_of
+from .._text import printable
 
 
 @attrs.frozen(eq=False)
@@ -22,7 +23,7 @@ class WorkerFailure:
     @classmethod
     def of(cls, error: BaseException) -> "WorkerFailure":
         """The failure as it can be sent: where the error itself cannot, a `WorkerError` that tells of it."""
-        text = "".join(traceback.format_exception(error))
+        text = printable("".join(traceback.format_exception(error)))
         notes = notes_of(error)
         for pickled_by in (pickle.dumps, _pickled_error):
             # A user's exception may fail to be pickled, or to be made again, in any way it likes.

@@ -29,6 +29,7 @@ from .._processes.numerics import Numerics, flushes, flushing, numerics, set_num
 from .._processes.start import check_may_start, default_method, end_with_parent, start_method, starting, warn_of_fork
 from .._processes.torch_state import fresh, settled
 from .._sources.loaded import kind_of
+from .._text import shortened
 from .sending import pickled
 from .worker_failure import WorkerFailure
 
@@ -166,7 +167,7 @@ class _Crew:
         except Exception as error:
             if self.forked is not None:
                 self.loader, self.forked = self.forked(), None
-                return _begun(self.loader, f"another way was tried, and failed ({text_of(error):.200}); ")
+                return _begun(self.loader, f"another way was tried, and failed ({shortened(text_of(error), 200)}); ")
             if isinstance(error, _DEATHS):
                 self._tell(error, branch)
             if not isinstance(error, TypeError | AttributeError | pickle.PicklingError):

@@ -12,6 +12,7 @@ from .order import Ids, Order
 
 
 _FEW = 4096  # as many elements as `permute` sorts at each look-up
+_PIECE = 8192  # positions looked up at once: longer arrays cost the system more to hand out than to fill
 
 
 @attrs.frozen(slots=False)
@@ -64,6 +65,8 @@ class BlockShuffle:
 
         The test writes that out.
         """
+        if len(positions) > _PIECE:
+            return np.concatenate([self.at(positions[at : at + _PIECE]) for at in range(0, len(positions), _PIECE)])
         if len(positions) and positions.max() < self.regular:
             return self._mixed(positions)
         mixed, out = positions < self.regular, np.empty(len(positions), dtype=np.int64)

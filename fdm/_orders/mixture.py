@@ -1,103 +1,25 @@
 """Mixtures: which part of an endless run each position is of, and which of the part's draws, in exact shares."""
 
 import heapq
-import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Context, Decimal
-from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
-from numbers import Rational
 from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from .._errors import DataError, ParameterError, PipelineError, listed
+from .._errors import DataError, PipelineError
 from .._random.permutation import random_bits
-from .._stages.rounding import as_written, largest_remainder
 from .order import Ids
+from .shares import check_sizes, exact_shares
 
 
 BLOCK = 64  # positions of the run that are permuted together; a power of two below 2**8
-MOST = 2**30  # the largest sum of exact shares: what is computed with them stays below 2**62
 LONGEST = 2**62  # positions of the run end here
-_TOGETHER = 512  # blocks worked on at once, whose words fit into a core's cache
-
-
-def exact_shares(shares: Mapping[str, float | Fraction]) -> dict[str, int]:
-    """Shares as whole numbers in lowest terms, by name in the order of the names.
-
-    Floats count as they are written. The sum is at most 2**30; shares that need more are rounded by largest remainder,
-    by less than one in 2**30 of the whole. Neither the order of the mapping nor a factor of all shares matters.
-
-    Raises:
-        PipelineError: There are no shares, or one is not a number above 0, or so small that it would be rounded away.
-
-    >>> exact_shares({"web": 0.7, "code": 0.3})
-    {'code': 3, 'web': 7}
-    """
-    if not shares:
-        msg = "mix: no shares are given; give the share of each part, such as {'web': 0.7, 'code': 0.3}"
-        raise PipelineError(msg)
-    amounts = {name: _amount(name, shares[name]) for name in sorted(shares)}
-    whole = sum(amounts.values(), Fraction())
-    weights = _whole_numbers([amount / whole for amount in amounts.values()])
-    lost = [name for name, weight in zip(amounts, weights, strict=True) if not weight]
-    if lost:
-        msg = f"mix: the share of {listed(lost)} is less than one in 2**30 of the whole; give a larger share, or leave it out"
-        raise PipelineError(msg)
-    return dict(zip(amounts, weights, strict=True))
-
-
-def power_shares(sizes: Mapping[str, int], power: float) -> dict[str, int]:
-    """Exact shares in proportion to `size ** power`: 1 as the sizes are, 0 the same for all, between them a temperature.
-
-    The powers are decimal numbers of 40 digits, which are the same on every machine.
-
-    >>> power_shares({"web": 900, "code": 100}, 0.5)
-    {'code': 1, 'web': 3}
-    """
-    if isinstance(power, bool) or not isinstance(power, int | float) or not -10 <= power <= 10:
-        msg = f"mix: power is a number from -10 to 10, such as 0.5, not {power!r}"
-        raise ParameterError(msg)
-    _check_sizes(sizes)
-    context, exponent = Context(prec=40), Decimal(repr(float(power)))
-    return exact_shares({name: Fraction(context.power(Decimal(size), exponent)) for name, size in sizes.items()})
-
-
-def _amount(name: str, share: Any) -> Fraction:
-    """A share as the fraction that was meant."""
-    if isinstance(share, bool) or not isinstance(share, Rational | float | np.floating):
-        msg = f"mix: the share of {name!r} is a number above 0, not {share!r}"
-        raise ParameterError(msg)
-    if not 0 < share < math.inf:  # type: ignore[operator]
-        msg = f"mix: the share of {name!r} is a number above 0, not {share!r}; to leave a part out, do not name it"
-        raise PipelineError(msg)
-    if isinstance(share, Rational):
-        return Fraction(int(share.numerator), int(share.denominator))
-    return as_written(share) if isinstance(share, float) else Fraction(str(share))
-
-
-def _whole_numbers(parts: Sequence[Fraction]) -> list[int]:
-    """Fractions that sum to 1, as whole numbers in the same proportions whose sum is at most MOST."""
-    exact = _lowest_terms(parts)
-    if sum(exact) <= MOST:
-        return exact
-    # What floats made of simple fractions is as far off as they round: 0.3 * 3 and 0.7 * 3 are 3 to 7 still.
-    simple = [part.limit_denominator(10**6) for part in parts]
-    if sum(simple) == 1 and all(abs(near - part) * 2**50 <= part for near, part in zip(simple, parts, strict=True)):
-        exact = _lowest_terms(simple)
-        if sum(exact) <= MOST:
-            return exact
-    return _lowest_terms([Fraction(count, MOST) for count in largest_remainder([part * MOST for part in parts], MOST)])
-
-
-def _lowest_terms(parts: Sequence[Fraction]) -> list[int]:
-    whole = math.lcm(*(part.denominator for part in parts))
-    return [int(part * whole) for part in parts]
+_TOGETHER = 128  # blocks worked on at once: longer arrays cost the system more to hand out than to fill
 
 
 @attrs.frozen(slots=False)
@@ -185,8 +107,7 @@ class Tree:
         twice, step = 2 * weight, 2 * self.nodes[2].take(left)
         dealt = first * step + weight
         low = dealt // twice
-        # What a few draws add is far below 2**52 times one in `twice`, so that floats round to no wrong whole number.
-        taken = ((dealt - low * twice + count * step) / twice).astype(np.int64)
+        taken = (dealt + count * step) // twice - low
         some, rest = np.flatnonzero(taken), np.flatnonzero(taken < count)
         to_left = _chosen((left, low, taken, place), some)
         to_right = _chosen((right, first - low, count - taken, place + taken), rest)
@@ -329,14 +250,22 @@ class Mixture:
                 yield phase, start, min(start + _TOGETHER, end)
             first = end
 
+    def _stretches(self, positions: Ids) -> tuple[Ids, Ids]:
+        """The epochs of whole blocks' positions, counted from that of the block's first, and where another one begins."""
+        blocks = np.arange(0, positions.size, BLOCK)
+        first, last = (positions[:, [0, -1]] // self.size).T
+        if (first == last).all():
+            return np.zeros((len(positions), 1), dtype=np.int64), blocks
+        epochs = positions // self.size - first[:, None]
+        new = np.flatnonzero(np.diff(epochs.ravel()))
+        return epochs, np.union1d(new + 1, blocks)
+
     def _blocks(self, phase: int, blocks: Ids) -> tuple[Ids, Ids]:
         """The part and the draw of each position of whole blocks, a block a row."""
         positions = blocks[:, None] * BLOCK + np.arange(BLOCK)
-        epochs = positions // self.size
-        epochs -= epochs[:, :1].copy()
-        (stretches,) = np.nonzero(np.diff(epochs, prepend=-1, axis=1).ravel())  # of one block and one epoch
-        lengths = np.diff(stretches, append=positions.size)
+        epochs, stretches = self._stretches(positions)
         starts = positions.ravel()[stretches] - self._starts[phase]
+        lengths = np.diff(np.append(stretches, positions.size))
         leaf, first, count, place = self._trees[phase].deal(starts, lengths)
         part = self._numbers[phase][leaf]
         first = first + self._carried[phase][part]
@@ -374,7 +303,7 @@ def mixture(
     exact = _phases(phases)
     names = tuple(dict.fromkeys(name for phase in exact for name, _ in phase.shares))
     counts = {name: int(sizes[name]) for name in names}
-    _check_sizes(counts)
+    check_sizes(counts)
     size = _epoch_size(exact[0].shares, counts, until)
     return Mixture(names, tuple(counts.values()), exact, size, key)
 
@@ -393,13 +322,6 @@ def _phases(phases: Sequence[tuple[int, Mapping[str, float]]]) -> tuple[Phase, .
             )
             raise PipelineError(msg)
     return exact
-
-
-def _check_sizes(sizes: Mapping[str, int]) -> None:
-    empty = [name for name, size in sizes.items() if size < 1]
-    if empty:
-        msg = f"mix: {listed(empty)} has no examples to draw; leave it out of the shares"
-        raise DataError(msg)
 
 
 def _epoch_size(shares: Sequence[tuple[str, int]], sizes: Mapping[str, int], until: str | int) -> int:

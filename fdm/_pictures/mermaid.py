@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from .._stages.limits import branches
 from .._stages.stage import Stage
+from .._text import visible
 from .lanes import Box, lanes, last_cut, sizes_of
 
 
@@ -44,7 +45,7 @@ def _label(box: Box) -> str:
 
 def _escaped(text: str) -> str:
     """Text in a quoted label: mermaid has entities of its own, and takes some characters for markup."""
-    plain = " ".join(text.split())
+    plain = visible(" ".join(text.split()))
     return "".join(char if char.isalnum() or char in _PLAIN else f"#{ord(char)};" for char in plain)
 
 

@@ -10,7 +10,7 @@ import attrs
 
 from .._stages.limits import branches
 from .._stages.stage import Stage
-from .._text import cut
+from .._text import cut, visible
 from .lanes import DEVICE, EXAMPLE, HOST, PROCESS, STORE, Box, lanes, last_cut, sizes_of
 
 
@@ -201,16 +201,12 @@ def _text(x: float, y: float, inside: str, more: str) -> str:
 
 def _fit(text: str, room: float, each: float) -> str:
     """As much of a text as has room, escaped, with an ellipsis for the rest."""
-    return _clean(cut(text, room, lambda kept: _wide(kept) * each, "…"))
+    return _clean(cut(visible(text), room, lambda kept: _wide(kept) * each, "…"))
 
 
 def _clean(text: str) -> str:
-    """Text that may stand in XML: escaped, without the control characters that XML cannot have."""
-    return escape("".join(char if _is_legal(char) else "\N{REPLACEMENT CHARACTER}" for char in text))
-
-
-def _is_legal(char: str) -> bool:
-    return char in "\t\n" or (char >= " " and not "\ud800" <= char <= "\udfff" and char not in "\ufffe\uffff")
+    """Text that may stand in XML: escaped, and so are the control characters that XML cannot have."""
+    return escape(visible(text))
 
 
 _MARGIN, _INSET, _GAP, _TITLE = 14, 8, 14, 28

@@ -15,9 +15,10 @@ from .._fingerprint.canonical import canonical, digest
 from .._orders.blocks import BlockShuffle, BlockShuffled
 from .._orders.lengths import Layout
 from .._orders.mixed import Mixed
-from .._orders.mixture import Mixture, mixture, power_shares
+from .._orders.mixture import Mixture, mixture
 from .._orders.order import Drawn, Ids, Natural, Order, Shuffled, take
 from .._orders.packing import Joined, Packing
+from .._orders.shares import power_shares
 from .._pipeline import Pipeline
 from .._random.permutation import derive
 from .._splits.splits import Examples

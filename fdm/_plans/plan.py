@@ -1,6 +1,5 @@
 """Plans: the order of an epoch, and the example ids of each step of a rank, from values alone."""
 
-import operator
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._checks import index as checked_index
 from .._errors import DataError, UnknownNameError, unknown
 from .._orders.by_length import ByLength
 from .._orders.lengths import Layout
@@ -149,7 +149,7 @@ def _tensor(numbers: NDArray[np.int64]) -> Tensor:
 
 def within(index: int, length: int) -> int:
     """A step counted from either end as one counted from 0; `IndexError` for a step that is not there."""
-    number = operator.index(index)
+    number = checked_index(index)
     if not -length <= number < length:
         msg = f"step {number} of a loader of {length} steps"
         raise IndexError(msg)

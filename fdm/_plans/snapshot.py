@@ -11,7 +11,7 @@ from .._checks import checked, integer
 from .._errors import SnapshotError
 from .._fingerprint.canonical import Value, digest
 from .._public import public
-from .._text import cut
+from .._text import cut, short
 
 
 VERSION = 1
@@ -24,12 +24,27 @@ def check_plain(what: str, plain: Any, names: Sequence[str]) -> None:
         msg = f"a {what} is a mapping, as its to_dict writes it, not {type(plain).__name__}"
         raise SnapshotError(msg)
     wanted = ["version", *names]
-    if plain.keys() != set(wanted):
-        odd = sorted(set(map(str, plain)) ^ set(wanted))
-        msg = f"a {what} has the entries {', '.join(wanted)}; missing or unknown: {', '.join(odd)}"
+    names = list(plain)
+    odd = [name for name in wanted if name not in names] + [name for name in names if name not in wanted]
+    if odd or not all(type(name) is str for name in names):
+        shown = sorted(short(name, 60) if type(name) is not str else cut(name, 60) for name in odd or names)
+        msg = f"a {what} has the entries {', '.join(wanted)}; missing or unknown: {', '.join(shown)}"
         raise SnapshotError(msg)
     if type(plain["version"]) is not int or plain["version"] != VERSION:
-        msg = f"the {what} is of version {plain['version']!r}; this fdm reads version {VERSION}"
+        msg = f"the {what} is of version {short(plain['version'], 60)}; this fdm reads version {VERSION}"
+        raise SnapshotError(msg)
+
+
+def check_json(what: str, plain: Any) -> None:
+    """Raise `SnapshotError` for a value that is of no type which JSON has: a tensor, say, that counts as an integer."""
+    if isinstance(plain, list | tuple):
+        for each in plain:
+            check_json(what, each)
+    elif isinstance(plain, Mapping):
+        for name, each in plain.items():
+            check_json(f"{what}[{short(name, 60)}]", each)
+    elif type(plain) not in (str, int, float, bool, type(None)):
+        msg = f"{what} has {short(plain, 60)}, a {type(plain).__name__}, which is no plain value of JSON"
         raise SnapshotError(msg)
 
 
@@ -51,7 +66,7 @@ def _count(what: str, value: Any, error: type[SnapshotError]) -> int:
 
 
 def _refuse(what: str, value: Any, kind: str, error: type[SnapshotError]) -> NoReturn:
-    msg = f"{what} is {value!r:.60}, which is no {kind} that can be"
+    msg = f"{what} is {short(value, 60)}, which is no {kind} that can be"
     raise error(msg) from None
 
 
@@ -88,7 +103,10 @@ class Snapshot(Value):
         """The snapshot that `to_dict` wrote. Raises `SnapshotError` for anything else, and says what is wrong."""
         names = [field.name for field in attrs.fields(cls)]
         check_plain("snapshot", plain, names)
-        return cls(**{name: plain[name] for name in names})
+        snapshot = cls(**{name: plain[name] for name in names})
+        for name in names:
+            check_json(f"the snapshot's {name}", plain[name])
+        return snapshot
 
 
 _BYTES = 800  # for the descriptions and the name of the split, in JSON, which keeps a snapshot under 1 kB

@@ -80,14 +80,15 @@ class Steps:
 
         Equivalent to `shard` of each step; only the tail is computed one by one.
         """
-        steps = np.arange(first, last, dtype=np.int64)
+        tail = [self.shard(step, rank) for step in range(max(first, self.regular), last)]
+        lows, sizes = np.array([(piece.start, len(piece)) for piece in tail], dtype=np.int64).reshape(-1, 2).T
+        if first >= self.regular:  # and where no step is whole, the size of one need not fit 64 bits
+            return lows, sizes
+        steps = np.arange(first, min(last, self.regular), dtype=np.int64)
         low, high = even_shard(self.whole, rank, self.world_size)
-        lows = self.start + steps * self.whole + (rank if self.is_strided else low)
-        sizes = np.full(len(steps), high - low, dtype=np.int64)
-        for step in range(max(first, self.regular), last):
-            positions = self.shard(step, rank)
-            lows[step - first], sizes[step - first] = positions.start, len(positions)
-        return lows, sizes
+        regular = np.full(len(steps), high - low, dtype=np.int64)
+        begins = self.start + steps * self.whole + (rank if self.is_strided else low)
+        return np.concatenate([begins, lows]), np.concatenate([regular, sizes])
 
 
 def steps_across_world(

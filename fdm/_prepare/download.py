@@ -1,134 +1,107 @@
 """Downloads: files from the net into a folder, resumed, retried, mirrored and verified."""
 
-import re
+import logging
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
 from contextlib import contextmanager, suppress
 from functools import partial as bind
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
-from urllib.parse import unquote, urlsplit
 
-import attrs
 from toolz import frequencies
 
-from .._checks import checked, switch
 from .._errors import DownloadError, PipelineError
 from .._fingerprint.canonical import digest
 from .._processes.owner import is_abandoned, owned
 from .._public import public
-from ..store._publish import FULL, digest_of, explained
-from .progress import bar
+from .._text import bare_url, short
+from ..store._manifest import digest_of
+from ..store._publish import FULL, explained
+from .credentials import environment, headers_from, unsaid
+from .file import File, check_apart, check_not_starred
+from .progress import bar, tell
 from .unpack import unpack
 
 
-def _checked_url(_: object, attribute: "attrs.Attribute[Any]", url: object) -> None:
-    try:
-        known = isinstance(url, str) and urlsplit(url).scheme in ("http", "https", "file")
-    except ValueError:
-        known = False
-    if not known:
-        msg = f"File: {attribute.name} is an http:, https: or file: URL, not {url!r}"
-        raise PipelineError(msg)
-
-
-def _checked_digest(_: object, attribute: "attrs.Attribute[str | None]", value: object) -> None:
-    if value is not None and not (isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value)):
-        msg = f"File: {attribute.name} is 64 hexadecimal digits, not {value!r}"
-        raise PipelineError(msg)
-
-
-def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _checked_mirrors(_: object, attribute: "attrs.Attribute[tuple[str, ...]]", mirrors: tuple[str, ...]) -> None:
-    for mirror in mirrors:
-        _checked_url(None, attribute, mirror)
-
-
-def _several(mirrors: Any) -> tuple[str, ...]:
-    return tuple(mirrors) if isinstance(mirrors, Iterable) and not isinstance(mirrors, str) else (mirrors,)
-
-
 @public
-@attrs.frozen
-class File:
-    """A file to download: where from, what it must be, and what to call it.
-
-    `sha256` is checked; `name` (default: the last part of the URL) is the path below the folder; `unpack` takes a tar,
-    zip or gz apart into that folder; `mirrors` are tried in turn where `url` fails.
-
-    >>> File("https://example.org/data/train.csv").path
-    'train.csv'
-
-    Raises `PipelineError` for a URL of another kind, a digest that is none, or a name that leaves the folder.
-    """
-
-    url: str = attrs.field(validator=_checked_url)
-    sha256: str | None = attrs.field(default=None, converter=_lower, validator=_checked_digest)
-    name: str | None = None
-    unpack: bool = attrs.field(default=False, **checked(switch, PipelineError, "File: {field}"))
-    mirrors: tuple[str, ...] = attrs.field(default=(), converter=_several, validator=_checked_mirrors)
-
-    def __attrs_post_init__(self) -> None:
-        written = self.path if isinstance(self.path, str) else ""
-        path = PurePosixPath(written)
-        strange = "\\" in written or "\0" in written or PureWindowsPath(written).drive
-        if not path.name or path.is_absolute() or ".." in path.parts or strange:
-            msg = f"File: {self.path!r} is no name of a file below the folder; give one: File(..., name='train.csv')"
-            raise PipelineError(msg)
-
-    @property
-    def path(self) -> str:
-        """Where the file goes below the folder."""
-        return unquote(PurePosixPath(urlsplit(self.url).path).name) if self.name is None else self.name
-
-
-@public
-def download(into: Path, *, files: Sequence[File]) -> None:
+def download(into: Path, *, files: Sequence[File], silence: float = 60.0, total: float | None = None) -> None:
     """Download files into a folder: a ready-made function for `fetch`.
 
-    Connections that break go on where they stopped; connection errors, 429 and 5xx are retried with growing pauses;
-    what else fails, or has another sha256, is tried from the mirrors. Several files come in parallel. What an attempt
-    leaves of a file whose sha256 is known is kept for the next: in the store, or called by hand, in `.partial` below
-    the folder.
+    Connections that break go on where they stopped, if what is there provably is the beginning of the same file: by its
+    sha256, or by a strong ETag of the server; otherwise they begin anew. Connection errors, 429 and 5xx are retried
+    with growing pauses; what else fails, or has another sha256, is tried from the mirrors. Nothing is redirected from
+    https to http. Several files come in parallel. What an attempt leaves of a file whose sha256 is known is kept for
+    the next: in the store, or called by hand, in `.partial` below the folder. The sha256 of a file that has none is
+    logged, ready to paste.
 
-    Raises `DownloadError` with the cause for every URL, and `PipelineError` for two files of one name.
+    A connection that is silent for `silence` seconds counts as broken. `total` (default: no limit) is the time in
+    seconds after which what has not come is given up. Neither has a part in the fingerprint.
+
+    Raises `DownloadError` with the cause for every URL, `StoreError` where the disk is full, and `PipelineError` for two
+    files of one name, and for limits that are no number of seconds.
     """
-    download_into(into, files, kept=into / ".partial", progress=sys.stderr.isatty())
+    kept = into / ".partial"
+    download_into(into, files, kept=kept, progress=sys.stderr.isatty(), silence=silence, total=total)
 
 
-def download_into(into: Path, files: Sequence[File], *, kept: Path, progress: bool) -> None:
+def download_into(
+    into: Path,
+    files: Sequence[File],
+    *,
+    kept: Path,
+    progress: bool,
+    silence: float = 60.0,
+    total: float | None = None,
+) -> None:
     """`download` with what an attempt leaves in the folder `kept`, and with or without a progress bar."""
     _check_files(files)
-    kept.mkdir(parents=True, exist_ok=True)
-    stop = threading.Event()
-    with bar(None, "download", "B", shown=progress) as shown:
+    _check_seconds("silence", silence)
+    if total is not None:
+        _check_seconds("total", total)
+    headers = [headers_from(environment(), file.headers, file.path) for file in files]
+    digests: dict[str, str] = {}
+    with explained(into):
+        kept.mkdir(parents=True, exist_ok=True)
+        stop = threading.Event()
+        with bar(None, "download", "B", shown=progress) as shown:
 
-        def tell(came: int) -> None:
-            if stop.is_set():
-                raise _StoppedError
-            shown.update(came)
+            def count(size: int) -> None:
+                if stop.is_set():
+                    raise _StoppedError
+                shown.update(size)
 
-        _side_by_side([bind(_get, file, kept, tell) for file in files], stop)
-    # Nothing is put in place before everything is there, so that what came is kept where something else failed.
-    for file in files:  # before any archive can take a place
-        _place(file, _whole(file, kept), into / file.path)
-    _side_by_side([bind(_unpack, into / file.path) for file in files if file.unpack], stop)
-    shutil.rmtree(kept)
+            _side_by_side(
+                [
+                    bind(_get, *each, kept, count, silence=silence, digests=digests)
+                    for each in zip(files, headers, strict=True)
+                ],
+                stop,
+                total,
+            )
+        # Nothing is put in place before everything is there, so that what came is kept where something else failed.
+        for file in files:  # before any archive can take a place
+            _place(file, _whole(file, kept), into / file.path)
+        _side_by_side([bind(_unpack, file, kept, into / file.path) for file in files if file.unpack], stop)
+        shutil.rmtree(kept)
+    _tell_digests(digests, shown=progress)
+
+
+def _tell_digests(digests: Mapping[str, str], *, shown: bool) -> None:
+    """Tell the sha256 of files that have none: where bars are shown on the terminal, else as a warning in the log."""
+    for path, sha256 in sorted(digests.items()):
+        message = f'nothing tells whether {path!r} came right; pin what came in its fdm.File: sha256="{sha256}"'
+        tell(message, shown=shown, unseen=logging.WARNING)
 
 
 class _StoppedError(BaseException):
     """Ends a download for which nobody waits any more."""
 
 
-def _side_by_side(works: Sequence[Callable[[], None]], stop: threading.Event) -> None:
-    """Run all in some threads until one fails; those that hang then are left to themselves."""
+def _side_by_side(works: Sequence[Callable[[], None]], stop: threading.Event, total: float | None = None) -> None:
+    """Run all in some threads until one fails or `total` seconds are over; those that hang then are left to themselves."""
     todo: SimpleQueue[tuple[Callable[[], None], Future[None]]] = SimpleQueue()
     jobs: list[Future[None]] = [Future() for _ in works]
     for pair in zip(works, jobs, strict=True):
@@ -147,8 +120,16 @@ def _side_by_side(works: Sequence[Callable[[], None]], stop: threading.Event) ->
     for thread in threads:
         thread.start()
     try:
-        for job in as_completed(jobs):
+        for job in as_completed(jobs, timeout=total):
             job.result()
+    except TimeoutError as error:
+        stop.set()
+        missing = sum(not job.done() for job in jobs)
+        msg = (
+            f"{missing} of {len(jobs)} files had not come whole after {total:g} seconds, which is the limit; allow more: "
+            f"fdm.download with total=..."
+        )
+        raise DownloadError(msg) from error
     except BaseException:
         stop.set()
         raise
@@ -159,39 +140,59 @@ def _side_by_side(works: Sequence[Callable[[], None]], stop: threading.Event) ->
 
 def _check_files(files: object) -> None:
     if not isinstance(files, Sequence) or not files or not all(isinstance(file, File) for file in files):
-        msg = f"download takes files, a sequence of fdm.File records, not {files!r:.60}"
+        msg = f"download takes files, a sequence of fdm.File records, not {short(files, 60)}"
         raise PipelineError(msg)
+    for file in files:  # those of a checkpoint are not checked when they are made again
+        for url in (file.url, *file.mirrors):
+            check_not_starred("url", url)
     paths = [file.path for file in files]
     twice = next((path for path, times in frequencies(paths).items() if times > 1), None)
     if twice is not None:
         msg = f"download: two files would be named {twice!r}; tell them apart: File(..., name=...)"
         raise PipelineError(msg)
+    check_apart(paths)
 
 
-def _get(file: File, kept: Path, tell: Callable[[int], object]) -> None:
-    """Have a file whole and verified in the folder `kept`."""
+def _check_seconds(name: str, seconds: object) -> None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST:
+        msg = f"download: {name} is a number of seconds, above 0 and at most {_LONGEST:,}, not {short(seconds, 60)}"
+        raise PipelineError(msg)
+
+
+def _get(
+    file: File,
+    headers: Mapping[str, str],
+    kept: Path,
+    count: Callable[[int], object],
+    *,
+    silence: float,
+    digests: dict[str, str],
+) -> None:
+    """Have a file whole and verified in the folder `kept`, and where it has no sha256, say in `digests` what it is."""
     from .http import read  # noqa: PLC0415 - a third of fdm's import time, and most runs download nothing
+    from .session import Secret  # noqa: PLC0415 - likewise
 
     whole = _whole(file, kept)
     if file.sha256 is not None and whole.is_file() and digest_of(whole) == file.sha256:
         return
-    causes = []
+    causes, secret = [], Secret(file.url, headers)
     with explained(kept), _partial(file, kept) as part:
         for url in (file.url, *file.mirrors):
             if file.sha256 is None:  # nothing else could tell whether two halves belong together
                 part.unlink(missing_ok=True)
-            resumed = part.exists()
+            get = bind(read, url, part, count, sha256=file.sha256, silence=silence, secret=secret)
             try:
-                read(url, part, tell)
-                if resumed and digest_of(part) != file.sha256:  # perhaps it was the beginning that was wrong
+                if not get() and file.sha256 not in (None, digest_of(part)):  # perhaps the beginning was another file's
                     part.unlink()
-                    read(url, part, tell)
+                    get()
                 _verify(file, url, part)
-            except OSError as error:
-                if error.errno in FULL:  # no mirror helps
+            except (OSError, ValueError) as error:
+                if isinstance(error, OSError) and error.errno in FULL:  # no mirror helps
                     raise
-                causes.append(f"  {url}: {error}")
+                causes.append(unsaid(f"  {bare_url(url)}: {error}", (file.url, *file.mirrors), headers.values()))
             else:
+                if file.sha256 is None:
+                    digests[file.path] = digest_of(part)
                 part.replace(whole)
                 return
     msg = f"cannot download {file.path!r}:\n" + "\n".join(causes)
@@ -206,8 +207,12 @@ def _place(file: File, whole: Path, target: Path) -> None:
     whole.replace(target)
 
 
-def _unpack(archive: Path) -> None:
-    unpack(archive, archive.parent)
+def _unpack(file: File, kept: Path, archive: Path) -> None:
+    try:
+        unpack(archive, archive.parent)
+    except BaseException:
+        archive.replace(_whole(file, kept))  # whose sha256 is known need not come again
+        raise
     archive.unlink()
 
 
@@ -216,14 +221,16 @@ def _whole(file: File, kept: Path) -> Path:
 
 
 def _name(file: File) -> str:
-    return digest([file.url, file.sha256, file.path])[:24]
+    return digest([file.counted()["url"], file.sha256, file.path])[:24]
 
 
 def _verify(file: File, url: str, part: Path) -> None:
     if file.sha256 is not None and (found := digest_of(part)) != file.sha256:
         size = part.stat().st_size
         part.unlink()
-        msg = f"{file.path!r} has another sha256 ({size} bytes): expected {file.sha256}, got {found} from {url}"
+        msg = (
+            f"{file.path!r} has another sha256 ({size} bytes): expected {file.sha256}, got {found} from {bare_url(url)}"
+        )
         raise DownloadError(msg)
 
 
@@ -246,3 +253,4 @@ def _partial(file: File, kept: Path) -> Iterator[Path]:
 
 
 _PARALLEL = 4
+_LONGEST = 2_000_000  # seconds that every system can wait for: three weeks

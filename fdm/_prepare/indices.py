@@ -25,8 +25,10 @@ from .._stages.digest import address
 from .._stages.orders import order_stages_of
 from .._stages.stage import Batch, Pack, Source
 from ..store._artifacts import plan_place
-from ..store._publish import Patience, Staging, publish
+from ..store._manifest import checked_manifest, lasting
+from ..store._publish import Staging, publish
 from ..store._tables import open_tables, save_tables
+from .means import Means
 
 
 @attrs.frozen(eq=False)
@@ -41,8 +43,7 @@ def prepare_indices(
     p: Pipeline,
     sources: Mapping[str, Any],
     splits: Mapping[str, Examples],
-    folder: Callable[[], Path],
-    patience: Patience,
+    means: Means,
 ) -> Indices:
     """The plans for all splits, made from the lengths of their examples, or read from the store.
 
@@ -61,7 +62,7 @@ def prepare_indices(
             with noted(stage_note(number, stage.kind, where)):
                 make = partial(_made, stage, source, order)
                 address = _address(p, examples, stage, order) if order.size >= _LARGE else None
-                made = make() if address is None else _kept(stage, address, make, folder(), patience)
+                made = make() if address is None else _kept(stage, address, make, means)
                 if isinstance(stage, Pack):
                     packings[name, number] = made
                 else:
@@ -108,9 +109,9 @@ def _decisive(stage: Pack | Batch) -> list[Any]:
     )
 
 
-def _kept(stage: Pack | Batch, at: str, make: Callable[[], Any], store: Path, patience: Patience) -> Any:
+def _kept(stage: Pack | Batch, at: str, make: Callable[[], Any], means: Means) -> Any:
     """The plan at an address of the store, mapped, so that all processes of a machine share it; made if need be."""
-    folder = plan_place(stage, at, store)
+    folder = plan_place(stage, at, means.folder())
     about: dict[str, Any] = {"stage": stage.kind, "function": stage.column, "address": at, "digest": at, "inputs": []}
 
     def write(staging: Staging) -> None:
@@ -119,11 +120,15 @@ def _kept(stage: Pack | Batch, at: str, make: Callable[[], Any], store: Path, pa
         tables = {name: [Table({"values": torch.from_numpy(np.array(array))})] for name, array in arrays.items()}
         save_tables(tables, staging.into)
 
-    publish(folder, write, about, patience)
-    arrays = {name: _array(table) for name, table in open_tables(folder).items()}
-    if isinstance(stage, Batch):
-        return Buckets.from_arrays(arrays)
-    return Packing.from_arrays(arrays) if stage.whole else Joined(stage.length, arrays["offsets"])
+    def read(published: Path) -> Any:
+        checked_manifest(published, at)
+        means.check(published)
+        arrays = {name: _array(table) for name, table in open_tables(published).items()}
+        if isinstance(stage, Batch):
+            return Buckets.from_arrays(arrays)
+        return Packing.from_arrays(arrays) if stage.whole else Joined(stage.length, arrays["offsets"])
+
+    return lasting(folder, lambda: publish(folder, write, about, means.patience), read)
 
 
 def _array(table: Table) -> NDArray[Any]:

@@ -17,10 +17,11 @@ import attrs
 from toolz import first, frequencies, merge_with
 
 from .._arrays.table import Table, tables_of
-from .._errors import DataError, PoisonError, StoreError, add_note, text_of
+from .._errors import DataError, PoisonError, StoreError, add_note, stop_of, text_of
 from .._fingerprint.canonical import digest
 from .._processes.owner import owned
 from .._stages.function import Function
+from .._text import printable, short
 from ..store._publish import flush
 from ..store._tables import open_tables, save_tables
 from .pool import Pool
@@ -44,7 +45,7 @@ class Part:
 def parts_of(names: object, function: Function, upstream: tuple[Any, ...], kept: Path) -> list[Part]:
     """The parts of these names, in order; `DataError` unless they are different strings, at least one."""
     if isinstance(names, str) or not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
-        msg = f"each takes a function that returns a list of names of parts, strings, not {names!r:.60}"
+        msg = f"each takes a function that returns a list of names of parts, strings, not {short(names, 60)}"
         raise DataError(msg)
     if not names:
         msg = "each: there are no parts; the function that lists them returned an empty list"
@@ -133,7 +134,11 @@ def clean_part(part: Part, _attempt: str) -> Exception | None:
         tables = tables_of(made, part.function.name)
         _save(tables, part.folder)
     except Exception as error:  # noqa: BLE001 - it is raised again where the part was asked for
-        return _sendable(error)
+        return _sendable(stop_of(error) or error)
+    except (SystemExit, GeneratorExit) as error:
+        if (stopped := stop_of(error)) is None:
+            raise
+        return _sendable(stopped)
     return None
 
 
@@ -215,7 +220,7 @@ def _sendable(error: Exception) -> Exception:
         if type(pickle.loads(pickle.dumps(error))) is type(error):  # noqa: S301 - made by ourselves
             add_note(error, f"where it happened:\n{text}")
             return error
-    return RuntimeError(f"{type(error).__name__}: {text_of(error)}\n\n{text}")
+    return RuntimeError(printable(f"{type(error).__name__}: {text_of(error)}\n\n{text}"))
 
 
 _PATIENCE = 60.0  # seconds

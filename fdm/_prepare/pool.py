@@ -14,6 +14,7 @@ import torch
 from .._errors import PipelineError
 from .._processes.start import check_may_start, end_with_parent, start_method, starting, warn_of_fork
 from .._processes.torch_state import fresh
+from .._text import short
 
 
 PoolOption: TypeAlias = Executor | Callable[[], Executor] | None
@@ -52,7 +53,7 @@ def opened(option: PoolOption) -> Iterator[Pool]:
     assert make is not None
     executor = make()
     if not isinstance(executor, Executor):
-        msg = f"pool is a concurrent.futures.Executor or a function that makes one, not one of {executor!r:.60}"
+        msg = f"pool is a concurrent.futures.Executor or a function that makes one, not one of {short(executor, 60)}"
         raise PipelineError(msg)
     pool = Pool(executor, make, _window(executor))
     try:

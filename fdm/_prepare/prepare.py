@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from .._arrays.table import tables_of
 from .._errors import DataError, PipelineError, StageNote, listed, noted, stage_note
+from .._fingerprint.canonical import digest
 from .._pipeline import Pipeline
 from .._plans.epochs import mixtures
 from .._plans.plan import check_names
@@ -18,46 +19,44 @@ from .._ranks.context import RankContext
 from .._sources.loadable import Given, checked_sources
 from .._sources.loaded import closed_on_failure, loaded, opened_here
 from .._sources.turns import first_on_machine
-from .._splits.source import View, given
+from .._splits.source import View, lent
 from .._splits.splits import Examples, resolve_splits
 from .._stages.digest import address, stage_digest, tracked_content
 from .._stages.function import Function, Tracked
 from .._stages.stage import Clean, Cut, Fetch, Load, Mix, Preparation, Source, Stage
+from .._text import short
+from ..store._access import tell_of_writers
 from ..store._artifacts import measures_at, place_of
 from ..store._facts import open_facts, plain_fact, save_facts
-from ..store._publish import Patience, Staging, manifest, publish
+from ..store._manifest import checked_manifest, lasting, manifest_if_there
+from ..store._publish import Staging, explained, publish
 from ..store._tables import open_tables, save_tables
 from .download import download, download_into
 from .indices import Indices, prepare_indices
 from .inputs import named_by, seen, warn_of_others
+from .means import Means
 from .parts import joined, parts_of, run_parts
-from .pool import PoolOption, opened
+from .pool import opened
 from .progress import bar
 
 
-@attrs.frozen
-class Means:
-    """What preparation works with: the store's folder (asked for only where something is kept), pool, bars, ranks."""
-
-    folder: Callable[[], Path]
-    pool: PoolOption
-    patience: Patience
-    shown: bool
-    context: RankContext
-    told: set[str] = attrs.field(factory=set)  # of which inputs it was warned, since several stages may share one
+T = TypeVar("T")
 
 
 @attrs.frozen(eq=False)
 class Prepared:
     """What preparation makes of a pipeline, and data is opened from: sources, splits and facts, by name.
 
-    `indices` are the plans that stages make of lengths.
+    `indices` are the plans that stages make of lengths. Where there are several ranks, `files` tells theirs apart: for
+    each stage whose result was needed from the store, by its number, the digest of the files listed there. The store may
+    have lost them since.
     """
 
     sources: Mapping[str, Any]
     splits: Mapping[str, Examples]
     facts: Mapping[str, Any]
     indices: Indices
+    files: Mapping[int, str]
 
 
 def prepared(p: Pipeline, means: Means) -> Prepared:
@@ -70,8 +69,11 @@ def prepared(p: Pipeline, means: Means) -> Prepared:
         splits = resolve_splits(list(p.of_kind(Cut)), here, [mix.into for _, mix in p.of_kind(Mix)])
         check_names(p, [*splits, *mixtures(p, splits)])
         facts = prepare_facts(p, here, splits, means)
-        indices = prepare_indices(p, here, splits, means.folder, means.patience)
-        return Prepared(sources, splits, facts, indices)
+        indices = prepare_indices(p, here, splits, means)
+        # What comes before is opened by the one that makes it alone, and a fetch may have a million files.
+        last = max((number for number, _ in p.of_kind(Fetch, Clean)), default=0)
+        files = {at: code for at, code in means.files.items() if at >= last}
+        return Prepared(sources, splits, facts, indices, files)
 
 
 def prepare_sources(p: Pipeline, means: Means) -> Mapping[str, Any]:
@@ -105,13 +107,13 @@ def prepare_facts(
         where = _where(stage.function, number, stage.kind, means.context, stage.splits[0])
         with noted(where):
             function = stage.function.with_facts(facts)
-        view = given(View(sources[examples.source], examples.order))
+        view = View(sources[examples.source], examples.order)
         stages = [
             *(each for _, each in p.of_kind(Source)),
             *(p.stages[by] for by in examples.lineage),
             stage,
         ]
-        found = open_facts(_published(stages, at, _measurer(function, view, where), means))
+        found = _kept(open_facts, stages, at, _measurer(function, view, where), means, number=number)
         twice = facts.keys() & found.keys()
         if twice:
             msg = f"stage {number}, measure {function.name}: {listed(twice)} was measured before; a fact has one name"
@@ -125,28 +127,51 @@ def _result(p: Pipeline, number: int, means: Means) -> Any:
     stage = p.stages[number]
     assert isinstance(stage, Source), "sources come first, so these are the first stages"
 
-    def upstream() -> tuple[Any, ...]:
-        return (_result(p, number - 1, means),) if number else ()
-
     if isinstance(stage, Load):
-        where = _where(stage.function, number, stage.kind, means.context)
-        call = partial(_loaded_sources, stage.function, upstream(), where)
-        if isinstance(stage.function.call, Given):
-            return call()
-        key = Key(p.seed, "load", stage.function.qualified_name)
-        with first_on_machine(stage_digest(stage), means.context, means.patience.seconds):
-            return loaded(call, key, is_shared=stage.is_shared, is_ambient=stage.is_ambient)
+        return _after(p, number, means, lambda upstream: _load(p, stage, number, upstream, means))
     stages = p.stages[: number + 1]
     at = address(stages)
     if isinstance(stage, Fetch):
-        return _published(stages, at, lambda staging: _fetch(stage.function, number, staging, means), means) / _FILES
-
-    def make(staging: Staging) -> None:
-        maker = _clean if stage.parts is None else _clean_parts
-        maker(stage, number, upstream(), staging, means)
-
-    tables = open_tables(_published(stages, at, make, means))
+        fetch = partial(_fetch, stage.function, number, means=means)
+        return _kept(lambda folder: folder / _FILES, stages, at, fetch, means, number=number)
+    clean = partial(_clean if stage.parts is None else _clean_parts, stage, number, means=means)
+    make = partial(_after, p, number, means)
+    tables = _kept(open_tables, stages, at, lambda into: make(partial(clean, into)), means, number=number)
     return tables.get("", tables)
+
+
+def _after(p: Pipeline, number: int, means: Means, use: Callable[[tuple[Any, ...]], T]) -> T:
+    """What `use` makes of what the stage before the one of this number hands on; of nothing for the first."""
+    if not number:
+        return use(())
+    before = p.stages[:number]
+    assert isinstance(before[-1], Preparation), "load comes last"
+    folder = place_of(before[-1], address(before), means.folder())
+    return lasting(folder, lambda: (_result(p, number - 1, means),), use)
+
+
+def _kept(
+    read: Callable[[Path], T],
+    stages: Sequence[Stage],
+    at: str,
+    make: Callable[[Staging], None],
+    means: Means,
+    *,
+    number: int,
+) -> T:
+    """What `read` finds in the folder of what the stage of this number, the last of `stages`, keeps; made if need be."""
+    stage = stages[-1]
+    assert isinstance(stage, Preparation), "nothing else is kept"
+
+    def checked(folder: Path) -> T:
+        about = checked_manifest(folder, at)
+        means.check(folder)
+        if means.context.world_size > 1:
+            means.files[number] = digest([[file["path"], file["sha256"]] for file in about["files"]])
+        return read(folder)
+
+    folder = place_of(stage, at, means.folder())
+    return lasting(folder, lambda: _published(stages, at, make, means), checked)
 
 
 def _published(stages: Sequence[Stage], at: str, make: Callable[[Staging], None], means: Means) -> Path:
@@ -181,20 +206,34 @@ def _published(stages: Sequence[Stage], at: str, make: Callable[[Staging], None]
         ]
 
     publish(folder, make_and_remember, about, means.patience)
-    if (named or before_it) and "inputs" not in about and means.context.local_rank == 0:
-        warn_of_others(_remembered(folder), store, means.told)
+    if means.context.local_rank == 0:
+        tell_of_writers(store)
+        if (named or before_it) and "inputs" not in about:
+            warn_of_others(_remembered(folder), store, means.told)
     return folder
 
 
 def _remembered(folder: Path) -> list[dict[str, Any]]:
-    """What an artifact was made from, as far as parameters named it."""
-    inputs: list[dict[str, Any]] = manifest(folder).get("inputs", [])
+    """What an artifact was made from, as far as parameters named it; nothing if it was removed meanwhile."""
+    about = manifest_if_there(folder) or {}
+    inputs: list[dict[str, Any]] = about.get("inputs", [])
     return inputs
+
+
+def _load(p: Pipeline, stage: Load, number: int, upstream: tuple[Any, ...], means: Means) -> Any:
+    where = _where(stage.function, number, stage.kind, means.context)
+    call = partial(_loaded_sources, stage.function, upstream, where)
+    if isinstance(stage.function.call, Given):
+        return call()
+    key = Key(p.seed, "load", stage.function.qualified_name)
+    with first_on_machine(stage_digest(stage), means.context, means.patience.seconds):
+        return loaded(call, key, is_shared=stage.is_shared, is_ambient=stage.is_ambient)
 
 
 def _fetch(function: Function, number: int, staging: Staging, means: Means) -> None:
     into = staging.into / _FILES
-    into.mkdir()
+    with explained(means.folder()):
+        into.mkdir()
     where = _where(function, number, "fetch", means.context)
     if function.call is download:
         # fdm's own fetch function goes on with what an earlier attempt left of a file, and shows how far it is.
@@ -207,7 +246,7 @@ def _fetch(function: Function, number: int, staging: Staging, means: Means) -> N
         raise DataError(msg)
 
 
-def _clean(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Staging, means: Means) -> None:
+def _clean(stage: Clean, number: int, staging: Staging, upstream: tuple[Any, ...], means: Means) -> None:
     where = _where(stage.function, number, stage.kind, means.context)
     made = _called(stage.function, upstream, where)
     with noted(where):
@@ -219,7 +258,7 @@ def _clean(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Stagin
         save_tables({name: [table] for name, table in tables.items()}, staging.into)
 
 
-def _clean_parts(stage: Clean, number: int, upstream: tuple[Any, ...], staging: Staging, means: Means) -> None:
+def _clean_parts(stage: Clean, number: int, staging: Staging, upstream: tuple[Any, ...], means: Means) -> None:
     assert stage.parts is not None
     names = _called(stage.parts, upstream, _where(stage.parts, number, "each", means.context))
     with noted(_where(stage.function, number, stage.kind, means.context)):
@@ -234,12 +273,14 @@ def _clean_parts(stage: Clean, number: int, upstream: tuple[Any, ...], staging: 
         joined(parts, staging.into)
 
 
-def _measurer(function: Function, view: Any, where: StageNote) -> Callable[[Staging], None]:
+def _measurer(function: Function, view: View, where: StageNote) -> Callable[[Staging], None]:
     def make(staging: Staging) -> None:
-        made = _called(function, (view,), where)
+        with noted(where), lent(view, function.name) as source:
+            function.check_call("source")
+            made = settled(function.bound())(source)
         with noted(where):
             if not isinstance(made, Mapping) or not all(isinstance(name, str) for name in made):
-                msg = f"{function.name} returns a mapping from names to JSON values and tensors, not {made!r:.60}"
+                msg = f"{function.name} returns a mapping from names to JSON values and tensors, not {short(made, 60)}"
                 raise DataError(msg)
             save_facts({name: plain_fact(name, value) for name, value in made.items()}, staging.into)
 

@@ -2,12 +2,12 @@
 
 import logging
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from tqdm import tqdm
 
 from .._ranks.context import RankContext
+from .._text import printable, visible, without_secrets
 
 
 _LOG = logging.getLogger("fdm")
@@ -23,15 +23,13 @@ def is_shown(progress: bool | None, context: RankContext) -> bool:
 def bar(total: int | None, what: str, unit: str, *, shown: bool) -> "tqdm[Any]":
     """A progress bar with rate and time left; without `total` it counts. Bytes are scaled."""
     scaled = unit == "B"
-    return tqdm(total=total, desc=what, unit=unit, unit_scale=scaled, unit_divisor=1024, disable=not shown)
+    said = visible(without_secrets(what))
+    return tqdm(total=total, desc=said, unit=unit, unit_scale=scaled, unit_divisor=1024, disable=not shown)
 
 
-def waiting(*, shown: bool) -> Callable[[str], None]:
-    """A function that tells what this process waits for: in the log, and on the terminal where bars are shown."""
-
-    def tell(message: str) -> None:
-        _LOG.info(message)
-        if shown:
-            tqdm.write(f"fdm: {message}", file=sys.stderr)
-
-    return tell
+def tell(message: str, *, shown: bool, unseen: int = logging.INFO) -> None:
+    """Tell something in the log, and on the terminal where bars are shown; where not, in the log as of the level `unseen`."""
+    text = printable(message)  # it may have what other processes wrote
+    _LOG.log(logging.INFO if shown else unseen, text)
+    if shown:
+        tqdm.write(f"fdm: {text}", file=sys.stderr)

@@ -1,9 +1,10 @@
-"""Owners: which process made a temporary file, and whether it still lives."""
+"""Owners: which process made a temporary file, whether it still lives, and which user it belongs to."""
 
 import hashlib
 import os
 import platform
-import time
+import re
+import stat
 import uuid
 from functools import cache
 from pathlib import Path
@@ -33,16 +34,39 @@ def _can_ask(where: str, number: str) -> bool:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether the owner of a temporary file or folder, named by `owned`, is dead.
+    """Whether a temporary file or folder has a name of `owned`, and its owner, on this machine, is known to be dead.
 
-    A process of this machine is asked for by its number and start. Where nothing can be asked, as of another machine,
-    what has not been touched for a week counts as abandoned.
+    Of other names, of other machines, and of this one before it was started anew, nothing is known: they stay.
     """
-    parts = path.name.rsplit(".", 2)
-    where, _, process = parts[1].partition("-") if len(parts) == 3 else ("", "", "")
-    if _can_ask(where, process.partition("-")[0]):
-        return is_dead(parts[1])
-    return time.time() - path.stat().st_mtime > _WEEK
+    named = _OWNED.fullmatch(path.name)
+    return named is not None and is_dead(named[1])
+
+
+def is_owned(path: Path) -> bool:
+    """Whether a temporary file or folder has a name of `owned`, of whatever process."""
+    return _OWNED.fullmatch(path.name) is not None
+
+
+def is_folder_of(path: Path, user: int) -> bool:
+    """Whether a path is a real folder, no link to one, and belongs to a user, by its number."""
+    try:
+        about = path.lstat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISDIR(about.st_mode) and about.st_uid == user
+
+
+def user_in(folder: Path) -> int:
+    """The user, by its number, to whom belongs what this process makes in a folder.
+
+    That is not always the user of the process: mounted file systems may give all to one user, or what is root's to nobody.
+    """
+    probe = folder / owned(".probe")
+    probe.mkdir(mode=0o700)
+    try:
+        return probe.lstat().st_uid
+    finally:
+        probe.rmdir()
 
 
 def _is_alive(number: int, started: str) -> bool:
@@ -50,7 +74,7 @@ def _is_alive(number: int, started: str) -> bool:
         os.kill(number, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
+    except (PermissionError, OverflowError):  # of no process's number nothing is known
         return True
     return _started(number) == started
 
@@ -77,4 +101,4 @@ def machine() -> str:
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
 
 
-_WEEK = 7 * 24 * 3600
+_OWNED = re.compile(r".+\.([0-9a-f]{12}-[0-9]+-(?:[0-9]*|dead))\.[0-9a-f]{8}", re.DOTALL)

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from tqdm import tqdm
 
 from .._errors import WorkerError
+from .._text import printable
 from .owner import is_dead, owner
 
 
@@ -58,7 +59,7 @@ def warn_of_fork(why: str = "") -> None:
             f"{why}use start_method='forkserver' or 'spawn', with the script's work below `if __name__ == '__main__':`, "
             f"or threads=, or start these threads later"
         )
-        warnings.warn(msg, RuntimeWarning, stacklevel=2)
+        warnings.warn(printable(msg), RuntimeWarning, stacklevel=2)
 
 
 def other_threads() -> list[str]:

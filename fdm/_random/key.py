@@ -16,6 +16,7 @@ from torch import Tensor
 from .._checks import integer
 from .._errors import DataError
 from .._public import public
+from .._text import short
 
 
 @public
@@ -274,7 +275,7 @@ def _name(name: str | int) -> str | int:
 
 def _numbers(numbers: Tensor) -> Tensor:
     if numbers.ndim != 1 or numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool:
-        msg = f"fold takes a string, an integer, or a tensor of integers of one dimension, not {numbers!r:.60}"
+        msg = f"fold takes a string, an integer, or a tensor of integers of one dimension, not {short(numbers, 60)}"
         raise DataError(msg)
     return numbers.to(torch.int64).contiguous()
 

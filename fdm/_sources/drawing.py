@@ -22,7 +22,7 @@ def warn_of_drawing(sources: Mapping[str, Any], load: str) -> None:
     for name, source in sources.items():
         if len(source) and (is_drawn(source) or not is_undisturbed(source)):
             told = None
-            with suppress(Exception):
+            with suppress(Exception, SystemExit, GeneratorExit):
                 told = _change(own(source), len(source), [0] * _STATES if is_drawn(source) else range(_STATES))
             if told is not None:
                 warn(f"{load}: in the source {name!r}, a {kind_of(source)}, {told}")

@@ -1,6 +1,8 @@
 """Turns: one process of a machine runs a load function first, since it may download; the others follow together."""
 
+import errno
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -8,9 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread, get_ident
 
+import platformdirs
 import torch
 from filelock import FileLock, Timeout
 
+from .._processes.owner import is_folder_of, machine
 from .._ranks.context import RankContext
 
 
@@ -24,9 +28,12 @@ def first_on_machine(name: str, context: RankContext, patience: float | None) ->
     if context.local_world_size == 1:
         yield
         return
-    user = getattr(os, "getuid", lambda: "")()  # others' lock files cannot be opened
-    lock = FileLock(Path(tempfile.gettempdir()) / f"fdm-{user}-load-{name[:24]}.lock", thread_local=False)
     is_first = False
+    try:
+        lock = FileLock(_own_folder() / f"load-{machine()}-{name[:24]}.lock", thread_local=False)
+    except OSError:  # without locks all load at the same time
+        yield
+        return
     try:
         lock.acquire(timeout=0)
         is_first = True
@@ -39,6 +46,28 @@ def first_on_machine(name: str, context: RankContext, patience: float | None) ->
             yield
     finally:
         lock.release()
+
+
+def _own_folder() -> Path:
+    """A folder that only this user can write to: nobody else can be in the way there, or lead the locks elsewhere."""
+    user = getattr(os, "getuid", lambda: 0)()
+    for folder in (platformdirs.user_cache_path("fdm") / ".turns", Path(tempfile.gettempdir()) / f"fdm-{user}"):
+        try:
+            folder.parent.parent.mkdir(parents=True, exist_ok=True)
+            folder.parent.mkdir(mode=0o700, exist_ok=True)  # the default store, which may not be there yet
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError:
+            continue
+        if _is_own(folder, user):
+            return folder
+    msg = "there is no folder for locks of this user alone"
+    raise OSError(errno.EACCES, msg)
+
+
+def _is_own(folder: Path, user: int) -> bool:
+    """Whether a folder is real, no link, and only this user's to write to."""
+    is_closed = os.name != "posix" or not folder.lstat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return is_folder_of(folder, user) and is_closed and os.access(folder, os.W_OK | os.X_OK)
 
 
 def _wait(lock: FileLock, patience: float | None) -> None:

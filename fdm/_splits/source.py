@@ -1,6 +1,8 @@
 """Sources: anything with a length and examples by index, and views of some of their examples."""
 
-from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
+import operator
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
+from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 import attrs
@@ -8,13 +10,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import Subset, TensorDataset
 
 from .._arrays.indexing import row_numbers, select
 from .._arrays.ragged import Ragged
 from .._arrays.table import Column, Table
 from .._errors import DataError, UnknownNameError, did_you_mean, listed, noted
+from .._fingerprint.canonical import canonical, digest
 from .._orders.order import Order, is_natural, written_out
 from .._public import public
+from .._random.ambient import seeded
+from .._random.key import Key
+from .._random.permutation import derive, permute
+from .._text import short
 
 
 @public
@@ -92,7 +100,7 @@ class View:
         return self.source
 
     def __repr__(self) -> str:
-        return f"<view of {len(self)} examples of {self.source!r:.100}>"
+        return f"<view of {len(self)} examples of {short(self.source, 100)}>"
 
 
 def given(view: View) -> Any:
@@ -100,6 +108,102 @@ def given(view: View) -> Any:
     # A table is always viewed: who gets it whole could change it in place.
     whole = is_natural(view.order, len(view.source)) and not isinstance(view.source, Table)
     return view.source if whole else view
+
+
+@contextmanager
+def lent(view: View, function: str) -> Iterator[Any]:
+    """What a user's function gets, as `given` has it, while it runs.
+
+    Raises `DataError` if `function` has changed the source in place: every reader of this process would see that, and
+    none of another one. Lists, tensors and arrays are compared with what they were, large ones in some places; of other
+    sources a few examples are, as far as they are values, and the same whenever they are read.
+    """
+    look = _looking(view.source)
+    before = look()
+    yield given(view)
+    if look() != before:
+        kind = type(view.source).__name__
+        msg = (
+            f"{function} changed the {kind} that it was given, in place; in this process all that read it would see the "
+            f"change, in others nobody. Let it work on a copy, such as copy.deepcopy(source) or source.clone(), or change "
+            f"what is loaded in the load function"
+        )
+        raise DataError(msg)
+
+
+def _looking(source: Any) -> Callable[[], Any]:
+    """A function that looks at a source, and returns the same as long as nobody has changed it."""
+    match source:
+        case Table() | range():  # a table hands out copies
+            return lambda: None
+        case Tensor() | np.ndarray() if source.nbytes <= _SMALL and source.dtype != object:
+            return lambda: canonical(source)
+        case Tensor() | np.ndarray() if len(source) and source.dtype != object:
+            rows = _some_of(len(source), _ROWS)
+            return lambda: (_version(source), source.shape, canonical(source[rows]))
+        case np.ndarray():  # of objects
+            return _looking_into(source.reshape(-1))
+        case TensorDataset():
+            parts = [_looking(tensor) for tensor in source.tensors]
+            return lambda: [look() for look in parts]
+        case Subset():
+            parts = [_looking(source.dataset), _looking(source.indices)]
+            return lambda: [look() for look in parts]
+        case list() | tuple():
+            return _looking_into(source)
+        case _:
+            places = _steady(source, _some_of(len(source), _FEW))
+            return lambda: (len(source), _read(source, places))
+
+
+def _looking_into(source: Any) -> Callable[[], Any]:
+    """The same for a container of objects: which ones they are, and of some the values."""
+    held = list(source)
+    places = _some_of(len(held), _ROWS)
+
+    def look() -> Any:
+        are_same = len(held) == len(source) and all(map(operator.is_, held, source))
+        return are_same, [_value(held[place]) for place in places]
+
+    return look
+
+
+def _steady(source: Any, places: Sequence[int]) -> list[int]:
+    """The places where a source has the same value whenever it is read."""
+    first, again = _read(source, places), _read(source, places)
+    return [place for place, one, other in zip(places, first, again, strict=True) if one == other != None]  # noqa: E711
+
+
+def _read(source: Any, places: Sequence[int]) -> list[Any]:
+    values = []
+    for place in places:
+        with seeded(_KEY.fold(place)):  # what it draws shall move nothing else
+            try:
+                values.append(_value(source[place]))
+            except (Exception, SystemExit, GeneratorExit):  # noqa: BLE001 - told where it is read in earnest
+                values.append(None)
+    return values
+
+
+def _value(example: Any) -> str | None:
+    """The digest of an example; None where it is no value that can be compared."""
+    try:
+        return digest(canonical(example))
+    except Exception:  # noqa: BLE001 - a user's object, which may raise anything
+        return None
+
+
+def _version(source: Any) -> int:
+    """How often torch has changed a tensor in place, or its views."""
+    return source._version if isinstance(source, Tensor) and not source.is_inference() else 0  # noqa: SLF001 - torch's
+
+
+def _some_of(size: int, most: int) -> list[int]:
+    """All places, or of many the first, the last, and some between."""
+    if size <= most:
+        return list(range(size))
+    between = permute(np.arange(most - 2, dtype=np.int64), size, derive(0, "compared", size))
+    return sorted({0, *between.tolist(), size - 1})
 
 
 def examples(source: Any, ids: Tensor) -> list[Any]:
@@ -145,6 +249,12 @@ def column_of(source: Any, name: str) -> Any:
             raise _no_column(name, example)
         column.append(example[name])
     return column
+
+
+_SMALL = 1 << 24  # bytes of an array that is looked at as a whole
+_ROWS = 256  # examples that are looked at, in memory,
+_FEW = 8  # and those that a source makes
+_KEY = Key(0, "compared")
 
 
 def _no_column(name: str, there: Any) -> UnknownNameError:

@@ -15,9 +15,10 @@ from .._orders.order import Chosen, Ids, Natural, Order, Shuffled, Window, Witho
 from .._random.permutation import derive, permute
 from .._stages.function import Function
 from .._stages.stage import Alias, Cut, Fold, Split
+from .._text import short
 from .grouping import grouped
 from .sizes import block_sizes, even_shard, exact_sizes, hashed, stratified
-from .source import View, column_of, given
+from .source import View, column_of, lent
 from .values import codes, hashed_keys, weights
 
 
@@ -169,8 +170,8 @@ def _column(by: str | Function, view: View) -> Any:
 
 
 def _called(function: Function, view: View) -> Any:
-    with noted(f"in {function!r}, defined at {function.location}"):
-        return function.bound()(given(view))
+    with noted(f"in {function!r}, defined at {function.location}"), lent(view, function.name) as source:
+        return function.bound()(source)
 
 
 def weights_of(by: str | Function, source: Any) -> NDArray[np.float64]:
@@ -189,7 +190,7 @@ def weights_of(by: str | Function, source: Any) -> NDArray[np.float64]:
 def _user_parts(function: Function, view: View) -> dict[str, Order]:
     made = _called(function, view)
     if not isinstance(made, Mapping) or not made or not all(isinstance(name, str) and name for name in made):
-        msg = f"{function.name} returns a mapping from split names to indices, not {made!r:.60}"
+        msg = f"{function.name} returns a mapping from split names to indices, not {short(made, 60)}"
         raise DataError(msg)
     parts = {name: _indices(name, indices, len(view)) for name, indices in made.items()}
     _check_partition(function.name, parts, len(view))

@@ -13,6 +13,7 @@ from .._arrays.indexing import refuse_masked, to_numpy
 from .._arrays.ragged import Ragged
 from .._errors import DataError
 from .._random.permutation import derive, uniforms
+from .._text import short
 
 
 def codes(values: Any, size: int, what: str) -> NDArray[np.int64]:
@@ -50,7 +51,7 @@ def single_values(values: Any, size: int, what: str) -> NDArray[Any] | list[Any]
             raise DataError(msg)
         return single_values(array.tolist(), size, what) if array.dtype.kind in "OT" else array
     if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping | set | frozenset):
-        msg = f"{what} is {values!r:.60}; {needed}"
+        msg = f"{what} is {short(values, 60)}; {needed}"
         raise DataError(msg)
     column = [_plain(value, what) for value in (values.tolist() if isinstance(values, Ragged) else values)]
     if len(column) != size:
@@ -61,7 +62,7 @@ def single_values(values: Any, size: int, what: str) -> NDArray[Any] | list[Any]
     for place, value in enumerate(column):
         if not isinstance(value, _SINGLE):
             missing = ", -1 or '' say where it is missing" if value is None or type(value).__name__ == "NAType" else ""
-            msg = f"{what} has {value!r:.60} for example {place}; {needed}{missing}"
+            msg = f"{what} has {short(value, 60)} for example {place}; {needed}{missing}"
             raise DataError(msg)
     return column
 
@@ -143,7 +144,7 @@ def _word(value: Any) -> tuple[str, int]:
         case int() | float():
             return "number", _hashed(b"nan" if isinstance(value, float) and isnan(value) else repr(value + 0).encode())
         case _:
-            msg = f"key: a key is a number or a string, not {value!r:.60}"
+            msg = f"key: a key is a number or a string, not {short(value, 60)}"
             raise DataError(msg)
 
 

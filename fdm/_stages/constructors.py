@@ -7,6 +7,7 @@ from .._errors import PipelineError
 from .._public import public
 from .._random.ambient import Ambient
 from .._random.key import Key
+from .._text import short
 from .fields import Amount
 from .function import Function, function
 from .stage import (
@@ -331,7 +332,7 @@ def transfer(*, skip: tuple[str, ...] | list[str] = ()) -> Transfer:
 def _held(stage: str, fn: Callable[..., Any], args: tuple[object, ...], params: Mapping[str, Any]) -> Function:
     """The function of a stage with its parameters, which `args` can only misspell."""
     if args:
-        msg = f"{stage} takes one function and its parameters by keyword; {args[0]!r:.60} has no name"
+        msg = f"{stage} takes one function and its parameters by keyword; {short(args[0], 60)} has no name"
         raise PipelineError(msg)
     return function(fn, params, stage)
 

@@ -8,8 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from .._arrays.tree import field_names
-from .._fingerprint.canonical import canonical, digest, qualified_name
-from .._text import plain
+from .._fingerprint.canonical import canonical, counted, digest, qualified_name
+from .._public import is_module_of_fdm
+from .._text import plain, visible, without_secrets
 from .function import Fact, Function, Tracked, shown
 from .stage import Stage
 
@@ -20,7 +21,8 @@ def summary(stage: Stage) -> tuple[str, str]:
     parts = [
         _text(field.name, getattr(stage, field.name)) for field in attrs.fields(type(stage)) if field.name != "splits"
     ]
-    return ", ".join(part for part in parts if part), f"on {', '.join(on)}" if on else ""
+    texts = ", ".join(part for part in parts if part), f"on {', '.join(on)}" if on else ""
+    return visible(without_secrets(texts[0])), visible(texts[1])
 
 
 def _text(name: str, value: Any) -> str:
@@ -58,13 +60,22 @@ def described(stage: Stage) -> dict[str, Any]:
     fields = {field.name: getattr(stage, field.name) for field in attrs.fields(type(stage))}
     usual = {field.name: field.default for field in attrs.fields(type(stage))}
     given = {name: value for name, value in fields.items() if value is not None and value not in ((), usual[name])}
-    entries = {name: plain(value, _described) for name, value in given.items()}
+    entries = {name: _without_secrets(plain(value, _described)) for name, value in given.items()}
     for name in ("into", "names", "shares"):  # pairs, which are mappings by what they mean
         if isinstance(fields.get(name), tuple):
             entries[name] = dict(fields[name])
     if "later" in entries:
         entries["later"] = [[start, dict(shares)] for start, shares in fields["later"]]
     return {"stage": stage.kind, **entries.pop("function", {}), **entries}
+
+
+def _without_secrets(entry: Any) -> Any:
+    """Plain JSON values, with the URLs in them as they may be shown."""
+    if isinstance(entry, dict):
+        return {name: _without_secrets(each) for name, each in entry.items()}
+    if isinstance(entry, list):
+        return [_without_secrets(each) for each in entry]
+    return without_secrets(entry) if isinstance(entry, str) else entry
 
 
 def _described(value: Any) -> Any:
@@ -85,7 +96,10 @@ def _described(value: Any) -> Any:
         case set() | frozenset():
             return plain(sorted(value, key=repr), _described)
         case _ if (names := field_names(value)) is not None:
-            fields = {name: plain(getattr(value, name), _described) for name in names}
-            return {"type": qualified_name(type(value))} | fields
+            is_own = is_module_of_fdm(type(value).__module__)
+            state = counted(value, names) if is_own else {name: getattr(value, name) for name in names}
+            return {"type": qualified_name(type(value))} | {
+                name: plain(each, _described) for name, each in state.items()
+            }
         case _:
             return shown(value)

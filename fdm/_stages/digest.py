@@ -1,12 +1,15 @@
 """Digests of stages: what decides a result, equal in every process and on every machine."""
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import attrs
 from toolz import valmap
 
-from .._fingerprint.canonical import canonical, digest
+from .._fingerprint.canonical import canonical, digest, is_named
 from .._fingerprint.code import code_of
 from .._fingerprint.imports import is_own_code
 from .function import Function
@@ -16,6 +19,7 @@ from .tracked import content_of, with_content
 
 # What load opens is not kept, and may reach anything: its name and parameters stand for it.
 KEPT = (Fetch, Clean, Measure, Split, Fold)
+_LIMITS = ("silence", "total")  # of fdm.download: the files are the same
 
 
 def stage_digest(stage: Stage) -> str:
@@ -25,8 +29,38 @@ def stage_digest(stage: Stage) -> str:
     )
 
 
+def fields_digest(stage: Stage) -> str:
+    """The digest of one stage's fields by value, without any code."""
+    return digest(canonical(_with_content(decisive(stage))))
+
+
+def code_digests(stage: Stage) -> dict[str, str]:
+    """Digests of the code that a stage's functions reach, by the names of what they are of; none where it is pinned.
+
+    Where a fingerprint cannot cover it, that of the functions' own source, or nothing where there is none: unlike
+    `code_of_stage` this refuses nothing.
+    """
+    try:
+        code = code_of_stage(stage) or {}
+    except Exception:  # noqa: BLE001 - whatever keeps code from being followed
+        code = {function.qualified_name: _own_source(function) for function in functions(stage)}
+    return {name: digest(plain)[:16] for name, plain in code.items()}
+
+
+def _own_source(function: Function) -> str:
+    """The source of a function, or of the class of a callable instance, without comments; empty where there is none."""
+    named: Any = function.call if is_named(function.call) else type(function.call)
+    try:
+        return ast.dump(ast.parse(textwrap.dedent(inspect.getsource(named))))
+    except (OSError, TypeError, SyntaxError):
+        return ""
+
+
 def decisive(stage: Stage) -> Stage:
-    """The stage without what decides speed alone."""
+    """The stage without what decides speed alone, or how long is waited."""
+    if isinstance(stage, Fetch) and stage.function.qualified_name == "fdm.download":
+        params = tuple(param for param in stage.function.params if param[0] not in _LIMITS)
+        return attrs.evolve(stage, function=attrs.evolve(stage.function, params=params))
     return attrs.evolve(stage, is_shared=False) if isinstance(stage, Load) else stage
 
 

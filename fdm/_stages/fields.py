@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from .._checks import Field, checked, converted, integer, one_of, or_none, switch, text
 from .._errors import PipelineError
 from .._random.ambient import Ambient
+from .._text import short
 from .function import Function, function
 from .rounding import SLACK, as_written
 
@@ -26,7 +27,7 @@ def _keyless_function(value: Any, stage: Any, _: Any) -> Function:
     if isinstance(held.call, Ambient):
         msg = (
             f"{stage.kind}: what ambient makes is random, and so for augment: "
-            f"fdm.augment(fdm.ambient({held.call.call!r:.60}))"
+            f"fdm.augment(fdm.ambient({short(held.call.call, 60)}))"
         )
         raise PipelineError(msg)
     return held
@@ -35,7 +36,9 @@ def _keyless_function(value: Any, stage: Any, _: Any) -> Function:
 def _keyed_function(value: Any, stage: Any, field: Any) -> Function:
     held = _function(value, stage, field)
     if isinstance(held.call, Ambient):
-        msg = f"{stage.kind}: make a stage of what draws from the global state anew: fdm.augment({held.call!r:.60})"
+        msg = (
+            f"{stage.kind}: make a stage of what draws from the global state anew: fdm.augment({short(held.call, 60)})"
+        )
         raise PipelineError(msg)
     return held
 
@@ -67,7 +70,7 @@ def _sizes_or_function(value: Any, stage: Any, field: Any) -> Sizes | Function:
         return _function(value, stage, field)
     pairs = _pairs(value)
     if not pairs:
-        msg = f'split takes sizes, such as {{"train": 0.9, "val": None}}, or a function, not {value!r:.60}'
+        msg = f'split takes sizes, such as {{"train": 0.9, "val": None}}, or a function, not {short(value, 60)}'
         raise PipelineError(msg)
     for split, _ in pairs:
         text("split: the name of a split is a string", split, PipelineError)

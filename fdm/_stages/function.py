@@ -20,6 +20,7 @@ from .._errors import ParameterError, PipelineError, UnknownNameError, did_you_m
 from .._fingerprint.canonical import (
     Value,
     canonical,
+    digest,
     is_frozen_instance,
     is_named,
     module_of,
@@ -27,7 +28,7 @@ from .._fingerprint.canonical import (
     qualified_name,
 )
 from .._public import public
-from .._text import short
+from .._text import short, visible, without_secrets
 
 
 @attrs.frozen(eq=False)
@@ -52,7 +53,7 @@ def fact(name: str) -> Any:
 
 def _path(_: str, value: Any, error: type[PipelineError]) -> str:
     if not isinstance(value, str | PurePath) or not str(value) or "\x00" in str(value):
-        msg = f"tracked takes the path of a file or folder, a string or Path, not {value!r:.60}"
+        msg = f"tracked takes the path of a file or folder, a string or Path, not {short(value, 60)}"
         raise error(msg)
     return str(value)
 
@@ -96,7 +97,7 @@ def _comparable(stage: str, call: Any, error: type[PipelineError]) -> Callable[.
         remedy = (
             f"; pass what makes it: fdm.load({kind}, name=value), or a function that returns it" if is_source else ""
         )
-        msg = f"{stage} takes a function, not {call!r:.60}{remedy}"
+        msg = f"{stage} takes a function, not {short(call, 60)}{remedy}"
         raise error(msg)
     if not is_named(call) and not _is_value(call):
         name = qualified_name(type(call)).removeprefix("builtins.")
@@ -222,8 +223,8 @@ class Function(Value):
     def __repr__(self) -> str:
         params = ", ".join(f"{name}={shown(value)}" for name, value in self.params)
         if is_named(self.call):
-            return f"{self.qualified_name}({params})"
-        return f"{self.call!r}" + (f"({params})" if params else "")
+            return visible(f"{self.qualified_name}({params})")
+        return without_secrets(repr(self.call)) + (f"({params})" if params else "")
 
 
 def function(call: Callable[..., Any], params: Mapping[str, Any], stage: str) -> Function:
@@ -241,8 +242,8 @@ def function(call: Callable[..., Any], params: Mapping[str, Any], stage: str) ->
     frozen = tuple(sorted((name, map_leaves(_copied, value, _is_value)) for name, value in params.items()))
     for name, value in frozen:
         try:
-            canonical(value)
-        except PipelineError as error:
+            digest(canonical(value))
+        except ValueError as error:  # as PipelineErrors are, and what is said of integers too long to be written
             msg = (
                 f"{stage}({_label(call)}): the parameter {name!r} cannot be compared by value: {error}; pass numbers, "
                 f"strings, tensors, containers of them, or an instance of a frozen attrs class or dataclass"

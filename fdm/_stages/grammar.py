@@ -51,9 +51,23 @@ def _check_order(stages: Sequence[Stage]) -> None:
         later = [i for i in range(phase, len(_PHASES)) if isinstance(stage, _PHASES[i])]
         if not later:
             before = f"stage {number - 1} ({stages[number - 1].kind})"
-            msg = f"stage {number} ({stage.kind}) comes after {before}, but the order of stages is {_ORDER}"
+            msg = (
+                f"stage {number} ({stage.kind}) comes after {before}, but the order of stages is {_ORDER}; "
+                f"fdm.insert(pipeline, stage) puts it where it belongs"
+            )
             raise PipelineError(msg)
         phase = later[0]
+
+
+def last_place(stages: Sequence[Stage], stage: Stage) -> int:
+    """The last number that a stage can have among others, by the order of stages alone; as if it stood last where there is none."""
+    for number in range(len(stages), -1, -1):
+        try:
+            _check_order([*stages[:number], stage, *stages[number:]])
+        except PipelineError:
+            continue
+        return number
+    return len(stages)
 
 
 def _check_once(stages: Sequence[Stage]) -> None:

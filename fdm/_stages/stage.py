@@ -199,7 +199,7 @@ class Shuffle(Limited):
 class Sample(Limited):
     kind: ClassVar[str] = "sample"
     weights: str | Function = attrs.field(**fields.BY)
-    size: int | None = attrs.field(**or_none(checked(integer, PipelineError, least=0)))
+    size: int | None = attrs.field(**or_none(checked(integer, PipelineError, least=0, most=2**62)))
     seed: int | None = attrs.field(**fields.SEED_OR_NONE)
     splits: tuple[str, ...] = attrs.field(default=(), **fields.SPLITS)
 

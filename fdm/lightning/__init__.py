@@ -10,6 +10,7 @@ from .._data import Data
 from .._errors import DataError, PipelineError
 from .._executor import Executor, check_options
 from .._pipeline import Pipeline
+from .._text import printable
 from ._classes import assigned_name, factory_class
 from ._datamodule import shell_class
 from ._migrate import datasets_pipeline, given_pipeline, named, read_loader
@@ -170,7 +171,7 @@ def from_datamodule(dm: Any, /, *, seed: int = 0) -> Pipeline:
         msg = f"from_datamodule found no DataLoader to carry over: {'; '.join(left) or 'it has no loaders'}"
         raise DataError(msg)
     if left:
-        warnings.warn("\n- ".join(["from_datamodule could not carry over:", *left]), stacklevel=2)
+        warnings.warn(printable("\n- ".join(["from_datamodule could not carry over:", *left])), stacklevel=2)
     return given_pipeline(reads, seed)
 
 

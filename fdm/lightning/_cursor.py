@@ -6,10 +6,14 @@ from typing import Any, Protocol, TypeAlias
 import attrs
 
 from .._errors import SnapshotError
-from .._loaders.combine import Combined, CombinedSnapshot
+from .._loaders.combine import Combined, CombinedSnapshot, snapshots_of
 from .._loaders.loader import Loader
-from .._plans.snapshot import VERSION, Snapshot, check_plain
+from .._plans.snapshot import VERSION, Snapshot, check_json, check_plain
+from .._text import short
 
+
+ENTRIES = "version", "fingerprint", "cursor", "ended"
+"""Of a datamodule's state; what a subclass keeps there beside them is its own."""
 
 Place: TypeAlias = Snapshot | CombinedSnapshot
 Loading: TypeAlias = Loader | Combined
@@ -108,15 +112,37 @@ def to_plain(at: Place) -> dict[str, Any]:
     return {"version": VERSION, "cursor": {name: part.to_dict() for name, part in parts.items()}, "ended": ended}
 
 
-def from_plain(plain: Mapping[str, Any], mode: str) -> Place:
-    """The place that `to_plain` wrote. Raises `SnapshotError` for anything else."""
-    entries = "cursor", "ended"
-    check_plain("datamodule's state", {name: plain[name] for name in ("version", *entries) if name in plain}, entries)
-    if not isinstance(plain["cursor"], Mapping) or not plain["cursor"]:
-        msg = f"the datamodule's state has a cursor by split, not {plain['cursor']!r:.60}"
+def has_cursor(state: Any) -> bool:
+    """Whether a state has a place: before the first batch there is none. Raises `SnapshotError` for what is no state."""
+    if not isinstance(state, Mapping):
+        msg = f"a datamodule's state is a mapping, as its state_dict writes it, not {short(state, 60)}"
         raise SnapshotError(msg)
-    parts = {name: Snapshot.from_dict(part) for name, part in plain["cursor"].items()}
-    return CombinedSnapshot(mode, parts, plain["ended"]) if len(parts) > 1 else next(iter(parts.values()))
+    return any(name in state for name in ENTRIES)
+
+
+def from_plain(plain: Mapping[str, Any], mode: str) -> Place:
+    """The place that `to_plain` wrote. Raises `SnapshotError` for anything else; entries of others are theirs."""
+    check_plain("datamodule's state", {name: plain[name] for name in ENTRIES if name in plain}, ENTRIES[1:])
+    for name in ("fingerprint", "ended"):
+        check_json(f"the state's {name}", plain[name])
+    if not isinstance(plain["fingerprint"], str):
+        msg = f"the state's fingerprint is the pipeline's, a str, not {short(plain['fingerprint'], 60)}"
+        raise SnapshotError(msg)
+    if not isinstance(plain["cursor"], Mapping) or not plain["cursor"]:
+        msg = f"the datamodule's state has a cursor by split, not {short(plain['cursor'], 60)}"
+        raise SnapshotError(msg)
+    parts: Mapping[str, Snapshot] = snapshots_of(plain["cursor"])
+    for name, part in parts.items():
+        if name != part.split:
+            msg = f"the state's cursor has {short(name, 60)}, but there a snapshot of split {short(part.split, 60)}"
+            raise SnapshotError(msg)
+    if len(parts) > 1:
+        return CombinedSnapshot(mode, parts, plain["ended"])
+    if not isinstance(plain["ended"], list | tuple) or plain["ended"]:
+        msg = f"the state's ended is empty where there is one split, not {short(plain['ended'], 60)}"
+        raise SnapshotError(msg)
+    (single,) = parts.values()
+    return single
 
 
 def _current(cursor: Cursor) -> Pass | None:

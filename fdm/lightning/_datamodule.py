@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from .._arrays.tree import entries
+from .._arrays.tree import entries, leaves, map_leaves
 from .._batches.transfer import move
 from .._data import Data
 from .._errors import DataError, did_you_mean, noted, stage_note
@@ -15,7 +15,8 @@ from .._executor import Executor, agree, open_alone
 from .._pipeline import Pipeline, fingerprint, replace
 from .._ranks.context import RankContext
 from .._stages.stage import Batch, Measure, Transfer
-from ._cursor import Loading, from_plain, place, to_plain
+from .._text import visible, without_secrets
+from ._cursor import Loading, from_plain, has_cursor, place, to_plain
 from ._feed import TRAIN_MODE, Feed, Train
 from ._hooks import GUARDED, guarded, has, hide, is_hidden
 from ._passes import Passes
@@ -247,10 +248,10 @@ class Shell:
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Take the cursor from a checkpoint, to fit on from there. Only `fit` asks for it, so others do not check it.
 
-        Raises `SnapshotError` for one of another pipeline, which names the stage that differs.
+        Raises `SnapshotError` for one of another pipeline, which names the stage that differs, and for what is no state.
         """
         is_asked = self.trainer is None or is_fitting(self.trainer)
-        if not is_asked or not {"version", "cursor"} & state_dict.keys():  # before the first batch there is none
+        if not is_asked or not has_cursor(state_dict):
             return
         restored = from_plain(state_dict, TRAIN_MODE)
         self._train().at(start=restored)
@@ -361,7 +362,15 @@ def shell_class(base: type) -> type:
 
 def _save_hyperparameters(datamodule: Any, values: Mapping[str, Any]) -> None:
     # A frame of its own: Lightning looks for the caller's arguments there, and these are to be saved as they are.
-    datamodule.save_hyperparameters(dict(values))
+    datamodule.save_hyperparameters({name: _without_secrets(value) for name, value in values.items()})
+
+
+def _without_secrets(value: Any) -> Any:
+    """A hyperparameter as loggers and checkpoints may keep it: without the secrets of the URLs in it."""
+    texts = [leaf for leaf in leaves(value) if isinstance(leaf, str)]
+    if all(without_secrets(text) == text for text in texts):
+        return value
+    return map_leaves(lambda leaf: without_secrets(leaf) if isinstance(leaf, str) else leaf, value)
 
 
 def _moved_from_elsewhere(batch: Any, device: Any, skip: Sequence[str]) -> Any:
@@ -369,7 +378,8 @@ def _moved_from_elsewhere(batch: Any, device: Any, skip: Sequence[str]) -> Any:
 
 
 def _shown(names: tuple[str, ...], sizes: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {sizes[name]}" if name in sizes else name for name in names) or "absent"
+    shown = (f"{visible(name)} {sizes[name]}" if name in sizes else visible(name) for name in names)
+    return ", ".join(shown) or "absent"
 
 
 def _of_facts(name: str, data: Data | None) -> str:

@@ -5,9 +5,10 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
-from .._errors import StoreError
+from .._errors import StoreError, warn
 
 
 def check_readable(path: Path) -> None:
@@ -37,6 +38,19 @@ def not_removed(folder: Path, into: Path) -> StoreError:
         f"leave it as it is"
     )
     return StoreError(errno.EACCES, msg)
+
+
+@cache
+def tell_of_writers(store: Path) -> None:
+    """Warn, once in a process, where others can write to a store that this user could close to them."""
+    about = store.stat()
+    is_open = os.name == "posix" and about.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if is_open and _me() in (0, about.st_uid):
+        who = "everybody" if about.st_mode & stat.S_IWOTH else "its group"
+        warn(
+            f"{who} can write to the store {store} (mode {stat.filemode(about.st_mode)}), and so decide what this user "
+            f"reads from it: chmod go-w {store}, unless all of them are trusted with that"
+        )
 
 
 def remedy_of(path: Path) -> str:

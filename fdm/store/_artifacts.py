@@ -10,7 +10,7 @@ from .._pipeline import Pipeline
 from .._splits.splits import Examples
 from .._stages.digest import address, measure_address
 from .._stages.stage import Batch, Clean, Fetch, Measure, Pack, Preparation, Source
-from ._publish import artifact_folder, is_published
+from ._manifest import artifact_folder, is_published
 
 
 @attrs.frozen(eq=False)

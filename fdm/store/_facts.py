@@ -16,9 +16,9 @@ from torch import Tensor
 from .._arrays.indexing import dtype_name, plain_tensor, tensor_of
 from .._errors import DataError, StoreError, UnknownNameError, did_you_mean, listed
 from .._stages.function import shown
-from .._text import plain, table
+from .._text import plain, short, table, without_secrets
 from ._access import remedy_of
-from ._tables import STAND_INS, in_place_of, standing_in
+from ._tables import DAMAGES, STAND_INS, in_place_of, standing_in
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -56,7 +56,7 @@ class Facts(Mapping[str, Any]):
         return {**other, **self._facts} if isinstance(other, Mapping) else NotImplemented
 
     def __repr__(self) -> str:
-        return f"Facts({self._facts!r})"
+        return f"Facts({without_secrets(repr(self._facts))})"
 
     def _repr_html_(self) -> str:
         return table(["fact", "value"], [(name, shown(value)) for name, value in self._facts.items()])
@@ -83,13 +83,16 @@ def open_facts(folder: Path) -> dict[str, Any]:
     """The facts that `save_facts` wrote, tensors as copies."""
     try:
         stored = json.loads((folder / _PLAIN).read_text(encoding="utf-8"))
+        if not isinstance(stored["names"], list) or not all(isinstance(name, str) for name in stored["names"]):
+            msg = "the names of facts are strings"
+            raise TypeError(msg)
         facts = dict(zip(stored["names"], stored["plain"], strict=True))
         if stored["tensors"]:
             with safe_open(folder / _TENSORS, framework="pt") as file:
                 for place in stored["tensors"]:
                     kept = file.get_tensor(place).clone()
                     facts[stored["names"][int(place)]] = in_place_of(kept, stored.get("dtypes", {}).get(place))
-    except (OSError, ValueError, TypeError, LookupError, SafetensorError) as error:
+    except DAMAGES as error:
         msg = f"cannot read {folder / _PLAIN} and its tensors: {error}; {remedy_of(folder / _PLAIN)}"
         raise StoreError(errno.EIO, msg) from error
     return facts
@@ -112,7 +115,7 @@ def _json(name: str, value: Any) -> Any:
         case np.generic() if value.dtype.kind in "biuf":
             return value.item()
         case _:
-            msg = f"the fact {name!r} is neither a JSON value nor a tensor: it is, or has inside, {value!r:.60}"
+            msg = f"the fact {name!r} is neither a JSON value nor a tensor: it is, or has inside, {short(value, 60)}"
             raise DataError(msg)
 
 

@@ -5,6 +5,7 @@ import getpass
 import json
 import os
 import platform
+import stat
 import time
 import traceback
 import uuid
@@ -18,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from .._errors import PreparationError, StoreError, text_of
 from .._processes.owner import is_abandoned, machine, owned
+from .._text import printable
 
 
 Tell = Callable[[str], None]
@@ -68,7 +70,7 @@ def _held(status: Path, failed: Path) -> Iterator[Tell]:
     def note(progress: str) -> None:
         nonlocal written
         if time.monotonic() - written >= _POLL:  # nobody looks more often
-            _write(status, {**me, "progress": progress})
+            _write(status, {**me, "progress": printable(progress)})
             written = time.monotonic()
 
     _write(status, me)
@@ -80,9 +82,14 @@ def _held(status: Path, failed: Path) -> Iterator[Tell]:
         _write(failed, {"failures": [*_failures(failed), failure][-_REMEMBERED:]})
         raise
     else:
-        failed.unlink(missing_ok=True)
+        _forget(failed)
     finally:
-        status.unlink(missing_ok=True)
+        _forget(status)
+
+
+def _forget(note: Path) -> None:
+    with suppress(OSError):  # another user's, or no note at all
+        note.unlink(missing_ok=True)
 
 
 def _acquired(lock: FileLock) -> bool:
@@ -111,8 +118,17 @@ def _is_after(failure: dict[str, Any], came: float) -> bool:
 
 
 def _failures(failed: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = _read(failed).get("failures", [])
-    return found
+    found = _read(failed).get("failures", [])
+    return [failure for failure in found if _is_failure(failure)] if isinstance(found, list) else []
+
+
+def _is_failure(found: object) -> bool:
+    texts = ("attempt", "machine", "who", "error", "cause")
+    return (
+        isinstance(found, dict)
+        and all(isinstance(found.get(name), str) for name in texts)
+        and isinstance(found.get("ended"), int | float)
+    )
 
 
 def _told(error: Exception) -> dict[str, str]:
@@ -121,7 +137,8 @@ def _told(error: Exception) -> dict[str, str]:
         cause = "".join(traceback.format_exception(error))
     except Exception as other:  # noqa: BLE001 - an exception of the user's may answer in any way it likes
         cause = f"its traceback cannot be shown: {text_of(other)}"
-    return {"error": _clipped(f"{type(error).__name__}: {text_of(error)}", 2_000), "cause": _clipped(cause, 20_000)}
+    said = f"{type(error).__name__}: {text_of(error)}"
+    return {"error": _clipped(printable(said), 2_000), "cause": _clipped(printable(cause), 20_000)}
 
 
 def _clipped(text: str, most: int) -> str:
@@ -129,18 +146,22 @@ def _clipped(text: str, most: int) -> str:
 
 
 def _holder(status: dict[str, Any], name: str) -> str:
-    if not status:
+    if not {"who", "since"} <= status.keys():
         return f"another process, which makes {name}"
     progress = f", {status['progress']}" if status.get("progress") else ""
     return f"{status['who']}, which makes {name} since {status['since']}{progress}"
 
 
 def _read(path: Path) -> dict[str, Any]:
+    """A note; nothing where there is none, or something else is in its place, which is neither followed nor waited for."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, encoding="utf-8") as file:
+            is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            found: Any = json.loads(file.read(_LONGEST)) if is_file else {}
+    except (OSError, ValueError, RecursionError):
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
@@ -148,7 +169,8 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     temporary = path.with_name(owned(path.name))
     with suppress(OSError):
         try:
-            temporary.write_text(json.dumps(content), encoding="utf-8")
+            with temporary.open("x", encoding="utf-8") as file:
+                file.write(json.dumps(content))
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -174,6 +196,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+_LONGEST = 1 << 22  # letters of a note, which has far fewer
 _REMEMBERED = 8  # failed attempts
 _POLL = 0.2  # seconds between looks at the lock and at what its holder says
 _NO_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR)

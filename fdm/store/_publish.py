@@ -1,12 +1,9 @@
 """The store: folders of files under the fingerprint of what made them, published whole by one rename."""
 
 import errno
-import hashlib
 import json
 import os
-import re
 import shutil
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,12 +16,11 @@ import attrs
 import platformdirs
 
 from .._errors import DownloadError, StoreError
-from .._processes.owner import is_abandoned, owned
-from ._access import check_readable, not_removed, whose
+from .._processes.owner import owned, user_in
+from ._access import not_removed, whose
 from ._lock import Tell, turn
-
-
-MANIFEST = "manifest.json"
+from ._manifest import MANIFEST, REMEDY, VERSION, digest_of, is_published
+from ._sweep import STAGING, locks_folder, own_folder, own_kept, sweep, tidy
 
 
 @attrs.frozen
@@ -55,23 +51,6 @@ def store_folder(store: str | Path | None, environ: Mapping[str, str]) -> Path:
     return Path(chosen).expanduser().absolute()
 
 
-def artifact_folder(store: Path, label: str, address: str) -> Path:
-    """Where the artifact of this address stands; `label` is for people who look into the store."""
-    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", label)[:60]
-    return store / f"{readable}-{address[:32]}"
-
-
-def is_published(folder: Path) -> bool:
-    """Whether an artifact is there. It is there whole or not at all; `StoreError` if this user may not look."""
-    try:
-        return stat.S_ISREG((folder / MANIFEST).stat().st_mode)
-    except PermissionError:
-        check_readable(folder)
-        raise
-    except (OSError, ValueError):
-        return False
-
-
 def publish(
     folder: Path, make: Callable[[Staging], None], about: Mapping[str, Any], patience: Patience | None = None
 ) -> Path:
@@ -81,21 +60,25 @@ def publish(
     together with a manifest (files, sizes, digests). A lock keeps others from doing the same work; it is the rename,
     not the lock, that keeps the store right. If `make` fails nothing is left but what it put into `kept`.
 
+    What is there already is taken as it is: `checked_manifest` tells whether it is what its manifest says.
+
     Raises `StoreError` if the store cannot be written, or waiting for another process took too long;
     `PreparationError` if that process failed. Errors of `make` pass through.
     """
     if is_published(folder):
         with suppress(OSError):  # a store that cannot be written does not tell when it was used
-            os.utime(folder / MANIFEST)
-        _tidy(folder)
-        return _readable(folder)
+            os.utime(folder / MANIFEST, follow_symlinks=False)
+        with suppress(FileNotFoundError):  # it may have been removed since
+            tidy(folder, folder.lstat().st_uid)
+        return folder
     store = folder.parent
     patience = patience or Patience()
     with explained(store):
-        for name in (".locks", ".staging", ".kept"):
-            (store / name).mkdir(parents=True, exist_ok=True)
+        _make_store(store)
+        user = user_in(store)
+        locks = locks_folder(store, user)
     waited = turn(
-        store / ".locks",
+        locks,
         folder.name,
         lambda: is_published(folder),
         patience=patience.seconds,
@@ -107,30 +90,20 @@ def publish(
             mine = stack.enter_context(waited)
         if mine is not None:
             with explained(store):
-                sweep(store)
-            _make(folder, make, about, mine)
-    return _readable(folder)
-
-
-def _readable(folder: Path) -> Path:
-    """The folder of an artifact, if this user may read what is in it; `StoreError` else."""
-    check_readable(folder)
-    for path in folder.iterdir():
-        check_readable(path)
+                sweep(store, user)
+            _make(folder, make, about, mine, user)
     return folder
 
 
-def sweep(store: Path) -> list[Path]:
-    """Remove what dead processes left half-made, and return what that was."""
-    removed = []
-    for path in sorted((store / ".staging").iterdir()):
-        with suppress(OSError):  # its owner, or another sweeper, was faster; or it is another user's
-            if is_abandoned(path):
-                shutil.rmtree(path)
-                removed.append(path)
-    for path in (store / ".kept").iterdir():
-        _tidy(store / path.name)
-    return removed
+def _make_store(store: Path) -> None:
+    """Make the folder of a store, for its user alone; one that is there keeps its mode, and so its users."""
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        if not store.is_dir():
+            store.mkdir(mode=0o700, exist_ok=True)
+    except ValueError as error:  # half of a surrogate pair, or a zero
+        msg = f"the store {str(store)!r} cannot be, by its name ({error}); give another folder: store=... or $FDM_STORE"
+        raise StoreError(errno.EINVAL, msg) from error
 
 
 def remove(folder: Path) -> None:
@@ -138,44 +111,30 @@ def remove(folder: Path) -> None:
 
     Raises `StoreError` if this user may not.
     """
-    gone = folder.parent / ".staging" / owned(folder.name)
+    into = folder.parent / STAGING
     try:
-        gone.parent.mkdir(exist_ok=True)
+        into = own_folder(folder.parent, STAGING, user_in(folder.parent))
+        gone = into / owned(folder.name)
         folder.rename(gone)
-    except FileNotFoundError:
+    except (FileNotFoundError, StoreError):
         raise
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        raise not_removed(folder, gone.parent) from error
+        raise not_removed(folder, into) from error
     with explained(folder.parent):
         shutil.rmtree(gone)
 
 
-def manifest(folder: Path) -> dict[str, Any]:
-    """What an artifact says of itself; `StoreError` if that cannot be read."""
-    try:
-        found: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        check_readable(folder / MANIFEST)
-        msg = f"the manifest of {folder} cannot be read ({error}); remove the folder, and it is made again"
-        raise StoreError(errno.EIO, msg) from error
-    return found
-
-
-def digest_of(path: Path) -> str:
-    """The sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _make(folder: Path, make: Callable[[Staging], None], about: Mapping[str, Any], note: Tell) -> None:
+def _make(folder: Path, make: Callable[[Staging], None], about: Mapping[str, Any], note: Tell, user: int) -> None:
     store = folder.parent
-    staging, kept = store / ".staging" / owned(folder.name), store / ".kept" / folder.name
+    name = owned(folder.name)
+    with explained(store):
+        staging = own_folder(store, STAGING, user) / name
+        kept = own_kept(store, folder.name, user, name)
     try:
         with explained(store):
             staging.mkdir()
-            kept.mkdir(exist_ok=True)
         make(Staging(staging, kept, note, lambda: is_published(folder)))
         with explained(store):
             _seal(staging, about)
@@ -186,7 +145,9 @@ def _make(folder: Path, make: Callable[[Staging], None], about: Mapping[str, Any
             raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-        _tidy(folder)
+        if kept.name == name:  # nobody else finds it
+            shutil.rmtree(kept, ignore_errors=True)
+        tidy(folder, user)
 
 
 def flush(folder: Path) -> None:
@@ -207,16 +168,6 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _tidy(folder: Path) -> None:
-    """Remove what was kept for an artifact's next attempt, once it is published; before, only an empty folder."""
-    kept = folder.parent / ".kept" / folder.name
-    with suppress(OSError):
-        kept.rmdir()
-    with suppress(OSError):
-        if kept.exists() and is_published(folder):
-            shutil.rmtree(kept, ignore_errors=True)
-
-
 def _seal(staging: Path, about: Mapping[str, Any]) -> None:
     """Write the manifest, and bring everything to disk; what waits for the disk is digested meanwhile."""
     paths = files_below(staging)
@@ -227,7 +178,7 @@ def _seal(staging: Path, about: Mapping[str, Any]) -> None:
         {"path": path.relative_to(staging).as_posix(), "size": path.stat().st_size, "sha256": digest}
         for path, digest in zip(paths, digests, strict=True)
     ]
-    content = {"version": 1, **about, "created": datetime.now(UTC).isoformat(timespec="seconds"), "files": files}
+    content = {"version": VERSION, **about, "created": datetime.now(UTC).isoformat(timespec="seconds"), "files": files}
     (staging / MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
     _flush_file(staging / MANIFEST)
     _flush_folder(staging)
@@ -254,10 +205,13 @@ def _flush_folder(folder: Path) -> None:
 def _rename(staging: Path, folder: Path) -> None:
     try:
         staging.rename(folder)
-    except OSError:
+    except OSError as error:
         # Someone whose lock did not exclude ours may have been first, with the same result.
         if not is_published(folder):
-            raise
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            msg = f"{folder} has no manifest, so what is there is damaged, or not fdm's; {REMEDY}"
+            raise StoreError(errno.EIO, msg) from error
     _flush_folder(folder.parent)
 
 

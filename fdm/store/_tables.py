@@ -3,7 +3,7 @@
 import errno
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -14,9 +14,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from .._arrays.indexing import dtype_name
-from .._arrays.ragged import Ragged, mapped
+from .._arrays.ragged import Ragged, opened
 from .._arrays.table import Column, Table, with_origin
 from .._errors import DataError, StoreError
+from .._text import short
 from ._access import remedy_of
 
 
@@ -59,7 +60,10 @@ def save_tables(tables: Mapping[str, Sequence[Table]], folder: Path) -> None:
 
 def named_files(names: Sequence[str], folder: Path) -> dict[str, Path]:
     """The paths of the files that tables of these names get in a folder, which `tables.json` there has in order."""
-    files = {name: f"{number}-{quote(name, safe='')[:80]}.safetensors" for number, name in enumerate(names)}
+    files = {
+        name: f"{number}-{quote(name, safe='', errors='surrogatepass')[:80]}.safetensors"
+        for number, name in enumerate(names)
+    }
     (folder / _TABLES).write_text(json.dumps(files), encoding="utf-8")
     return {name: folder / file for name, file in files.items()}
 
@@ -68,8 +72,12 @@ def open_tables(folder: Path) -> dict[str, Table]:
     """The tables that `save_tables` wrote, memory-mapped."""
     try:
         files: dict[str, str] = json.loads((folder / _TABLES).read_text(encoding="utf-8"))
+        outside = next((file for file in files.values() if Path(file).name != file or "\x00" in file), None)
+        if outside is not None:
+            msg = f"{short(outside, 200)} is no file of that folder"
+            raise ValueError(msg)
         paths = {name: folder / file for name, file in files.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except DAMAGES as error:
         msg = f"cannot read {folder / _TABLES}: {error}; {remedy_of(folder / _TABLES)}"
         raise StoreError(errno.EIO, msg) from error
     return {name: open_table(path) for name, path in paths.items()}
@@ -120,18 +128,51 @@ def open_table(path: Path) -> Table:
         with safe_open(path, framework="pt") as file:
             columns = json.loads(file.metadata()["columns"])
             table = Table({column["name"]: _column(file, number, column) for number, column in enumerate(columns)})
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        msg = f"cannot read the table {path}: {error}; {remedy_of(path)}"
+    except FileNotFoundError as error:
+        raise _gone(path) from error
+    except DAMAGES as error:
+        msg = f"cannot read the table {path}: {short(error, 500)}; {remedy_of(path)}"
         raise StoreError(errno.EIO, msg) from error
-    return with_origin(table, (open_table, (path,)), is_mapped=True)
+    return with_origin(table, (_Opener(path), ()), is_mapped=True)
+
+
+@attrs.frozen
+class _Opener:
+    """What opens a table again, here or in another process; sending it fails here where that could only fail there."""
+
+    path: Path
+
+    def __call__(self) -> Table:
+        return open_table(self.path)
+
+    def __reduce__(self) -> Any:
+        if not self.path.exists():
+            raise _gone(self.path)
+        return partial, (open_table, self.path)
+
+
+def _gone(path: Path) -> StoreError:
+    msg = (
+        f"the table {path} is no longer there: what it belongs to was removed from the store after it was opened; open the "
+        f"pipeline again, and it is made anew"
+    )
+    return StoreError(errno.ENOENT, msg)
 
 
 def _column(file: Any, number: int, column: Mapping[str, Any]) -> Column:
     dtype = column.get("dtype")
     if "ragged" in column:
-        values = in_place_of(file.get_tensor(f"{number}.values"), dtype)
-        return mapped(values, file.get_tensor(f"{number}.offsets"), column["ragged"])
-    return in_place_of(file.get_tensor(str(number)), dtype)
+        values = _aligned(in_place_of(file.get_tensor(f"{number}.values"), dtype))
+        return opened(values, _aligned(file.get_tensor(f"{number}.offsets")), column["ragged"])
+    return _aligned(in_place_of(file.get_tensor(str(number)), dtype))
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """The tensor, if its values begin at whole multiples of their size, as they are written: torch may crash at others."""
+    if tensor.numel() and tensor.data_ptr() % tensor.itemsize:
+        msg = f"values of {tensor.dtype} do not begin at a multiple of their size"
+        raise ValueError(msg)
+    return tensor
 
 
 def standing_in(tensor: Tensor) -> Tensor:
@@ -145,7 +186,10 @@ def in_place_of(tensor: Tensor, dtype: str | None) -> Tensor:
     """The tensor of this dtype that `standing_in` made the tensor of; None for the tensor's own dtype."""
     if dtype is None:
         return tensor
-    wanted: torch.dtype = getattr(torch, dtype)
+    wanted = next((known for known in STAND_INS if dtype_name(known) == dtype), None)
+    if wanted is None:
+        msg = f"there is no dtype {short(dtype, 60)}"
+        raise ValueError(msg)
     return torch.view_as_complex(tensor) if wanted.is_complex else tensor.view(wanted)
 
 
@@ -208,10 +252,13 @@ def _write(tensor: Tensor, name: str, places: dict[str, int], file: BinaryIO) ->
         return
     file.seek(places[name])
     for block in torch.split(tensor, max(1, _BLOCK // max(1, tensor[:1].nbytes))):
-        flat = block.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+        whole = block.detach().cpu().resolve_conj().resolve_neg().contiguous()
+        flat = whole.as_strided((whole.numel(),), (1,))  # one value may have any stride, and count as contiguous
         places[name] += file.write(flat.view(torch.uint8).numpy().data)
 
 
+# Torch, JSON and safetensors say in many ways that bytes are not what they should be.
+DAMAGES = (SafetensorError, OSError, LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError)
 _TABLES = "tables.json"
 _BLOCK = 1 << 24  # bytes written at a time
 DTYPES = {

@@ -6,9 +6,8 @@ from typing import Any, NoReturn, TypeAlias
 import attrs
 
 from .._arrays.differences import copied, difference, nonfinite, structure
-from .._arrays.ragged import Ragged
-from .._arrays.table import Table
 from .._batches.operations import Operation
+from .._batches.reading import has_sequences, ragged_columns
 from .._errors import stage_of
 from .._plans.rows import Rows
 from .._stages.stage import Augment
@@ -223,9 +222,8 @@ def _stop(walk: Walk, look: Look, operation: Operation, error: Exception) -> NoR
 def _is_ragged(trial: Trial, split: str) -> bool:
     """Whether rows may have different lengths, which padding makes the shape of a batch."""
     branch = trial.branches[split]
-    columns = branch.source.values() if isinstance(branch.source, Table) else ()
     own = branch.batch is not None and branch.batch[1].collate is not None
-    return own or any(isinstance(column, Ragged) for column in columns)
+    return own or has_sequences(branch.source) or bool(ragged_columns(branch.source))
 
 
 def _structures(made: Any, *, batched: bool, exact: bool) -> set[Any]:

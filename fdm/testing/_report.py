@@ -5,7 +5,7 @@ from typing import Any, Literal
 import attrs
 from toolz import frequencies
 
-from .._text import aligned, shortened
+from .._text import aligned, printable, shortened
 
 
 @attrs.frozen
@@ -20,8 +20,8 @@ class Verdict:
     outcome: Literal["holds", "broken", "skipped"]
     number: int | None = None
     stage: str | None = None
-    counterexample: str | None = None
-    why: str | None = None
+    counterexample: str | None = attrs.field(default=None, converter=attrs.converters.optional(printable))
+    why: str | None = attrs.field(default=None, converter=attrs.converters.optional(printable))
 
 
 @attrs.frozen(repr=False)

@@ -17,6 +17,7 @@ import fdm
 from fdm._arrays.differences import copied, difference
 from fdm._arrays.packed import gather_columns, gather_pieces, joined, ranges
 from fdm._batches.collate import collate
+from fdm._batches.rows import row_counts
 from fdm._batches.transfer import move
 
 
@@ -390,3 +391,12 @@ def test_ranges_are_the_naive_ones():
     naive = [number for start, count in zip(starts, counts, strict=True) for number in range(start, start + count)]
     assert naive == ranges(starts, counts).tolist()
     assert [] == ranges(np.array([], dtype=int), np.array([], dtype=int)).tolist()
+
+
+def test_a_packed_column_crosses_the_device_boundary_and_has_rows_like_any():
+    packed = fdm.Packed.of([[torch.tensor([1, 2]), torch.tensor([3])], [torch.tensor([4])]])
+    moved = move({"tokens": packed, "n": torch.tensor([1, 2])}, "cpu", ())
+    assert difference(packed, moved["tokens"]) is None
+    assert frozenset({2}) == row_counts(moved)
+    on_meta = move({"tokens": packed}, "meta", ())["tokens"]
+    assert "meta" == on_meta.values.device.type == on_meta.documents.device.type

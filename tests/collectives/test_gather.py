@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 
 import fdm
 from fdm._collectives import spools
+from fdm._collectives.gather import _packed
 from fdm._collectives.reduce import exact_sum
 from fdm.store._tables import DTYPES, STAND_INS, open_tables
 
@@ -113,6 +114,14 @@ def test_tensors_of_every_dtype_are_gathered(dtype):
     found = fdm.gather(value, np.array([2, 0, 1]))
     assert (dtype, (3, 2)) == (found.dtype, tuple(found.shape))
     assert torch.equal(value.view(torch.uint8)[[1, 2, 0]], found.view(torch.uint8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.complex64], ids=str)
+def test_one_value_of_a_wider_tensor_is_gathered(dtype):
+    wide = torch.arange(20).reshape(4, 5).to(dtype)
+    for one in (wide[:1, 0], wide[:1, ::2], wide.T[:1]):
+        packed_dtype, shape, raw = _packed(one)
+        assert torch.equal(one, torch.from_numpy(raw.copy()).view(packed_dtype).reshape(shape))
 
 
 def test_what_is_gathered_is_no_view_and_has_no_gradient():
@@ -513,12 +522,13 @@ def test_where_a_rank_is_killed_the_others_are_told_and_nothing_is_published(tmp
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL")
-def test_what_the_group_says_of_a_dead_rank_passes_through_with_a_note():
+def test_what_the_group_says_of_a_dead_rank_is_told_with_a_note():
     pool = Ranks(2)
     found = pool.run(*[(tasks.dying, fdm.mean, 1, 1)] * 2)
     pool.close()
     assert "dead" == found[1].kind
-    assert found[0].kind not in ("", "dead")
+    assert "PreparationError" == found[0].kind
+    assert "the ranks could not exchange values: " in found[0].words
     assert "in fdm.mean on rank 0, which waits for every rank" in found[0].words
 
 
@@ -535,6 +545,43 @@ def test_a_killed_merge_publishes_nothing_and_the_next_one_sweeps_up(tmp_path):
     assert left.startswith(".fdm-gather-results.")
     assert [0, 1] == fdm.gather_to(folder, [(torch.zeros(2), [1, 0])])["id"].tolist()
     assert ["results"] == below(tmp_path)
+
+
+UNLIKE = [
+    ("gather", "total"),
+    ("total", "mean"),
+    ("mean", "gather"),
+    ("gather_to", "gather"),
+    ("total", "gather_to"),
+    ("gather_to", "mean"),
+]
+
+
+@pytest.mark.parametrize("here, there", UNLIKE, ids=map(str, UNLIKE))
+def test_ranks_at_different_calls_are_told_both_and_go_on_together(here, there, tmp_path):
+    rows = [
+        (tasks.calls, str(tmp_path / "r"), *calls) for calls in ((here, "total"), (there, "total"), (here, "total"))
+    ]
+    for ended in ranks(3).run(*rows):
+        (words, after) = ended.value
+        assert f"not at the same call: fdm.{here} on ranks 0, 2; fdm.{there} on rank 1. Every rank" in words
+        assert "" == after
+    assert [] == below(tmp_path)
+
+
+def test_a_call_too_many_an_interrupted_one_and_one_of_torchs_are_told(tmp_path):
+    def told(*calls):
+        return [ended.value for ended in ranks(2).run(*((tasks.calls, str(tmp_path / "r"), *own) for own in calls))]
+
+    twice = told(["total", "gather"], ["total", "total"])
+    assert [["", ""], ["", ""]] != twice
+    assert all(words == "" and "fdm.gather on rank 0; fdm.total on rank 1" in more for words, more in twice)
+    ((interrupted,), (other,)) = told(["gather"], ["second exchange"])
+    assert interrupted == other
+    assert "fdm.gather on rank 0; fdm.gather, exchange 2 on rank 1" in interrupted
+    ((words,), _) = told(["mean"], ["all_gather_object"])
+    assert "fdm.mean on rank 0; a collective call of torch's on rank 1" in words
+    assert [["", ""]] * 2 == told(["gather", "mean"], ["gather", "mean"])
 
 
 MEMORY = """

@@ -65,7 +65,7 @@ def test_every_example_is_seen_once_in_equal_steps_under_torchrun(world, tmp_pat
 
 
 def test_what_keeps_ranks_apart_is_told_by_every_rank(tmp_path):
-    cases = ["mismatches", "failure", "alone", "absence"]
+    cases = ["mismatches", "pruned", "failure", "alone", "absence"]
     for code, out, err in by_hand(3, ",".join(cases), tmp_path):
         assert 0 == code, err
         assert cases == re.findall(r"told of (\w+)", out)

@@ -14,6 +14,7 @@ import torch
 from torch import distributed
 
 import fdm
+from fdm._collectives import exchange
 
 
 LIMIT = 240  # seconds for a task; machines may be slow
@@ -139,6 +140,26 @@ def to_disk_and_die_in_the_merge(folder, ids):
 
     gather_to.in_order = first
     return to_disk(folder, ids, 2)
+
+
+def calls(folder, *names):
+    """What becomes of these calls, one after the other: "" or the words of an error."""
+    made = {
+        "total": lambda: fdm.total(1),
+        "mean": lambda: fdm.mean(1, 2),
+        "gather": lambda: fdm.gather([1], [distributed.get_rank()]),
+        "gather_to": lambda: fdm.gather_to(folder, [([1.0], [distributed.get_rank()])]),
+        "all_gather_object": lambda: distributed.all_gather_object([None] * distributed.get_world_size(), (1, 2)),
+        "second exchange": lambda: (next((ranks := exchange.ranks_of("fdm.gather", None)).times), ranks.every(1)),
+    }
+    told = []
+    for name in names:
+        try:
+            made[name]()
+            told.append("")
+        except fdm.DataError as error:
+            told.append(str(error))
+    return told
 
 
 def dying(function, *args):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -107,6 +108,32 @@ def mismatches():
 
 def by_environment():
     return table(n=5, more=int(os.environ["MORE"]))
+
+
+def pruned():
+    """What is removed from the store once it is opened, or before it is needed, is compared as it was opened."""
+    p = fdm.pipeline(fdm.clean(table, n=20), fdm.clean(doubled, by=2), fdm.measure(size_of).on("all"))
+    for _ in range(2):  # made, and then only opened, without what it was made from
+        with fdm.open(p, store=FOLDER / "store") as data:
+            assert {"all": 20} == dict(data.splits)
+        dist.barrier()
+        for artifact in fdm.store.artifacts(FOLDER / "store") if RANK == 0 else ():
+            if artifact.function.endswith("table"):
+                shutil.rmtree(artifact.folder)
+        dist.barrier()
+    p = fdm.pipeline(fdm.clean(table, n=20).version(str(FOLDER)), fdm.split(pruning))
+    with fdm.open(p, store=FOLDER / "store") as data:
+        assert {"train": 15, "val": 5} == dict(data.splits)
+
+
+def size_of(source):
+    return {"n": len(source)}
+
+
+def pruning(source):
+    """Splits, when everything is gone from the store."""
+    fdm.store.prune(FOLDER / "store", larger_than=0)
+    return {"train": range(15), "val": range(15, 20)}
 
 
 def failure():

@@ -219,8 +219,8 @@ def test_tests_and_benchmarks_that_a_page_names_are_there(name):
         assert not test or f"def {test}(" in text, f"{file}::{test}"
 
 
-def test_every_law_has_a_test_and_every_cell_of_the_comparison_a_source():
-    for row in rows(PAGES["laws.md"]):
+def test_every_law_and_promise_has_a_test_and_every_cell_of_the_comparison_a_source():
+    for row in (*rows(PAGES["laws.md"]), *rows(PAGES["trust.md"])):
         assert "`tests/" in row[-1], row
     page = PAGES["comparison.md"]
     sources = set(re.findall(r"^\[([\w-]+)\]: https://", page, re.MULTILINE))

@@ -1,9 +1,11 @@
 """Resuming under Lightning: from every checkpoint, a fresh Trainer goes on with exactly the batches that come next."""
 
+import math
 from pathlib import Path
 
 import lightning.pytorch as pl
 import pytest
+import torch
 from lightning.pytorch.callbacks import Callback
 from lit import NOISY, PLAIN, SEVERAL, SLOW, Notes, Saves, epochs, quiet, trainer
 
@@ -225,3 +227,31 @@ def test_who_asks_for_the_number_of_steps_too_early_is_told_what_cannot_be_exact
     path = next(iter(saves.saved))
     with pytest.warns(UserWarning, match="it may end that epoch early or late"):
         fitted(fdm.replace(PLAIN, fdm.batch(2)), module=Asks(), ckpt_path=path, max_epochs=1)
+
+
+STATE_KEYS = "version", "fingerprint", "cursor", "ended"
+
+
+@pytest.mark.parametrize("splits", [("train",), ("train", "val")], ids=["one", "two"])
+def test_a_state_that_is_none_is_refused_in_every_entry(splits):
+    def shell():
+        return fdm.lightning.datamodule(PLAIN, train=splits[0] if len(splits) == 1 else list(splits), val=None)
+
+    with fdm.open(PLAIN) as data:
+        loaders = {split: data.loader(split) for split in splits}
+        cursor = {split: loader.snapshot(1).to_dict() for split, loader in loaders.items()}
+    good = {"version": 1, "fingerprint": fdm.fingerprint(PLAIN), "cursor": cursor, "ended": []}
+    module = shell()
+    module.load_state_dict({**good, "of a subclass": torch.tensor(1)})
+    assert good == module.state_dict()
+    module.load_state_dict({})
+    odd = [None, True, 1.0, 2, torch.tensor(1), math.nan, "x", ["x"], ["train", "train"], {"x": 1}, [1], 10**5000]
+    wrong = [{**good, key: value} for key in STATE_KEYS for value in odd if (key, value) != ("fingerprint", "x")]
+    wrong += [{name: value for name, value in good.items() if name != key} for key in STATE_KEYS]
+    wrong += [{key: good[key]} for key in STATE_KEYS]
+    wrong += [{**good, "cursor": {**cursor, "train": {**cursor["train"], "split": "val"}}}]
+    wrong += [{**good, "cursor": {**cursor, "train": {**cursor["train"], name: 1.0}}} for name in cursor["train"]]
+    wrong += [None, [], "state", 3, torch.tensor(1), [("version", 1)]]
+    for state in wrong:
+        with pytest.raises(fdm.SnapshotError):
+            shell().load_state_dict(state)

@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import fdm
-from fdm._orders.mixture import Tree, exact_shares, mixture, power_shares
+from fdm._orders.mixture import Tree, mixture
+from fdm._orders.shares import exact_shares, power_shares
 from fdm._random.permutation import random_bits
 
 

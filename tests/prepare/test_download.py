@@ -313,6 +313,49 @@ def test_a_name_that_is_none_or_leaves_the_folder_is_refused_when_the_file_is_ma
         fdm.File("http://localhost/x", name=name)
 
 
+ODD = {
+    "kept apart": ".partial/x",
+    "kept apart, in capitals": ".PARTIAL/x",
+    "the folder kept apart": ".partial",
+    "a slash at the end": "a/",
+    "two slashes": "a//b",
+    "a dot": "./a",
+    "a dot between": "a/./b",
+    "a line": "a\nb",
+    "an escape": "a\x1b[31m",
+    "a delete": "a\x7f",
+    "a later control character": "a\x85",
+    "a half of a character": "a\ud800",
+    "256 bytes": "x" * 256,
+    "256 bytes of a folder": "ä" * 128 + "/x",
+}
+
+
+@pytest.mark.parametrize("name", ODD.values(), ids=ODD)
+def test_a_name_that_not_every_file_system_has_is_refused_when_the_file_is_made(name):
+    with pytest.raises(fdm.PipelineError, match=r"File: .* is (no name of a file|in .partial)") as told:
+        fdm.File("http://localhost/x", name=name)
+    assert str(told.value).isprintable()
+    str(told.value).encode()
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "a/.partial", ".partially", "ä" * 127, "a b", "…", ".x", "a/b/c.d"])
+def test_any_other_name_is_one(name):
+    assert name == fdm.File("http://localhost/x", name=name).path
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("a", "a/b"), ("a/b/c", "a"), ("a/b", "a/b/c/d"), ("A", "a/b"), ("x", "X"), ("\u00e9", "e\u0301")],
+    ids=ascii,
+)
+def test_files_of_which_one_is_in_the_way_of_another_are_refused_before_anything_comes(names, tmp_path):
+    files = [fdm.File("http://127.0.0.1:9/x", name=name) for name in (*names, "other")]
+    with pytest.raises(fdm.PipelineError, match="tell them apart"):
+        fdm.download(tmp_path, files=files)
+    assert [] == list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("last", ["", "a/..", "..%2Fx", "%2Fx", "a%2F..%2F..%2Fx", "..%5Cx", "?name=x", "C%3A%2Fx"])
 def test_a_url_without_a_name_for_the_file_is_refused_when_the_file_is_made(last):
     with pytest.raises(fdm.PipelineError, match="name"):
@@ -337,10 +380,9 @@ def test_many_breaks_are_no_failure_while_something_comes_each_time(tmp_path, si
 
 
 @pytest.mark.parametrize("breaks", [reset, cut(0), stall(300_000)], ids=["reset", "nothing", "stalled"])
-def test_a_connection_that_is_reset_or_stalls_is_made_again(tmp_path, site, monkeypatch, breaks):
-    monkeypatch.setattr(_http, "_TIMEOUT", (10, 0.3))
+def test_a_connection_that_is_reset_or_stalls_is_made_again(tmp_path, site, breaks):
     url = site.put("/x", BODY, breaks, breaks)
-    assert {"x": BODY} == download(tmp_path, fdm.File(url, sha256=sha256(BODY)))
+    assert {"x": BODY} == download(tmp_path, fdm.File(url, sha256=sha256(BODY)), silence=0.3)
     assert 3 == len(site.seen)
 
 

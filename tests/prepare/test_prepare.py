@@ -219,7 +219,7 @@ def once(*, log, how):
     """Fails the first time."""
     note(log, "once")
     if len(told(log)) == 1:
-        raise {"error": KeyError("oops"), "interrupt": KeyboardInterrupt(), "exit": SystemExit(3)}[how]
+        raise {"error": KeyError("oops"), "interrupt": KeyboardInterrupt(), "exit": fdm.StopError(3)}[how]
     return fdm.Table({"x": torch.arange(2)})
 
 
@@ -252,7 +252,7 @@ FAILING = {
 }
 
 
-@pytest.mark.parametrize("how, error", [("error", KeyError), ("interrupt", KeyboardInterrupt), ("exit", SystemExit)])
+@pytest.mark.parametrize("how, error", [("error", KeyError), ("interrupt", KeyboardInterrupt), ("exit", fdm.StopError)])
 @pytest.mark.parametrize("stages", FAILING.values(), ids=FAILING)
 def test_what_fails_or_is_interrupted_leaves_nothing_behind_and_can_be_done_again(tmp_path, stages, how, error):
     store, log = tmp_path / "store", tmp_path / "log"

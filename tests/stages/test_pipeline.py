@@ -250,3 +250,59 @@ def test_a_batch_across_the_world_is_described_shown_and_compared_as_such():
     assert "across=world" in str(fdm.pipeline(across))
     with pytest.raises(fdm.PipelineError, match=r"across is one of 'rank', 'world', not 'word' \(did you mean 'world'"):
         fdm.batch(8, across="word")
+
+
+def kept(item):
+    return item
+
+
+WHOLE = fdm.pipeline(
+    fdm.split({"train": 0.9, "val": None}), fdm.shuffle(), fdm.transform(kept), fdm.batch(8), fdm.transfer(), seed=4
+)
+PLACES = {
+    "a clean first": (fdm.clean(kept), 0),
+    "an alias behind the splits": (fdm.alias(test="val"), 1),
+    "a take behind the orders": (fdm.take(10), 2),
+    "a batch for one split behind the batches": (fdm.batch(2).on("val"), 4),
+    "a transform on the device": (fdm.transform(kept), 5),
+}
+
+
+@pytest.mark.parametrize("stage, number", PLACES.values(), ids=PLACES)
+def test_a_stage_is_inserted_last_in_its_place(stage, number):
+    inserted = fdm.insert(WHOLE, stage)
+    assert [*WHOLE.stages[:number], stage, *WHOLE.stages[number:]] == list(inserted.stages)
+    assert inserted.seed == 4
+
+
+def test_a_stage_is_inserted_beside_the_one_that_is_named():
+    stage = fdm.take(3)
+    assert 1 == fdm.insert(WHOLE, stage, before="shuffle").stages.index(stage)
+    assert 2 == fdm.insert(WHOLE, stage, after="shuffle").stages.index(stage)
+    assert 2 == fdm.insert(WHOLE, fdm.augment(keyed), before="kept").stages.index(fdm.augment(keyed))
+
+
+def keyed(item, key):
+    return item
+
+
+@pytest.mark.parametrize(
+    "inserted, message",
+    {
+        "before a split": (lambda: fdm.insert(WHOLE, fdm.take(3), before="split"), "comes after stage 0 .take."),
+        "no such name": (lambda: fdm.insert(WHOLE, fdm.take(3), before="shufle"), "did you mean 'shuffle'"),
+        "two of the name": (
+            lambda: fdm.insert(fdm.insert(WHOLE, fdm.transform(kept)), fdm.take(3), after="kept"),
+            "2 trans.*5 trans",
+        ),
+        "both sides": (lambda: fdm.insert(WHOLE, fdm.take(3), before="batch", after="shuffle"), "give one of them"),
+        "a second transfer": (lambda: fdm.insert(WHOLE, fdm.transfer()), "one transfer at most"),
+        "no stage": (lambda: fdm.insert(WHOLE, 3), "insert takes a pipeline and stages"),
+        "nothing": (lambda: fdm.insert(WHOLE), "insert takes a pipeline and stages"),
+        "no pipeline": (lambda: fdm.insert(fdm.take(3), WHOLE), "insert takes a Pipeline"),
+        "too late for a pipeline": (lambda: fdm.pipeline(WHOLE, fdm.take(3)), "fdm.insert.pipeline, stage. puts it"),
+    }.values(),
+)
+def test_what_cannot_be_inserted_is_told_with_the_reason(inserted, message):
+    with pytest.raises(fdm.PipelineError, match=message):
+        inserted()

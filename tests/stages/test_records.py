@@ -186,6 +186,10 @@ WRONG = {
     "File.sha256": ((3, "00", "x" * 64), lambda sha256: fdm.File("http://127.0.0.1/a", sha256=sha256)),
     "File.name": ((3, "", "../a", "/a", b"a"), lambda name: fdm.File("http://127.0.0.1/a", name=name)),
     "File.unpack": (NO_SWITCHES, lambda unpack: fdm.File("http://127.0.0.1/a", unpack=unpack)),
+    "File.headers": (
+        (3, None, "a", {"A": "Bearer x"}, {"": "A"}),
+        lambda headers: fdm.File("http://127.0.0.1/a", headers=headers),
+    ),
     "File.mirrors": ((3, None, "a", [3], ("b",)), lambda mirrors: fdm.File("http://127.0.0.1/a", mirrors=mirrors)),
     "RankContext.rank": ((1, *NO_COUNTS), lambda rank: fdm.RankContext(rank=rank)),
     "RankContext.world_size": ((0, *NO_COUNTS), lambda size: fdm.RankContext(world_size=size)),
