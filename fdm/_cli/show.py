@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, TypeGuard
 
 import numpy as np
 from torch import Tensor
@@ -14,19 +14,18 @@ from .._executor import Executor
 from .._loaders.loader import Loader, plan_of
 from .._orders.blocks import BlockShuffle, BlockShuffled, variance_ratio
 from .._orders.mixed import Mixed
-from .._orders.order import Order, written_out
+from .._orders.order import Order, Window, written_out
 from .._pipeline import Pipeline, describe, fingerprint, pipeline
+from .._plans.epochs import mixtures
 from .._plans.plan import check_names
-from .._stages.stage import Clean, Cut, Fold, Load, Measure, Preparation, Source, Split
+from .._stages.constructors import alias
+from .._stages.stage import Alias, Clean, Cut, Fold, Load, Measure, Mix, Preparation, Source, Split, Stage
 from .._text import aligned, bar, chart, cut, size, visible, without_secrets
 from ..store._artifacts import Kept, kept_facts, kept_sources
 from ..store._manifest import manifest
 from ..store._publish import store_folder
 from .batch import as_json, structure, structure_lines
 from .target import checked_split, context_of
-
-
-OrderT = TypeVar("OrderT")
 
 
 def shown(p: Pipeline, *, store: str | None, world_size: int, split: str | None) -> dict[str, Any]:
@@ -52,10 +51,12 @@ def shown(p: Pipeline, *, store: str | None, world_size: int, split: str | None)
     with ExitStack() as stack:
         bare = stack.enter_context(executor.open(_up_to_splits(p)))
         splits = prepared_of(bare).splits
-        check_names(p, splits)
+        mixed = mixtures(p, splits)
+        check_names(p, [*splits, *mixed])
         kept += kept_facts(p, splits, folder)
         found |= {"kept": _entries(kept), "world_size": world_size, "splits": dict(bare.splits)}
-        checked_split(bare, split)
+        if split not in mixed:
+            checked_split(bare, split)
         if not all(each.is_prepared for each in kept):
             return {**found, "classes": _class_counts(bare), "missing": _missing(kept)}
         return {**found, **_of_data(stack.enter_context(executor.open(p)), split), "missing": None}
@@ -81,6 +82,9 @@ def show_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from kept_lines(found["kept"])
     if "splits" in found:
         yield from ("", "examples", *chart(found["splits"]))
+    if found.get("mixtures"):
+        rows = [[name, f"{of['examples']:,}", f"of {', '.join(of['parts'])}"] for name, of in found["mixtures"].items()]
+        yield from ("", "examples of an epoch of mixtures", *aligned(rows))
     if found.get("classes"):
         yield from ("", "classes", *_class_lines(found["classes"]))
     if "plans" in found:
@@ -138,7 +142,16 @@ def _missing(kept: list[Kept]) -> str:
 
 
 def _up_to_splits(p: Pipeline) -> Pipeline:
-    return pipeline(*(stage for stage in p.stages if isinstance(stage, Source | Cut)), seed=p.seed)
+    """The pipeline that makes the splits alone, without the aliases of mixtures, which are made later."""
+    later, stages = {mix.into for _, mix in p.of_kind(Mix)}, list[Stage]()
+    for stage in p.stages:
+        if isinstance(stage, Alias):
+            later |= {new for new, old in stage.names if old in later}
+            names = {new: old for new, old in stage.names if new not in later}
+            stages += [alias(**names)] if names else []
+        elif isinstance(stage, Source | Cut):
+            stages.append(stage)
+    return pipeline(*stages, seed=p.seed)
 
 
 def _of_data(data: Data, split: str | None) -> dict[str, Any]:
@@ -152,6 +165,11 @@ def _of_data(data: Data, split: str | None) -> dict[str, Any]:
     return {
         "classes": _class_counts(data),
         "plans": plans,
+        "mixtures": {
+            name: {"examples": data.splits[name], "parts": list(data.origins(name))}
+            for name in data.splits
+            if name not in prepared_of(data).splits
+        },
         "blocks": blocks,
         "facts": as_json(data.facts),
         "first_batch": first,
@@ -162,8 +180,8 @@ def _block_shuffles(loader: Loader) -> list[dict[str, Any]]:
     """How well the block shuffles of a split mix its steps; in a mixture, how well each part's share of a step is mixed."""
     plan = plan_of(loader)
     orders: list[tuple[str, Order, float]] = [(loader.split, plan.order, 1.0)]
-    mixed = _within(plan.order, Mixed)
-    if mixed is not None:
+    mixed = _whole(plan.order)
+    if isinstance(mixed, Mixed):
         shares = dict(mixed.run.phases[0].shares)
         orders = [
             (f"{name} in {loader.split}", mixed.epoch_of(number, loader.epoch), shares[name] / sum(shares.values()))
@@ -172,11 +190,10 @@ def _block_shuffles(loader: Loader) -> list[dict[str, Any]]:
         ]
     found = []
     for name, order, share in orders:
-        shuffled = _within(order, BlockShuffled)
-        if shuffled is not None:
-            found.append(
-                {"split": name, **_quality(shuffled.shuffle, min(round(plan.steps.whole * share), order.size))}
-            )
+        shuffled = _whole(order)
+        if isinstance(shuffled, BlockShuffled):
+            batch = min(round(plan.steps.whole * share), order.size)
+            found.append({"split": name, **_quality(shuffled.shuffle, batch)})
     return found
 
 
@@ -191,11 +208,9 @@ def _quality(shuffle: BlockShuffle, batch: int) -> dict[str, Any]:
     }
 
 
-def _within(order: Order | None, kind: type[OrderT]) -> OrderT | None:
-    """An order of this kind, or the one of this kind that it is made of."""
-    while order is not None and not isinstance(order, kind):
-        order = getattr(order, "of", None)
-    return order
+def _whole(order: Order) -> Order:
+    """The order of which `take` left this one."""
+    return _whole(order.of) if isinstance(order, Window) else order
 
 
 def _class_counts(data: Data) -> dict[str, dict[str, int]]:

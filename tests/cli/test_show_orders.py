@@ -42,6 +42,7 @@ lengths = fdm.pipeline(
     fdm.batch(8, alike="tokens", edges=(16, 64)).on("val"),
 )
 plain = fdm.without(blocks, "shuffle")
+again = fdm.insert(blocks, fdm.shuffle().on("train"), before="take")
 """
 
 
@@ -93,6 +94,12 @@ def test_of_a_mixture_each_part_that_is_read_in_blocks_has_its_share_of_a_step(s
     assert (48, pytest.approx(variance_ratio(48, 4096, 16, 64))) == ratios["web in train"]
 
 
+def test_show_tells_what_mixtures_are_made_of(shown):
+    found = json.loads(shown("mixed", "--json"))
+    assert {"train": {"examples": found["plans"]["train"]["examples"], "parts": ["code", "web"]}} == found["mixtures"]
+    assert re.search(r"^  train  [\d,]+  of code, web$", shown("mixed"), re.MULTILINE)
+
+
 def test_show_tells_buckets_and_padding(shown):
     plans = json.loads(shown("lengths", "--json"))["plans"]
     text = shown("lengths")
@@ -103,8 +110,9 @@ def test_show_tells_buckets_and_padding(shown):
     assert [16, 64] == [row["edge"] for row in plans["val"]["buckets"]]
 
 
-def test_what_is_neither_read_in_blocks_nor_batched_by_length_tells_of_neither(shown):
-    assert [] == json.loads(shown("plain", "--json"))["blocks"]
-    text = shown("plain")
+@pytest.mark.parametrize("name", ["plain", "again"])
+def test_what_is_neither_read_in_blocks_nor_batched_by_length_tells_of_neither(shown, name):
+    assert [] == json.loads(shown(name, "--json"))["blocks"]
+    text = shown(name)
     assert "variance" not in text
     assert "buckets" not in text
