@@ -1,6 +1,6 @@
 """Pretrain on a mixture of packed sequences, stop, and go on with two ranks in place of one, exactly.
 
-    python examples/pretrain.py [--steps 300]
+    python examples/pretrain.py [--steps 200]
 
 Two corpora that every machine has: the sources of Python's standard library, and the licences, readmes and other notes of
 the packages that are installed. Their tokens are bytes. Documents are packed into sequences, and sequences are mixed: 0.7
@@ -265,7 +265,7 @@ def free_port() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=300, help="of the whole run")
+    parser.add_argument("--steps", type=int, default=200, help="of the whole run")
     parser.add_argument("--folder", type=Path, help="of one start, with its checkpoint: what torchrun passes")
     parser.add_argument("--stop", type=int, help="the step before which that start stops")
     options = parser.parse_args()

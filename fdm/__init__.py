@@ -8,6 +8,8 @@ from ._collectives.gather import gather
 from ._collectives.gather_to import gather_to
 from ._collectives.reduce import mean, total
 from ._data import Data
+from ._downloads.download import download
+from ._downloads.file import File
 from ._errors import (
     ContextError,
     DataError,
@@ -30,8 +32,6 @@ from ._loaders.loader import Loader
 from ._loaders.profile import Profile
 from ._pipeline import Pipeline, describe, draw, draw_svg, fingerprint, insert, pipeline, replace, without
 from ._plans.snapshot import Snapshot
-from ._prepare.download import download
-from ._prepare.file import File
 from ._random.ambient import ambient
 from ._random.key import Key
 from ._ranks.context import RankContext

@@ -20,7 +20,7 @@ from ._pipeline import Pipeline
 from ._prepare.means import Means
 from ._prepare.pool import PoolOption
 from ._prepare.prepare import Prepared, prepare_kept, prepared
-from ._prepare.progress import is_shown, tell
+from ._processes.progress import is_shown, tell
 from ._public import public
 from ._ranks.context import RankContext
 from ._sources.drawing import warn_of_drawing

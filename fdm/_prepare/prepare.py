@@ -8,11 +8,13 @@ from typing import Any, TypeVar
 import attrs
 
 from .._arrays.table import tables_of
+from .._downloads.download import download, download_into
 from .._errors import DataError, PipelineError, StageNote, listed, noted, stage_note
 from .._fingerprint.canonical import digest
 from .._pipeline import Pipeline
 from .._plans.epochs import mixtures
 from .._plans.plan import check_names
+from .._processes.progress import bar
 from .._processes.torch_state import settled
 from .._random.key import Key
 from .._ranks.context import RankContext
@@ -31,13 +33,11 @@ from ..store._facts import open_facts, plain_fact, save_facts
 from ..store._manifest import checked_manifest, lasting, manifest_if_there
 from ..store._publish import Staging, explained, publish
 from ..store._tables import open_tables, save_tables
-from .download import download, download_into
 from .indices import Indices, prepare_indices
 from .inputs import named_by, seen, warn_of_others
 from .means import Means
 from .parts import joined, parts_of, run_parts
 from .pool import opened
-from .progress import bar
 
 
 T = TypeVar("T")

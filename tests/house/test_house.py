@@ -22,6 +22,7 @@ HOUSE = (
     *(
         "_processes",
         "store",
+        "_downloads",
         "_sources",
         "_prepare",
         "_batches",
