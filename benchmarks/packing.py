@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 import fdm
 from fdm._arrays.packed import gather_pieces
-from fdm._plans.packing import Joined, Packing, Pieces, packing_of
+from fdm._orders.packing import Joined, Packing, Pieces, packing_of
 
 
 DOCUMENTS, BATCH = 10**6, 16

@@ -1,7 +1,7 @@
 """Show: what a pipeline is, what of it is prepared, and the plan and first batch of what can be opened at once."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, TypeGuard
 
@@ -12,8 +12,9 @@ from .._arrays.table import Table
 from .._data import Data, branches_of, prepared_of
 from .._executor import Executor
 from .._loaders.loader import Loader, plan_of
-from .._orders.blocks import BlockShuffled, variance_ratio
-from .._orders.order import Window, written_out
+from .._orders.blocks import BlockShuffle, BlockShuffled, variance_ratio
+from .._orders.mixed import Mixed
+from .._orders.order import Order, Window, written_out
 from .._pipeline import Pipeline, describe, fingerprint, pipeline
 from .._plans.epochs import mixtures
 from .._plans.plan import check_names
@@ -89,9 +90,13 @@ def show_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if "plans" in found:
         ranks = "" if found["world_size"] == 1 else f" on each of {found['world_size']} ranks"
         yield from ("", f"steps of an epoch{ranks}", *_plan_lines(found["plans"]))
-    if found.get("mixing"):
-        title = "variance of the means of batches over that of a true shuffle, at most, for sorted data"
-        yield from ("", title, *_mixing_lines(found["mixing"]))
+        yield from _bucket_lines(found["plans"])
+    if found.get("blocks"):
+        yield from (
+            "",
+            "variance of batch means over that of a true shuffle, for sorted data: 1 + batch / window * (1 - in play)",
+        )
+        yield from _block_lines(found["blocks"])
     if found.get("facts"):
         yield from ("", "facts", *aligned([name, _short(value)] for name, value in found["facts"].items()))
     if found.get("first_batch"):
@@ -156,7 +161,7 @@ def _of_data(data: Data, split: str | None) -> dict[str, Any]:
     chosen = split or next((name for name in ["train", *batched] if name in batched), None)
     loader = data.loader(chosen) if chosen is not None and chosen in batched else None
     first = {"split": chosen, "entries": structure(loader[0])} if loader else None
-    mixing = {name: _mixing(data.loader(name)) for name in batched}
+    blocks = [row for name in batched for row in _block_shuffles(data.loader(name))]
     return {
         "classes": _class_counts(data),
         "plans": plans,
@@ -165,32 +170,47 @@ def _of_data(data: Data, split: str | None) -> dict[str, Any]:
             for name in data.splits
             if name not in prepared_of(data).splits
         },
-        "mixing": {name: each for name, each in mixing.items() if each is not None},
+        "blocks": blocks,
         "facts": as_json(data.facts),
         "first_batch": first,
     }
 
 
-def _mixing(loader: Loader) -> dict[str, Any] | None:
-    """How well the block shuffle of a split mixes for its batch; None where there is none."""
+def _block_shuffles(loader: Loader) -> list[dict[str, Any]]:
+    """How well the block shuffles of a split mix its steps; in a mixture, how well each part's share of a step is mixed."""
     plan = plan_of(loader)
-    order = plan.order
-    while isinstance(order, Window):
-        order = order.of
-    if not isinstance(order, BlockShuffled):
-        return None
-    batch, shuffle = plan.steps.whole, order.shuffle
-    in_play = min(1.0, shuffle.window * shuffle.block / max(1, shuffle.n))
-    ratio = variance_ratio(batch, shuffle.n, shuffle.block, shuffle.window)
-    return {"batch": batch, "window": shuffle.window, "in_play": in_play, "variance": ratio}
+    orders: list[tuple[str, Order, float]] = [(loader.split, plan.order, 1.0)]
+    mixed = _whole(plan.order)
+    if isinstance(mixed, Mixed):
+        shares = dict(mixed.run.phases[0].shares)
+        orders = [
+            (f"{name} in {loader.split}", mixed.epoch_of(number, loader.epoch), shares[name] / sum(shares.values()))
+            for number, name in enumerate(mixed.run.names)
+            if name in shares
+        ]
+    found = []
+    for name, order, share in orders:
+        shuffled = _whole(order)
+        if isinstance(shuffled, BlockShuffled):
+            batch = min(round(plan.steps.whole * share), order.size)
+            found.append({"split": name, **_quality(shuffled.shuffle, batch)})
+    return found
 
 
-def _mixing_lines(mixing: Mapping[str, Any]) -> list[str]:
-    rows = [
-        [name, f"{of['variance']:.4g} = 1 + {of['batch']:,} / {of['window']:,} * (1 - {of['in_play']:.4g} in play)"]
-        for name, of in mixing.items()
-    ]
-    return aligned(rows)
+def _quality(shuffle: BlockShuffle, batch: int) -> dict[str, Any]:
+    return {
+        "block": shuffle.block,
+        "window": shuffle.window,
+        "lanes": shuffle.lanes,
+        "batch": batch,
+        "in_play": min(1.0, shuffle.window * shuffle.block / shuffle.n) if shuffle.n else 1.0,
+        "variance_ratio": variance_ratio(batch, shuffle.n, shuffle.block, shuffle.window),
+    }
+
+
+def _whole(order: Order) -> Order:
+    """The order of which `take` left this one."""
+    return _whole(order.of) if isinstance(order, Window) else order
 
 
 def _class_counts(data: Data) -> dict[str, dict[str, int]]:
@@ -229,6 +249,30 @@ def _plan_lines(plans: Mapping[str, Any]) -> list[str]:
         tail += f"; {plan['dropped']:,} examples are dropped" if plan["dropped"] else ""
         rows.append([name, steps, f"batches of up to {plan['batch_size']:,}{tail}"])
     return aligned(rows)
+
+
+def _bucket_lines(plans: Mapping[str, Any]) -> list[str]:
+    """The buckets of all splits whose batches are made by length, and how much of what they compute is padding."""
+    by_length = {name: plan for name, plan in plans.items() if plan is not None and "buckets" in plan}
+    if not by_length:
+        return []
+    rows: list[list[object]] = [["", "padded to", "examples", "steps", "of"]]
+    for name, plan in by_length.items():
+        rows += [[name, *row.values()] for row in plan["buckets"]]
+    padding = ", ".join(f"{plan['padding']:.1%} of {name}" for name, plan in by_length.items())
+    return ["", f"buckets; padding is {padding}", *aligned(rows, right=(1, 2, 3, 4))]
+
+
+def _block_lines(blocks: Sequence[Mapping[str, Any]]) -> list[str]:
+    return aligned(
+        [
+            row["split"],
+            f"{row['variance_ratio']:.2f}",
+            f"1 + {row['batch']:,} / {row['window']:,} * (1 - {row['in_play']:.3g})",
+            f"blocks of {row['block']:,}" + (f", {row['lanes']:,} lanes" if row["lanes"] > 1 else ""),
+        ]
+        for row in blocks
+    )
 
 
 def _class_lines(classes: Mapping[str, Mapping[str, int]]) -> list[str]:

@@ -184,8 +184,15 @@ class Loader:
         return f"<fdm.Loader of {self.split!r}, epoch {self.epoch}, {len(self)} steps{ranks}>"
 
     def _repr_html_(self) -> str:
-        rows = [(name.replace("_", " "), _told(value)) for name, value in self.plan().items()]
-        return page(f"fdm.Loader of {self.split!r}", table(["plan", ""], rows))
+        plan = self.plan()
+        buckets, padding = plan.pop("buckets", []), plan.pop("padding", None)
+        rows = [(name.replace("_", " "), _told(value)) for name, value in plan.items()]
+        rows += [] if padding is None else [("padding", f"{padding:.1%}")]
+        heads = ["padded to", "examples", "steps", "examples of a full step"]
+        pieces = (
+            [table(heads, ([_told(value) for value in row.values()] for row in buckets), "buckets")] if buckets else []
+        )
+        return page(f"fdm.Loader of {self.split!r}", table(["plan", ""], rows), *pieces)
 
     def plan(self) -> dict[str, Any]:
         """The plan of the epoch from this loader's start, as plain values: for people and machines to read.
