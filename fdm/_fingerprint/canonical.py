@@ -13,12 +13,12 @@ import typing
 import uuid
 from argparse import Namespace
 from collections import defaultdict, deque
-from collections.abc import Callable, Container, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from dataclasses import is_dataclass
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from functools import cache, cached_property, partial, partialmethod
+from functools import cached_property, partial, partialmethod
 from itertools import takewhile
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from types import MemberDescriptorType
@@ -31,7 +31,7 @@ import torch
 from toolz import valmap
 
 from .._arrays.table import Table
-from .._arrays.tree import field_names
+from .._arrays.tree import counted, field_names
 from .._errors import PipelineError
 from .._public import is_module_of_fdm, public_module
 from .._text import short
@@ -225,23 +225,6 @@ def _state(value: Any) -> Mapping[str, Any] | None:
     held = {**_slots(value, of=()), **getattr(value, "__dict__", {})}
     beside = held.keys() - names - _computed(type(value))
     return {name: getattr(value, name) for name in [*names, *sorted(beside)]}
-
-
-@cache
-def _later_defaults(cls: Hashable) -> dict[str, Any]:
-    """The defaults of the fields that a record of fdm has got since: with these it is the same value as before."""
-    fields = attrs.fields(cls) if isinstance(cls, type) and attrs.has(cls) else ()
-    return {field.name: field.default for field in fields if field.metadata.get("is_later")}
-
-
-def counted(record: Any, names: Sequence[str]) -> Mapping[str, Any]:
-    """The fields of a record of fdm that count, by name: all, or those that it tells itself, without secrets."""
-    own: Mapping[str, Any] = record.counted() if hasattr(record, "counted") else {}
-    if own:
-        return own
-    cls: Any = type(record)
-    usual = _later_defaults(cls)
-    return {name: getattr(record, name) for name in names if name not in usual or getattr(record, name) != usual[name]}
 
 
 def _computed(cls: type) -> set[str]:

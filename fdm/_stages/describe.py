@@ -7,8 +7,8 @@ import attrs
 import numpy as np
 from torch import Tensor
 
-from .._arrays.tree import field_names
-from .._fingerprint.canonical import canonical, counted, digest, qualified_name
+from .._arrays.tree import counted, field_names
+from .._fingerprint.canonical import canonical, digest, qualified_name
 from .._public import is_module_of_fdm
 from .._text import plain, visible, without_secrets
 from .function import Fact, Function, Tracked, shown
