@@ -21,7 +21,6 @@ from fractions import Fraction
 from functools import cached_property, partial, partialmethod
 from itertools import takewhile
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
-from types import MemberDescriptorType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -147,7 +146,10 @@ def _slots(value: Any, *, of: Container[type]) -> dict[str, Any]:
     """What is in the slots of an instance, of classes below those that are known."""
     below = takewhile(lambda cls: cls not in of, type(value).__mro__)
     slots = [
-        (name, item) for cls in below for name, item in vars(cls).items() if isinstance(item, MemberDescriptorType)
+        (name, item)
+        for cls in below
+        for name, item in vars(cls).items()
+        if isinstance(item, types.MemberDescriptorType)
     ]
     return {name: item.__get__(value) for name, item in slots if hasattr(value, name)}
 
