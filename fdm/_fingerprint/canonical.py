@@ -145,13 +145,8 @@ def _with_type(plain: dict[str, Any], value: Any, recur: Callable[[Any], Any]) -
 def _slots(value: Any, *, of: Container[type]) -> dict[str, Any]:
     """What is in the slots of an instance, of classes below those that are known."""
     below = takewhile(lambda cls: cls not in of, type(value).__mro__)
-    slots = [
-        (name, item)
-        for cls in below
-        for name, item in vars(cls).items()
-        if isinstance(item, types.MemberDescriptorType)
-    ]
-    return {name: item.__get__(value) for name, item in slots if hasattr(value, name)}
+    every = ((name, item) for cls in below for name, item in vars(cls).items() if hasattr(value, name))
+    return {name: item.__get__(value) for name, item in every if isinstance(item, types.MemberDescriptorType)}
 
 
 def _container(value: Any, recur: Callable[[Any], Any]) -> Any:
