@@ -1,0 +1,121 @@
+"""Frames: the columns of what people have, rows and tables of other libraries, none of which need be installed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from toolz import frequencies
+
+from .._errors import DataError, listed
+from .arrow import arrow_column, arrow_columns, is_arrow
+from .arrow_values import null
+from .indexing import tensor_of
+from .lists import Column, column_of
+from .numbers import article
+
+
+def columns_of(thing: Any) -> Mapping[str, Any]:
+    """The columns of rows, of a mapping of columns, or of a table of another library. Raises `DataError` for others."""
+    if isinstance(thing, list | tuple):
+        return columns_of_rows(thing)
+    if isinstance(thing, Mapping):
+        return thing
+    if isinstance(thing, np.ndarray) and thing.dtype.names:
+        return {name: thing[name] for name in thing.dtype.names}
+    if is_of(thing, "pandas", "DataFrame"):
+        return _columns_of_pandas(thing)
+    if is_of(thing, "datasets", "Dataset"):
+        return arrow_columns(thing.with_format("arrow")[:])  # its own format, and its order of rows
+    if is_arrow(thing) and not is_of(thing, "pandas", "Series"):
+        return arrow_columns(thing)
+    msg = f"Table.of takes a list of dicts, a mapping of columns, or a table of pandas, polars, Arrow or datasets, not {_remedy(thing)}"
+    raise DataError(msg)
+
+
+def is_frame(thing: Any) -> bool:
+    """Whether it is a table of another library."""
+    is_known = is_of(thing, "pandas", "DataFrame") or is_of(thing, "datasets", "Dataset")
+    return is_known or (is_arrow(thing) and not is_of(thing, "pandas", "Series"))
+
+
+def is_column(thing: Any) -> bool:
+    """Whether it is a list of values, or a column of another library."""
+    return isinstance(thing, list | tuple | range) or is_of(thing, "pandas", "Series") or is_arrow(thing)
+
+
+def column_from(thing: Any, what: str) -> Column:
+    """The column of a list of values, or of a column of another library; `what` names it in the `DataError`."""
+    if isinstance(thing, list | tuple | range):
+        return column_of(thing, what)
+    return _column_of_series(thing, what) if is_of(thing, "pandas", "Series") else arrow_column(thing, what)
+
+
+def columns_of_rows(rows: Sequence[Any], first: int = 0) -> dict[str, Column]:
+    """The columns of a list of dicts with the same entries; `first` is the number of the first row, for errors."""
+    if not rows:
+        msg = "Table.of was given no rows, so the columns are not known; a table without rows: fdm.Table({name: torch.empty(0)})"
+        raise DataError(msg)
+    names = rows[0].keys() if isinstance(rows[0], Mapping) else None
+    for at, row in enumerate(rows):
+        if not isinstance(row, Mapping):
+            msg = f"row {first + at} is {article(row)}, not a dict: give its values names, as in {{'x': ..., 'label': ...}}"
+            raise DataError(msg)
+        if row.keys() != names:
+            raise _other_entries(first + at, row, rows[0], first)
+    return {name: column_of([row[name] for row in rows], f"column {name!r}", first) for name in rows[0]}
+
+
+def is_of(thing: Any, package: str, name: str) -> bool:
+    """Whether it is an instance of a class of this name in a package, which need not be installed."""
+    return any(kind.__name__ == name and kind.__module__.partition(".")[0] == package for kind in type(thing).__mro__)
+
+
+def _other_entries(at: int, row: Mapping[str, Any], first_row: Mapping[str, Any], first: int) -> DataError:
+    lacking, more = [name for name in first_row if name not in row], [name for name in row if name not in first_row]
+    about = f"has no {listed(lacking)}" if lacking else f"has {listed(more)}, which is not in row {first}"
+    return DataError(
+        f"row {at} {about}; all rows have the same entries: give each a value, one that says so where there is none"
+    )
+
+
+def _columns_of_pandas(frame: Any) -> dict[str, Any]:
+    twice = [name for name, times in frequencies(list(frame.columns)).items() if times > 1]
+    if twice:
+        msg = f"the DataFrame has several columns {twice[0]!r}; rename them, since a table has one of each name"
+        raise DataError(msg)
+    named = [name for name in frame.index.names if name is not None]
+    if named:
+        msg = f"the DataFrame has an index of its own, {named[0]!r}, and a table has none; make it a column: frame.reset_index()"
+        raise DataError(msg)
+    return {name: _column_of_series(series, f"column {name!r}") for name, series in frame.items()}
+
+
+def _column_of_series(series: Any, what: str) -> Column:
+    dtype = series.dtype
+    if isinstance(dtype, np.dtype) and dtype.kind != "O":
+        return tensor_of(series.to_numpy(), what)
+    missing = series.isna().to_numpy()
+    if missing.any():
+        raise null(what, int(missing.argmax()))
+    numpy_dtype = getattr(dtype, "numpy_dtype", None)
+    if isinstance(numpy_dtype, np.dtype) and numpy_dtype.kind in "biufc":
+        return tensor_of(series.to_numpy(dtype=numpy_dtype), what)
+    if type(dtype).__name__ == "CategoricalDtype":
+        values = _column_of_series(dtype.categories.to_series(), what)
+        codes = torch.from_numpy(series.cat.codes.to_numpy().astype(np.int64))
+        return values[codes]
+    return column_of(series.tolist(), what)
+
+
+def _remedy(thing: Any) -> str:
+    kind = article(thing)
+    if isinstance(thing, torch.Tensor | np.ndarray) or is_of(thing, "pandas", "Series"):
+        return f"{kind}; name the column: fdm.Table({{name: values}})"
+    if hasattr(thing, "collect"):
+        return f"{kind}; collect it first: .collect()"
+    if hasattr(thing, "__next__") or (hasattr(thing, "__iter__") and not hasattr(thing, "__len__")):
+        return f"{kind}; return it from a fdm.clean, which takes it example by example, or give a list of it"
+    if hasattr(thing, "__getitem__") and not isinstance(thing, str | bytes):
+        return f"{kind}; a dataset goes into fdm.load as it is, or its examples, by iteration, into fdm.clean"
+    return kind
