@@ -51,19 +51,22 @@ def column_from(thing: Any, what: str) -> Column:
     return _column_of_series(thing, what) if is_of(thing, "pandas", "Series") else arrow_column(thing, what)
 
 
-def columns_of_rows(rows: Sequence[Any], first: int = 0) -> dict[str, Column]:
-    """The columns of a list of dicts with the same entries; `first` is the number of the first row, for errors."""
+def columns_of_rows(rows: Sequence[Any], first: int = 0, like: Mapping[str, Any] | None = None) -> dict[str, Column]:
+    """The columns of a list of dicts with the same entries: those of `like`, by default of the first row.
+
+    `first` is the number of the first row, for errors.
+    """
     if not rows:
         msg = "Table.of was given no rows, so the columns are not known; a table without rows: fdm.Table({name: torch.empty(0)})"
         raise DataError(msg)
-    names = rows[0].keys() if isinstance(rows[0], Mapping) else None
+    like = rows[0] if like is None and isinstance(rows[0], Mapping) else like
     for at, row in enumerate(rows):
         if not isinstance(row, Mapping):
             msg = f"row {first + at} is {article(row)}, not a dict: give its values names, as in {{'x': ..., 'label': ...}}"
             raise DataError(msg)
-        if row.keys() != names:
-            raise _other_entries(first + at, row, rows[0], first)
-    return {name: column_of([row[name] for row in rows], f"column {name!r}", first) for name in rows[0]}
+        if like is None or row.keys() != like.keys():
+            raise _other_entries(first + at, row, like or {})
+    return {name: column_of([row[name] for row in rows], f"column {name!r}", first) for name in like or ()}
 
 
 def is_of(thing: Any, package: str, name: str) -> bool:
@@ -71,9 +74,9 @@ def is_of(thing: Any, package: str, name: str) -> bool:
     return any(kind.__name__ == name and kind.__module__.partition(".")[0] == package for kind in type(thing).__mro__)
 
 
-def _other_entries(at: int, row: Mapping[str, Any], first_row: Mapping[str, Any], first: int) -> DataError:
-    lacking, more = [name for name in first_row if name not in row], [name for name in row if name not in first_row]
-    about = f"has no {listed(lacking)}" if lacking else f"has {listed(more)}, which is not in row {first}"
+def _other_entries(at: int, row: Mapping[str, Any], like: Mapping[str, Any]) -> DataError:
+    lacking, more = [name for name in like if name not in row], [name for name in row if name not in like]
+    about = f"has no {listed(lacking)}" if lacking else f"has {listed(more)}, which is not in the rows before"
     return DataError(
         f"row {at} {about}; all rows have the same entries: give each a value, one that says so where there is none"
     )

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from toolz import valmap
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from .._checks import integer
 from .._errors import DataError, UnknownNameError, did_you_mean, listed
@@ -219,16 +220,19 @@ def tables_of(made: object, function: str) -> dict[str, Table]:
     found = f"a {type(made).__name__}"
     if isinstance(made, Mapping):
         found = f"a mapping of {', '.join(sorted({type(value).__name__ for value in made.values()})) or 'nothing'}"
-    msg = f"{function} returns a Table or a mapping of Tables, not {found}; wrap columns: fdm.Table({{...}}){_remedy(made)}"
+    msg = (
+        f"{function} returns a Table, an iterable of examples, or a mapping from names to them, not {found}; wrap columns: "
+        f"fdm.Table({{...}}){_remedy(made)}"
+    )
     raise DataError(msg)
 
 
 def _remedy(made: Any) -> str:
     """What else to do about what a function returned in place of a table."""
-    if hasattr(made, "__next__"):
-        return "; a generator has its examples once: collect them, and make their values columns"
-    if isinstance(made, list):
-        return " of the rows' values, a tensor for each name, strings in fdm.Ragged.of"
+    if is_frame(made):
+        return f"; fdm.Table.of(frame) reads a {type(made).__name__}"
+    if isinstance(made, DataLoader):
+        return "; a DataLoader makes batches: return the dataset that it reads, or its examples by iteration"
     is_dataset = hasattr(type(made), "__getitem__") and hasattr(type(made), "__len__")
     return (
         "; a dataset of torch's or your own goes into fdm.load" if is_dataset and not isinstance(made, Mapping) else ""

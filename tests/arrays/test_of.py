@@ -117,7 +117,7 @@ def test_what_would_be_lost_is_refused_by_column_and_row(kind):
 NOT_ROWS = {
     "no rows": (list, "no rows"),
     "lacking": (lambda: [{"a": 1, "b": 2}, {"a": 1}], "row 1 has no 'b'"),
-    "more": (lambda: [{"a": 1}, {"a": 1, "c": 2}], "row 1 has 'c'.*not in row 0"),
+    "more": (lambda: [{"a": 1}, {"a": 1, "c": 2}], "row 1 has 'c'.*not in the rows before"),
     "pairs": (lambda: [(1, 2)], "row 0 is a tuple.*name"),
     "numbers": (lambda: [1, 2], "row 0 is an int"),
     "a generator": (lambda: ({"a": n} for n in range(2)), r"generator.*fdm.clean|generator.*list"),
