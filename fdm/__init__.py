@@ -34,6 +34,7 @@ from ._prepare.download import File, download
 from ._random.ambient import ambient
 from ._random.key import Key
 from ._ranks.context import RankContext
+from ._sources.files import class_names, files
 from ._splits.source import Source
 from ._stages.constructors import (
     alias,
@@ -90,6 +91,7 @@ __all__ = [
     "ambient",
     "augment",
     "batch",
+    "class_names",
     "clean",
     "combine",
     "describe",
@@ -98,6 +100,7 @@ __all__ = [
     "draw_svg",
     "fact",
     "fetch",
+    "files",
     "fingerprint",
     "fold",
     "gather",
