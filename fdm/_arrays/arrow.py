@@ -13,8 +13,7 @@ from toolz import frequencies
 
 from .._errors import DataError
 from .arrow_values import Chunk, Cut, Field, check_nulls, column_of, empty_chunk, metadata_of
-from .lists import Column
-from .ragged import joined_columns
+from .ragged import Column, joined_columns
 
 
 class _Schema(Structure):

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from .._errors import DataError
 from .indexing import select, tensor_of
-from .lists import Column
-from .ragged import Kind, Ragged
+from .ragged import Column, Kind, Ragged
 
 
 @attrs.frozen

@@ -70,7 +70,7 @@ def lists_of_numbers(rows: Sequence[Any], what: str, row: Callable[[int], int]) 
 
 def kind_of(kind: type) -> str | None:
     """The kind of number that a type is; None for others, and for what no dtype of torch holds."""
-    if issubclass(kind, np.timedelta64 | np.longdouble | np.clongdouble):
+    if issubclass(kind, _NO_NUMBERS):
         return None
     return next((name for name, types in _KINDS.items() if issubclass(kind, types)), None)
 
@@ -165,6 +165,7 @@ def _remedy(value: object, within: str) -> str:
     return "a column has numbers, bools, strings, bytes, tensors and arrays, or lists of numbers"
 
 
+_NO_NUMBERS: tuple[Any, ...] = (np.timedelta64, np.longdouble, np.clongdouble)
 LISTS = (list, tuple, range)
 _KINDS = {
     "bool": (bool, np.bool_),

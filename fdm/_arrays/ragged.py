@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from math import isnan
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, TypeAlias, overload
 
 import attrs
 import numpy as np
@@ -177,7 +177,7 @@ def ragged_of_texts(rows: Sequence[Any], what: str, first: int) -> Ragged:
     return Ragged(values, _offsets(list(map(len, encoded))), _kind(rows))
 
 
-def joined_columns(columns: Sequence[Tensor | Ragged]) -> Tensor | Ragged:
+def joined_columns(columns: "Sequence[Column]") -> "Column":
     """The rows of columns of one kind and dtype, one after the other."""
     first = columns[0]
     if len(columns) == 1:
@@ -191,6 +191,9 @@ def joined_columns(columns: Sequence[Tensor | Ragged]) -> Tensor | Ragged:
 
 def _cat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([bits_of(tensor) for tensor in tensors]).view(tensors[0].dtype)
+
+
+Column: TypeAlias = Tensor | Ragged
 
 
 def mapped(values: Tensor, offsets: Tensor, kind: Kind) -> Ragged:

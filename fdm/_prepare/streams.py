@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .._arrays.frames import columns_of_rows, is_frame, is_of
+from .._arrays.frames import column_of, columns_of_rows, is_frame, is_of
 from .._arrays.indexing import dtype_name
-from .._arrays.lists import Column, column_of
 from .._arrays.numbers import article
-from .._arrays.ragged import Ragged
+from .._arrays.ragged import Column, Ragged
 from .._arrays.table import Table, tables_of
 from .._errors import DataError
 from ..store._tables import named_files, save_table, save_tables, save_taken

@@ -108,7 +108,7 @@ def class_names(source: Any) -> dict[str, list[str]]:
     They are those of all files, since labels are numbered among all, also where a split lacks a class; a label that
     another stage has left out altogether has an empty name.
     """
-    whole = source.source if isinstance(source, View) else source
+    whole: Any = source.source if isinstance(source, View) else source
     there = list(whole.keys()) if isinstance(whole, Table) else getattr(whole, "column_names", [])
     lacking = [name for name in ("name", "label") if name not in there]
     if lacking:
@@ -117,7 +117,8 @@ def class_names(source: Any) -> dict[str, list[str]]:
             f"in the clean after it"
         )
         raise DataError(msg)
-    labels, names = torch.as_tensor(whole["label"]), whole["name"]
+    labels: Any = whole["label"]
+    names: Any = whole["name"]
     classes = [""] * (int(labels.max()) + 1)
     for number in torch.unique(labels).tolist():
         classes[number] = _class_of(names[int((labels == number).nonzero()[0])])
