@@ -20,13 +20,13 @@ def batch_of(source: Any, ids: Tensor) -> Any:
     gather = getattr(source, "gather", None)
     if gather is None:
         return _of_hugging_face(source, ids)
-    made = gather(ids)
+    made, count = gather(ids), ids.numel()
     if isinstance(made, dict):
-        return {name: _entry(value, ids, source, f"entry {name!r}") for name, value in made.items()}
+        return {name: _entry(value, count, source, name) for name, value in made.items()}
     if type(made) in (tuple, list) and not any(isinstance(value, Mapping) for value in made):
-        return type(made)(_entry(value, ids, source, f"entry {at}") for at, value in enumerate(made))
+        return type(made)(_entry(value, count, source, at) for at, value in enumerate(made))
     if isinstance(made, Tensor | np.ndarray | Ragged):
-        return _entry(made, ids, source, "the batch")
+        return _entry(made, count, source)
     if made is None or isinstance(made, list | tuple | str | bytes | int | float):
         found = "a list of examples" if isinstance(made, list | tuple) else f"a {type(made).__name__}"
         remedy = "; a method that returns examples is called __getitems__" if isinstance(made, list | tuple) else ""
@@ -35,18 +35,23 @@ def batch_of(source: Any, ids: Tensor) -> Any:
     return made  # of a class of the user's, whose rows nobody else can count
 
 
-def _entry(value: Any, ids: Tensor, source: Any, what: str) -> Any:
-    """An entry of a batch, if it has a row for each id, or is one that has no rows."""
+def _entry(value: Any, count: int, source: Any, name: str | int | None = None) -> Any:
+    """An entry of a batch, or all of it, if it has so many rows, or is one that has no rows."""
     if isinstance(value, np.ndarray):
-        value = tensor_of(value, f"{what} of the batch that gather of {type(source).__name__} returned")
-    rows = (value.size(0) if value.ndim else None) if isinstance(value, Tensor) else _length(value)
-    if rows is not None and rows != len(ids):
+        value = tensor_of(value, f"{_place(name)} that gather of {type(source).__name__} returned")
+    rows = (value.shape[0] if value.ndim else None) if isinstance(value, Tensor) else _length(value)
+    if rows is not None and rows != count:
         msg = (
-            f"gather of {type(source).__name__} returned {rows} rows for {len(ids)} ids ({what}); it returns one for each, in "
-            f"their order, since each has the id and the keys of its example; leave examples out in clean, or in a split"
+            f"gather of {type(source).__name__} returned {rows} rows for {count} ids ({_place(name)}); it returns one for "
+            f"each, in their order, since each has the id and the keys of its example; leave examples out in clean, or in a "
+            f"split"
         )
         raise DataError(msg)
     return value
+
+
+def _place(name: str | int | None) -> str:
+    return "the batch" if name is None else f"entry {name!r} of the batch"
 
 
 def _length(value: Any) -> int | None:
