@@ -293,3 +293,28 @@ def test_datasets_of_hugging_face_are_drained(tmp_path):
 def test_a_bar_counts_the_examples(tmp_path, capsys):
     opened(fdm.clean(as_list), tmp_path, progress=True)
     assert "3000/3000" in capsys.readouterr().err.replace(",", "")
+
+
+def part_or_nothing(name):
+    return iter([{"n": 1}] if name == "b" else [])
+
+
+def nothing_of(name):  # noqa: ARG001 - a part
+    return iter(())
+
+
+def test_a_part_may_have_nothing_but_not_all(tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        found = opened(fdm.clean(part_or_nothing).each(part_names), tmp_path, pool=pool)["all"]
+        assert [int(row["n"]) for row in found] == [1]
+        with pytest.raises(fdm.DataError, match="all parts returned empty tables"):
+            opened(fdm.clean(nothing_of).each(part_names), tmp_path, pool=pool)
+
+
+def with_a_gap():
+    return {"a": [{"n": 1}], "b": []}
+
+
+def test_a_source_of_which_nothing_came_is_told_by_name(tmp_path):
+    with pytest.raises(fdm.DataError, match="with_a_gap: nothing came for 'b'"):
+        opened(fdm.clean(with_a_gap), tmp_path)
