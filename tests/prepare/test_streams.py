@@ -299,7 +299,7 @@ def part_or_nothing(name):
     return iter([{"n": 1}] if name == "b" else [])
 
 
-def nothing_of(name):  # noqa: ARG001 - a part
+def nothing_of(name):
     return iter(())
 
 
