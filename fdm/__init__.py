@@ -35,6 +35,7 @@ from ._plans.snapshot import Snapshot
 from ._random.ambient import ambient
 from ._random.key import Key
 from ._ranks.context import RankContext
+from ._sources.files import class_names, files
 from ._splits.source import Source
 from ._stages.constructors import (
     alias,
@@ -91,6 +92,7 @@ __all__ = [
     "ambient",
     "augment",
     "batch",
+    "class_names",
     "clean",
     "combine",
     "describe",
@@ -99,6 +101,7 @@ __all__ = [
     "draw_svg",
     "fact",
     "fetch",
+    "files",
     "fingerprint",
     "fold",
     "gather",

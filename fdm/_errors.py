@@ -240,7 +240,7 @@ def stop_of(error: BaseException) -> StopError | None:
             "there a next(...) without a default? Write next(items, None), or raise another error"
         )
     if isinstance(error, SystemExit | GeneratorExit) and not _is_of_a_signal(error):
-        code = f" with {text_of(error)!r:.200}" if text_of(error) else ""
+        code = f" with {short(text_of(error), 200)}" if text_of(error) else ""
         return StopError(
             f"{type(error).__name__} was raised{code} in a function of the pipeline, whose end is not that of the process; "
             f"raise another error where something is wrong, and return where nothing is"

@@ -151,7 +151,7 @@ def insert(p: Pipeline, /, *stages: Stage, before: str | None = None, after: str
     new = list(_checked("insert", p).stages)
     beside = before if before is not None else after
     if not stages or not all(isinstance(stage, Stage) for stage in stages):
-        msg = f"insert takes a pipeline and stages, such as insert(p, fdm.take(10)), not {stages!r:.60}"
+        msg = f"insert takes a pipeline and stages, such as insert(p, fdm.take(10)), not {short(stages, 60)}"
         raise PipelineError(msg)
     if beside is not None:
         place = _named(new, beside) + (before is None)

@@ -18,20 +18,23 @@ from .._plans.sequences import Sequences, columns_of
 from .._random.key import Key
 from .._sources.loaded import Loaded, kind_of, own
 from .._splits.source import examples
+from .given import batch_of
 from .readahead import ahead
 
 
 Read: TypeAlias = Callable[[Rows], list[Any]]
 
 
-def gatherer(branch: Branch) -> Callable[[Rows], dict[str, Any]]:
-    """A function from rows to their batch, by one gather per column: and per part of a mixture."""
+def gatherer(branch: Branch) -> Callable[[Rows], Any]:
+    """A function from rows to their batch, by one gather per column, and per part of a mixture; or as the source gives it."""
     source = branch.source
     if isinstance(source, Parts):
         gathers = [gatherer(part) for part in source.branches]
         return lambda rows: _together(source, gathers, rows)
     if isinstance(source, Sequences):
         return partial(_gathered_sequences, source, branch.where)
+    if not isinstance(source, Table):
+        return partial(_given, source, branch.where)
     gather = ahead(source, source.gather)
     return lambda rows: gather(rows.ids)
 
@@ -115,6 +118,14 @@ def _read(source: Any, ids: Tensor, where: Where) -> list[Any]:
         return examples(own(source), ids)
     except BaseException as error:
         note(error, _note_of_reading(source, where, ids))
+        raise
+
+
+def _given(source: Any, where: Where, rows: Rows) -> Any:
+    try:
+        return batch_of(own(source), rows.ids)
+    except Exception as error:
+        note(error, _note_of_reading(source, where, rows.ids))
         raise
 
 

@@ -17,6 +17,7 @@ from .._errors import DataError, noted, stage_note
 from .._pipeline import Pipeline
 from .._random.key import Key
 from .._ranks.context import RankContext
+from .._splits.source import gives_batches
 from .._stages.limits import applying
 from .._stages.orders import order_stages_of
 from .._stages.stage import Augment, Batch, Change, Ordering, Sample, Shuffle, Source, Transfer
@@ -80,9 +81,14 @@ class Branch:
 
     @property
     def is_gathered(self) -> bool:
-        """Whether examples come from the source by one gather per column, and no stage works on single ones."""
+        """Whether the source gives whole batches, and no stage works on single examples."""
         if isinstance(self.source, Parts):
-            return all(part.is_gathered for part in self.source.branches)
+            return all(part.has_columns for part in self.source.branches)
+        return self.has_columns or (gives_batches(self.source) and not self.on_examples)
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether examples come from the source by one gather per column, and no stage works on single ones."""
         return isinstance(self.source, Table | Sequences) and not self.on_examples
 
     @property
@@ -169,7 +175,7 @@ def _rows(ids: NDArray[np.int64], positions: NDArray[np.int64], passes: NDArray[
 
 def check_alike(parts: Sequence[Branch]) -> None:
     """Raise `DataError` for parts of a mixture whose columns differ in name, kind, dtype or shape of a row."""
-    gathered = [part for part in parts if part.is_gathered]
+    gathered = [part for part in parts if part.has_columns]
     for part in gathered[1:]:
         first, other = (columns_of(each.source) for each in (gathered[0], part))
         for name in dict.fromkeys([*first, *other]):

@@ -55,11 +55,15 @@ def clean(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params:
 def clean(fn: Callable[Concatenate[Any, Any, P], object], /, *args: P.args, **params: P.kwargs) -> Clean: ...
 @public
 def clean(fn: Callable[..., object], /, *args: object, **params: object) -> Clean:
-    """Make tables: `fn(upstream, **params)` returns a `Table` or a mapping of them.
+    """Make tables: `fn(upstream, **params)` returns a `Table`, an iterable of examples, or a mapping from names to them.
 
     `upstream` is the fetched folder (a `Path`), or the table or mapping of tables that the clean before made; a clean
     that is the first stage is called without it. Runs once per store; the tables are saved, and memory-mapped by
     every process that reads them.
+
+    An iterable, such as a generator, torch's `IterableDataset` or a streaming dataset of Hugging Face, has examples
+    (dicts, as `Table.of` takes them) or Tables. It is drained with few of them in memory. Dtypes and shapes are those of
+    its first rows, and a later row that differs is a `DataError` with its number.
     """
     return Clean(_held("clean", fn, args, params))
 

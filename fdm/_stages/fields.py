@@ -136,7 +136,7 @@ def _shares(value: Any, _: Any, __: Any) -> Shares:
     names = value if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value) else ()
     pairs = tuple((name, 1) for name in names) or _pairs(value)
     if not pairs or len({name for name, _ in pairs}) < len(pairs):
-        msg = f'mix takes shares of splits, such as {{"web": 0.7, "code": 0.3}}, not {value!r:.60}'
+        msg = f'mix takes shares of splits, such as {{"web": 0.7, "code": 0.3}}, not {short(value, 60)}'
         raise PipelineError(msg)
     for name, share in pairs:
         text("mix: the name of a part is a string", name, PipelineError)
@@ -186,7 +186,7 @@ def _power(value: Any, stage: Any, _: Any) -> float:
 
 def _edges(value: Any, stage: Any, _: Any) -> tuple[int, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not len(value):
-        msg = f"{stage.kind}: edges are the longest lengths of the buckets, such as (64, 128, 512), not {value!r:.60}"
+        msg = f"{stage.kind}: edges are the longest lengths of the buckets, such as (64, 128, 512), not {short(value, 60)}"
         raise PipelineError(msg)
     edges = tuple(integer(f"{stage.kind}: an edge", edge, PipelineError, least=1) for edge in value)
     if any(low >= high for low, high in pairwise(edges)):
