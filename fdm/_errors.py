@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ._public import is_file_of_fdm, public
-from ._text import printable, visible, without_secrets
+from ._text import printable, short, visible, without_secrets
 
 
 @public

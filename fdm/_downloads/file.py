@@ -13,7 +13,7 @@ from toolz import frequencies
 from .._checks import checked, switch
 from .._errors import PipelineError
 from .._public import public
-from .._text import STARS, bare_url
+from .._text import STARS, bare_url, short
 from .credentials import counted_url
 from .unpack import leads_out
 
