@@ -143,7 +143,9 @@ class Data:
         size = int(epochs.offsets[-1]) + len(self._prepared.sources[epochs.parts[-1].examples.source])
         outside = numbers[(numbers < 0) | (numbers >= size)]
         if len(outside.flatten()):
-            msg = f"the mixture {epochs.mix.into!r} has the example ids 0 to {size - 1}, not {int(outside.flatten()[0])}"
+            msg = (
+                f"the mixture {epochs.mix.into!r} has the example ids 0 to {size - 1}, not {int(outside.flatten()[0])}"
+            )
             raise DataError(msg)
         parts = np.searchsorted(epochs.offsets, numbers.numpy().reshape(-1), side="right") - 1
         own = numbers.numpy().reshape(-1) - epochs.offsets[parts]

@@ -130,6 +130,11 @@ class Parts:
         """The number of the part that each row of the mixture is of."""
         return torch.from_numpy(self._numbers(rows.ids.numpy()))
 
+    def own_ids(self, rows: Rows) -> Tensor:
+        """The ids that rows have in their parts' sources."""
+        ids = rows.ids.numpy()
+        return torch.from_numpy(ids - self.firsts[self._numbers(ids)])
+
     def own(self, rows: Rows) -> tuple[Tensor, Rows]:
         """The number of the part of each row, and the rows as the parts have them: ids, places and epochs of their own."""
         numbers = self._numbers(rows.ids.numpy())
@@ -140,14 +145,17 @@ class Parts:
         numbers = self._numbers(rows.ids.numpy())
         if not len(numbers):
             return []
-        order = np.argsort(numbers, kind="stable")
+        # Numbers of 16 bits are sorted in one pass.
+        small = len(self.branches) <= 2**16
+        order = np.argsort(numbers.astype(np.uint16) if small else numbers, kind="stable")
         numbers = numbers[order]
         ends = [*(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
         fields = (order, *self._own(rows, numbers, order))
         apart = []
         for start, end in pairwise([0, *ends]):
-            places, *own = (field[start:end] for field in fields)
-            apart.append((int(numbers[start]), torch.from_numpy(places), _rows(*own, rows.edge)))
+            places, ids, positions, passes = (field[start:end] for field in fields)
+            own = _rows(ids, positions, passes, rows.edge)
+            apart.append((int(numbers[start]), torch.from_numpy(places), own))
         return apart
 
     def _numbers(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -163,9 +171,7 @@ class Parts:
         return rows.ids.numpy()[places] - self.firsts[numbers], draws - passes * sizes, passes
 
 
-def _rows(
-    ids: NDArray[np.int64], positions: NDArray[np.int64], passes: NDArray[np.int64], edge: int | None
-) -> Rows:
+def _rows(ids: NDArray[np.int64], positions: NDArray[np.int64], passes: NDArray[np.int64], edge: int | None) -> Rows:
     return Rows(torch.from_numpy(ids), torch.from_numpy(positions), passes=torch.from_numpy(passes), edge=edge)
 
 

@@ -168,8 +168,8 @@ def _note(walk: Walk, look: Look, operation: Operation, given: Any, law: Law) ->
 
 def _singles(rows: Rows) -> Iterator[Rows]:
     """Single rows, the smallest id first, but not too many."""
-    for place in rows.ids.argsort(stable=True)[:_SINGLES].split(1):
-        yield rows.chosen(place)
+    for place in rows.ids.argsort(stable=True).tolist()[:_SINGLES]:
+        yield rows.chosen(torch.tensor([place], device="cpu"))
 
 
 class _UntouchableError(Exception):

@@ -68,9 +68,7 @@ def steps_of(p, split, epoch, world=1, start=None, **options):
 def column(steps, *names):
     """Rows of some entries of these steps, rank after rank, as plain values."""
     return [
-        row
-        for batch in chain.from_iterable(steps)
-        for row in zip(*(plain(batch[name]) for name in names), strict=True)
+        row for batch in chain.from_iterable(steps) for row in zip(*(plain(batch[name]) for name in names), strict=True)
     ]
 
 

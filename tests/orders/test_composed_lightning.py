@@ -24,16 +24,31 @@ MIX, TRAIN = fdm.mix({"a": 1, "b": 2}, into="train", until=36), fdm.alias(train=
 AUGMENT = fdm.augment(jitter_into, name="j").on("train")
 SHUFFLE = fdm.shuffle().on("a", "b", "c")
 PIPELINES = {
-    "mixture": fdm.pipeline(ROWS, SHUFFLE, MIX.after(64, {"c": 1, "a": 1}), fdm.batch(6, ids="id"), fdm.transfer(), AUGMENT),
+    "mixture": fdm.pipeline(
+        ROWS, SHUFFLE, MIX.after(64, {"c": 1, "a": 1}), fdm.batch(6, ids="id"), fdm.transfer(), AUGMENT
+    ),
     "mixture of packed": fdm.pipeline(
         DOCUMENTS, SHUFFLE, fdm.pack(4, "tokens"), MIX, fdm.batch(6, ids="id"), fdm.transfer(), AUGMENT
     ),
-    "packed": fdm.pipeline(DOCUMENTS, TRAIN, SHUFFLE, fdm.pack(5, "tokens"), fdm.batch(6, ids="id"), AUGMENT, fdm.transfer()),
+    "packed": fdm.pipeline(
+        DOCUMENTS, TRAIN, SHUFFLE, fdm.pack(5, "tokens"), fdm.batch(6, ids="id"), AUGMENT, fdm.transfer()
+    ),
     "by length": fdm.pipeline(
-        ROWS, TRAIN, SHUFFLE, fdm.batch(40, of="tokens", ids="id").on("train"), fdm.batch(3, ids="id"), fdm.transfer(), AUGMENT
+        ROWS,
+        TRAIN,
+        SHUFFLE,
+        fdm.batch(40, of="tokens", ids="id").on("train"),
+        fdm.batch(3, ids="id"),
+        fdm.transfer(),
+        AUGMENT,
     ),
     "in blocks": fdm.pipeline(
-        ROWS, TRAIN, fdm.shuffle(block=2, window=4, lanes=2).on("train"), fdm.batch(6, ids="id"), fdm.transfer(), AUGMENT
+        ROWS,
+        TRAIN,
+        fdm.shuffle(block=2, window=4, lanes=2).on("train"),
+        fdm.batch(6, ids="id"),
+        fdm.transfer(),
+        AUGMENT,
     ),
 }
 

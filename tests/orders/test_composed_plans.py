@@ -39,7 +39,9 @@ def packed():
 
 
 def joined():
-    return fdm.pipeline(fdm.clean(short_rows, seed=0), fdm.shuffle(), fdm.pack(64, "tokens", whole=False), fdm.batch(32))
+    return fdm.pipeline(
+        fdm.clean(short_rows, seed=0), fdm.shuffle(), fdm.pack(64, "tokens", whole=False), fdm.batch(32)
+    )
 
 
 def of_budget():

@@ -21,8 +21,16 @@ CASES = {
         "j",
     ),
     "packed": ([DOCUMENTS, fdm.alias(train="b"), fdm.shuffle(), fdm.pack(12, "tokens")], "tokens", "j"),
-    "joined and cut": ([DOCUMENTS, fdm.alias(train="b"), fdm.shuffle(), fdm.pack(5, "tokens", whole=False)], "tokens", "j"),
-    "in blocks": ([ROWS, fdm.split({"train": 27, "val": None}, of="b", block=9), fdm.shuffle(block=2, window=4, lanes=2)], "row", "j"),
+    "joined and cut": (
+        [DOCUMENTS, fdm.alias(train="b"), fdm.shuffle(), fdm.pack(5, "tokens", whole=False)],
+        "tokens",
+        "j",
+    ),
+    "in blocks": (
+        [ROWS, fdm.split({"train": 27, "val": None}, of="b", block=9), fdm.shuffle(block=2, window=4, lanes=2)],
+        "row",
+        "j",
+    ),
 }
 
 
@@ -41,14 +49,16 @@ def test_a_run_goes_on_from_any_step_in_another_world_with_another_batch_size(ca
     whole = column(steps_of(p, "train", 1), *names)
     with fdm.open(p) as data:
         loader = data.loader("train", epoch=1)
-        for step in range(0, len(loader)):
+        for step in range(len(loader)):
             plain = json.loads(json.dumps(loader.snapshot(step).to_dict()))
             assert len(json.dumps(plain)) < 1000
             start = fdm.Snapshot.from_dict(plain)
             world, size, across = step % 5 + 1, 1 + step % 3, ("rank", "world")[step % 2]
             other = fdm.pipeline(*front, fdm.batch(size * world, across=across), AUGMENT)
             rest = column(steps_of(other, "train", None, world, start), *names)
-            assert (sorted(rest) if lanes else rest) == (sorted(whole[4 * step :]) if lanes else whole[4 * step :]), step
+            assert (sorted(rest) if lanes else rest) == (sorted(whole[4 * step :]) if lanes else whole[4 * step :]), (
+                step
+            )
         after = loader.snapshot(len(loader))
         assert (after.epoch, after.examples) == (2, 0)
         assert column(steps_of(p, "train", None, 1, after), *names) == column(steps_of(p, "train", 2), *names)
@@ -70,7 +80,7 @@ def test_by_length_a_run_goes_on_from_any_step_in_another_world(size):
         middle, begin = loader.snapshot(1), loader.snapshot(0)
     for other in (fdm.batch(72, of="tokens", buckets=3), fdm.batch(9, alike="tokens", edges=(2, 5, 9)), fdm.batch(5)):
         with fdm.open(fdm.pipeline(*front, other.on("train"), AUGMENT)) as data:
-            assert len(list(data.loader("train", start=begin)))
+            assert list(data.loader("train", start=begin))
             with pytest.raises(fdm.SnapshotError, match="batch"):
                 data.loader("train", start=middle)
     with fdm.open(fdm.pipeline(*front, fdm.batch(4), AUGMENT)) as data:
@@ -179,6 +189,11 @@ def test_block_shuffles_with_other_blocks_windows_and_lanes_are_other_orders():
         return fdm.pipeline(ROWS, fdm.alias(train="b"), fdm.shuffle(**sizes), fdm.batch(4))
 
     start = snapshot_at(of(block=2, window=4, lanes=2), 0, 2)
-    for sizes in ({}, {"block": 3, "window": 4, "lanes": 2}, {"block": 2, "window": 6, "lanes": 2}, {"block": 2, "window": 4}):
+    for sizes in (
+        {},
+        {"block": 3, "window": 4, "lanes": 2},
+        {"block": 2, "window": 6, "lanes": 2},
+        {"block": 2, "window": 4},
+    ):
         with fdm.open(of(**sizes)) as data, pytest.raises(fdm.SnapshotError, match="shuffle"):
             data.loader("train", start=start)
