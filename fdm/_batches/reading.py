@@ -29,6 +29,12 @@ def gatherer(branch: Branch) -> Callable[[Rows], Any]:
     """A function from rows to their batch, by one gather per column, and per part of a mixture; or as the source gives it."""
     source = branch.source
     if isinstance(source, Parts):
+        tables = [part.source for part in source.branches]
+        if isinstance(tables[0], Table) and all(
+            table is tables[0] for table in tables
+        ):  # parts that a split made of one
+            gather_all = ahead(tables[0], tables[0].gather)
+            return lambda rows: gather_all(source.own_ids(rows))
         gathers = [gatherer(part) for part in source.branches]
         return lambda rows: _together(source, gathers, rows)
     if isinstance(source, Sequences):

@@ -136,6 +136,11 @@ class Parts:
         """The number of the part that each row of the mixture is of."""
         return torch.from_numpy(self._numbers(rows.ids.numpy()))
 
+    def own_ids(self, rows: Rows) -> Tensor:
+        """The ids that rows have in their parts' sources."""
+        ids = rows.ids.numpy()
+        return torch.from_numpy(ids - self.firsts[self._numbers(ids)])
+
     def own(self, rows: Rows) -> tuple[Tensor, Rows]:
         """The number of the part of each row, and the rows as the parts have them: ids, places and epochs of their own."""
         numbers = self._numbers(rows.ids.numpy())
@@ -146,7 +151,9 @@ class Parts:
         numbers = self._numbers(rows.ids.numpy())
         if not len(numbers):
             return []
-        order = np.argsort(numbers, kind="stable")
+        # Numbers of 16 bits are sorted in one pass.
+        small = len(self.branches) <= 2**16
+        order = np.argsort(numbers.astype(np.uint16) if small else numbers, kind="stable")
         numbers = numbers[order]
         ends = [*(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
         ids, positions, passes = self._own(rows, numbers, order)

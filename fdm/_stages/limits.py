@@ -43,8 +43,10 @@ def named_splits(stages: Sequence[Stage]) -> tuple[dict[str, tuple[str, ...]], b
     is_all = False
     for stage in stages:
         if isinstance(stage, Alias):
-            found |= {old: (old,) for _, old in stage.names if old not in found}
-            found |= {new: (new, *found[old]) for new, old in stage.names}
+            made = {new for new, _ in stage.names}
+            found |= {old: (old,) for _, old in stage.names if old not in found and old not in made}
+            for new, old in stage.names:
+                found[new] = (new, *found.get(old, (old,)))
         elif isinstance(stage, Split | Fold):
             found = {} if stage.of is None else {name: names for name, names in found.items() if name != stage.of}
             is_all = stage.of is None or is_all

@@ -61,7 +61,7 @@ ORDERS = {
 
 
 @given(st.data())
-@settings(max_examples=50, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=30, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_a_mixture_is_its_parts_own_epochs_in_turn_whatever_their_orders(data):
     order, kind = ORDERS[data.draw(st.sampled_from(sorted(ORDERS)), "order")]
     sizes = {name: size for name, size in SIZES.items() if kind == "rows" or name != "c"}
@@ -86,7 +86,7 @@ def test_a_mixture_is_its_parts_own_epochs_in_turn_whatever_their_orders(data):
 
 
 @given(shares=st.lists(st.integers(1, 40), min_size=2, max_size=4), until=st.sampled_from(["all", "first", 64, 640]))
-@settings(max_examples=15, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=10, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_shares_are_exact_within_two_at_every_64_examples_of_the_run(shares, until):
     names = ["a", "b", "d", "c"][: len(shares)]
     by_name = sorted(zip(names, shares, strict=True))
