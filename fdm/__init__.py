@@ -9,6 +9,7 @@ from ._collectives.gather_to import gather_to
 from ._collectives.reduce import mean, total
 from ._data import Data
 from ._errors import (
+    AccessError,
     ContextError,
     DataError,
     DownloadError,
@@ -58,6 +59,7 @@ from ._stages.function import fact, tracked
 
 
 __all__ = [
+    "AccessError",
     "Combined",
     "CombinedSnapshot",
     "ContextError",

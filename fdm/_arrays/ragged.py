@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .._checks import integer
 from .._errors import DataError, StoreError
+from .._habits import OtherConstructors, OtherNames, guided_class
 from .._public import public
 from .._text import short
 from .indexing import plain_tensor, refuse_odd, row_numbers, tensor_of
@@ -24,8 +25,9 @@ Row = Tensor | bytes | str
 
 
 @public
+@guided_class
 @attrs.frozen(eq=False, repr=False)
-class Ragged:
+class Ragged(OtherNames, metaclass=OtherConstructors):
     """Rows of different length: token sequences, encoded images, strings.
 
     `values` holds all rows one after the other, shape (sum of lengths, ...); `offsets` (rows + 1 integers) says where

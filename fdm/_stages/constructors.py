@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
-from .._errors import PipelineError
+from .._errors import ParameterError
+from .._habits import guided, habit, unknown_parameter
 from .._public import public
 from .._random.ambient import Ambient
 from .._random.key import Key
 from .._text import short
 from .fields import Amount
-from .function import Function, function
+from .function import Function, function, own_parameters
 from .stage import (
     Alias,
     Augment,
@@ -38,6 +39,7 @@ By: TypeAlias = str | Callable[..., Any] | None
 
 
 @public
+@guided
 def fetch(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params: P.kwargs) -> Fetch:
     """Get raw files: `fn(into, **params)` writes them below the folder `into`.
 
@@ -54,6 +56,7 @@ def clean(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params:
 @overload
 def clean(fn: Callable[Concatenate[Any, Any, P], object], /, *args: P.args, **params: P.kwargs) -> Clean: ...
 @public
+@guided
 def clean(fn: Callable[..., object], /, *args: object, **params: object) -> Clean:
     """Make tables: `fn(upstream, **params)` returns a `Table` or a mapping of them.
 
@@ -69,6 +72,7 @@ def load(fn: Callable[P, object], /, *args: P.args, **params: P.kwargs) -> Load:
 @overload
 def load(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params: P.kwargs) -> Load: ...
 @public
+@guided
 def load(fn: Callable[..., object], /, *args: object, **params: object) -> Load:
     """Open data that is no table: `fn(upstream, **params)` returns a source or a mapping of sources.
 
@@ -83,9 +87,9 @@ def load(fn: Callable[..., object], /, *args: object, **params: object) -> Load:
     return Load(_held("load", fn, args, params))
 
 
-@public
+@overload
 def split(
-    into: Mapping[str, Amount | None] | Callable[[Any], Mapping[str, Any]],
+    into: Mapping[str, Amount | None],
     *,
     of: str | None = None,
     seed: int = 0,
@@ -94,11 +98,29 @@ def split(
     groups: By = None,
     key: By = None,
     block: int | None = None,
+) -> Split: ...
+@overload
+def split(
+    into: Callable[Concatenate[Any, P], Mapping[str, Any]], *, of: str | None = None, seed: int = 0, **params: Any
+) -> Split: ...
+@public
+@guided
+def split(
+    into: Mapping[str, Amount | None] | Callable[..., Mapping[str, Any]],
+    *,
+    of: str | None = None,
+    seed: int = 0,
+    shuffle: bool = True,
+    stratify: By = None,
+    groups: By = None,
+    key: By = None,
+    block: int | None = None,
+    **params: Any,
 ) -> Split:
     """Cut the source `of` into named splits; without `of` there must be one source only.
 
     `into` maps a name to a count (an integer), a fraction (a float), or, once, to None for the rest; what it names must
-    account for every example. Or it is a pure function `fn(source)` that returns the indices of each split.
+    account for every example. Or it is a pure function `fn(source, **params)` that returns the indices of each split.
 
     `stratify` keeps the proportions of the classes, each within one example; `groups` keeps a group whole, and no split
     empty where there are groups enough; `key` puts an example by a hash of its key, so that growing data never moves one
@@ -111,10 +133,34 @@ def split(
 
     Raises `PipelineError` for sizes that cannot be: negative, fractions over 1, two that take the rest.
     """
-    return _of(Split, into, of, seed, shuffle, stratify, groups, key, block)
+    return _of(Split, _into(into, seed, params), of, seed, shuffle, stratify, groups, key, block)
+
+
+_OWN = ("of", "seed", "shuffle", "stratify", "groups", "key", "block")
+
+
+def _into(into: Any, seed: int, params: Mapping[str, Any]) -> Any:
+    """Sizes, which take no parameters, or the function of a split with its own."""
+    if not callable(into):
+        for name in params:
+            instead = (
+                "" if habit("split", name) else "; what a function takes goes beside one: fdm.split(fn, name=value)"
+            )
+            raise ParameterError(unknown_parameter("split", name, [*_OWN]) + instead)
+        return into
+    needed = own_parameters(into)
+    for name in _OWN:
+        if name in needed and (needed[name] or (name == "seed" and seed != 0)):
+            msg = (
+                f"split: {name} is a parameter of split itself, so that the function cannot be given one of that name; "
+                f"call it otherwise: fdm.split(fn, {name}_of_fn=value)"
+            )
+            raise ParameterError(msg)
+    return function(into, params, "split")
 
 
 @public
+@guided
 def fold(k: int, index: int, *, of: str | None = None, seed: int = 0, stratify: By = None, groups: By = None) -> Fold:
     """Cross-validation: fold `index` of `k` is `"val"`, the other folds are `"train"`.
 
@@ -125,6 +171,7 @@ def fold(k: int, index: int, *, of: str | None = None, seed: int = 0, stratify: 
 
 
 @public
+@guided
 def alias(**names: str) -> Alias:
     """More names for splits: `alias(predict="test")` makes `"predict"` the same examples as `"test"`.
 
@@ -134,6 +181,7 @@ def alias(**names: str) -> Alias:
 
 
 @public
+@guided
 def measure(fn: Callable[Concatenate[Any, P], Mapping[str, Any]], /, *args: P.args, **params: P.kwargs) -> Measure:
     """Learn facts from one split: `fn(source, **params)` returns a mapping of JSON values and tensors.
 
@@ -144,6 +192,7 @@ def measure(fn: Callable[Concatenate[Any, P], Mapping[str, Any]], /, *args: P.ar
 
 
 @public
+@guided
 def shuffle(*, block: int | None = None, window: int | None = None, lanes: int = 1, seed: int | None = None) -> Shuffle:
     """Order the split anew in every epoch, by a permutation that costs no memory.
 
@@ -165,6 +214,7 @@ def shuffle(*, block: int | None = None, window: int | None = None, lanes: int =
 
 
 @public
+@guided
 def sample(weights: str | Callable[[Any], Any], size: int | None = None, seed: int | None = None) -> Sample:
     """Draw `size` examples (default: as many as there are) with replacement, in proportion to `weights`.
 
@@ -175,6 +225,7 @@ def sample(weights: str | Callable[[Any], Any], size: int | None = None, seed: i
 
 
 @public
+@guided
 def take(n_or_fraction: Amount) -> Take:
     """The first examples of the order so far: a count (an integer), or a fraction (a float), rounded down.
 
@@ -184,6 +235,7 @@ def take(n_or_fraction: Amount) -> Take:
 
 
 @public
+@guided
 def pack(length: int, column: str, *, whole: bool = True, most: int | None = None) -> Pack:
     """Sequences of at most `length` values of the ragged column `column`, each made of whole examples.
 
@@ -209,6 +261,7 @@ def pack(length: int, column: str, *, whole: bool = True, most: int | None = Non
 
 
 @public
+@guided
 def mix(
     shares: Mapping[str, float] | list[str] | tuple[str, ...],
     *,
@@ -243,6 +296,7 @@ def mix(
 
 
 @public
+@guided
 def transform(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params: P.kwargs) -> Transform:
     """Change items: `fn(item, **params)` returns the new one.
 
@@ -256,6 +310,7 @@ def augment(fn: Ambient[P], /, *args: P.args, **params: P.kwargs) -> Augment: ..
 @overload
 def augment(fn: Callable[Concatenate[Any, Key, P], object], /, *args: P.args, **params: P.kwargs) -> Augment: ...
 @public
+@guided
 def augment(fn: Callable[..., object], /, *args: object, **params: object) -> Augment:
     """Change items at random: `fn(item, key, **params)` returns the new one, with draws from the `Key` alone.
 
@@ -277,6 +332,7 @@ def augment(fn: Callable[..., object], /, *args: object, **params: object) -> Au
 
 
 @public
+@guided
 def batch(
     size: int,
     *,
@@ -320,6 +376,7 @@ def batch(
 
 
 @public
+@guided
 def transfer(*, skip: tuple[str, ...] | list[str] = ()) -> Transfer:
     """The device boundary: batches move to the context's device here; stages after it run there.
 
@@ -332,9 +389,17 @@ def transfer(*, skip: tuple[str, ...] | list[str] = ()) -> Transfer:
 def _held(stage: str, fn: Callable[..., Any], args: tuple[object, ...], params: Mapping[str, Any]) -> Function:
     """The function of a stage with its parameters, which `args` can only misspell."""
     if args:
-        msg = f"{stage} takes one function and its parameters by keyword; {short(args[0], 60)} has no name"
-        raise PipelineError(msg)
+        name = _next_parameter(fn)
+        msg = (
+            f"{stage} takes one function and its parameters by keyword, fdm.{stage}({getattr(fn, '__name__', 'fn')}, "
+            f"{name}={short(args[0], 60)}); here {short(args[0], 60)} has no name"
+        )
+        raise ParameterError(msg)
     return function(fn, params, stage)
+
+
+def _next_parameter(fn: Any) -> str:
+    return next(iter(own_parameters(fn)), "name") if callable(fn) else "name"
 
 
 def _of(stage: Callable[..., StageT], *fields: object) -> StageT:

@@ -123,6 +123,10 @@ def _new_names(value: Any, stage: Any, _: Any) -> tuple[tuple[str, str], ...]:
 def _different_splits(value: Any, stage: Any, _: Any) -> tuple[str, ...]:
     is_several = isinstance(value, Sequence) and not isinstance(value, str)
     splits = tuple(value) if is_several else ()
+    if len(splits) == 1 and isinstance(splits[0], list | tuple | set):
+        names = ", ".join(f'"{split}"' for split in splits[0])
+        msg = f"{stage.kind}.on takes names of splits one after the other, .on({names}), not {short(splits[0], 100)}"
+        raise PipelineError(msg)
     for split in splits:
         text(f"{stage.kind}.on takes names of splits, strings", split, PipelineError)
     if not is_several or len(set(splits)) < len(splits):
