@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType, TracebackType
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
 import attrs
 import numpy as np
@@ -225,7 +225,7 @@ class Data(OtherNames):
 
     if not TYPE_CHECKING:  # else checkers would take it for a mapping
 
-        def __getitem__(self, split):
+        def __getitem__(self, split: object) -> NoReturn:
             name = split if isinstance(split, str) else "train"
             msg = (
                 f'the batches of a split are data.loader("{name}"), those of several epochs data.epochs("{name}", 3), its '
@@ -233,8 +233,8 @@ class Data(OtherNames):
             )
             raise ParameterError(msg)
 
-        def __iter__(self):
-            return self[0]
+        def __iter__(self) -> NoReturn:
+            self[0]
 
     def __enter__(self) -> Self:
         self._gate.check()

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from types import FunctionType, MappingProxyType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from ._errors import AccessError, ParameterError, did_you_mean, listed
 from ._text import short
@@ -42,21 +42,6 @@ def guided_class(made: ClassT) -> ClassT:
     anything: Any = made
     anything.__init__ = guided(anything.__init__)
     return made
-
-
-def unchanging(remedy: str) -> Callable[[ClassT], ClassT]:
-    """A frozen class, whose error for an attribute that is set says what to write."""
-
-    def refuse(self: object, name: str, _: object = None) -> None:
-        msg = f"a {type(self).__name__} is immutable, so {name!r} stays as it is; {remedy}"
-        raise AccessError(msg)
-
-    def decorate(made: ClassT) -> ClassT:
-        anything: Any = made
-        anything.__setattr__ = anything.__delattr__ = refuse
-        return made
-
-    return decorate
 
 
 def _explaining(call: Callable[..., Any]) -> Callable[[tuple[Any, ...], Mapping[str, Any]], None]:
@@ -140,7 +125,7 @@ class OtherNames:
 
     if not TYPE_CHECKING:  # else checkers would take any attribute for one that is there
 
-        def __getattr__(self, name):
+        def __getattr__(self, name: str) -> NoReturn:
             raise missing(self, name)
 
 
@@ -149,7 +134,7 @@ class OtherConstructors(type):
 
     if not TYPE_CHECKING:
 
-        def __getattr__(cls, name):
+        def __getattr__(cls, name: str) -> NoReturn:
             raise missing(cls, name)
 
 
@@ -160,7 +145,7 @@ class OtherOperators:
 
     if not TYPE_CHECKING:
 
-        def __add__(self, _):
+        def __add__(self, _: object) -> NoReturn:
             msg = (
                 "stages and pipelines are not added by an operator: write fdm.pipeline(a, b, ...), into which pipelines are "
                 "spliced, or fdm.insert(p, stage), which puts a stage where it belongs"

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator, Sequence
 from types import UnionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 from toolz import concat
@@ -11,7 +11,7 @@ from toolz import concat
 from ._checks import checked, integer
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
 from ._fingerprint.canonical import Value, digest
-from ._habits import OtherNames, OtherOperators, guided, unchanging
+from ._habits import OtherNames, OtherOperators, guided
 from ._public import is_module_of_fdm, public
 from ._stages.describe import described, summary
 from ._stages.digest import stage_digest
@@ -28,7 +28,6 @@ def _check_stages(_: object, __: object, stages: Any) -> None:
 
 
 @public
-@unchanging("write q = fdm.replace(p, seed=7), or fdm.replace(p, stage)")
 @attrs.frozen(eq=False, repr=False)
 class Pipeline(OtherNames, OtherOperators, Value):
     """A frozen sequence of stages: a value that can be compared, hashed, pickled, printed and edited.
@@ -45,14 +44,14 @@ class Pipeline(OtherNames, OtherOperators, Value):
 
     if not TYPE_CHECKING:  # else checkers would take it for a sequence
 
-        def __getitem__(self, _):
+        def __getitem__(self, _: object) -> NoReturn:
             msg = "a pipeline is no sequence; its stages are one: p.stages[0], and len(p.stages)"
             raise ParameterError(msg)
 
-        def __len__(self):
+        def __len__(self) -> int:
             return self[0]
 
-        def __bool__(self):
+        def __bool__(self) -> bool:
             return True  # since it has a length that cannot be asked for
 
     def __str__(self) -> str:

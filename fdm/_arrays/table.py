@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -156,7 +156,7 @@ class Table(metaclass=OtherConstructors):
 
     if not TYPE_CHECKING:  # else checkers would take any attribute for one that is there
 
-        def __getattr__(self, name):
+        def __getattr__(self, name: str) -> NoReturn:
             if not name.startswith("_") and name in self:
                 msg = f"a column is an item of its table: table[{name!r}]"
                 raise AccessError(msg)

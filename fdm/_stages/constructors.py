@@ -172,10 +172,22 @@ def fold(k: int, index: int, *, of: str | None = None, seed: int = 0, stratify: 
 
 @public
 @guided
-def alias(**names: str) -> Alias:
+def alias(**names: str | list[str] | tuple[str, ...]) -> Alias:
     """More names for splits: `alias(predict="test")` makes `"predict"` the same examples as `"test"`.
 
     Stages `.on("test")` hold for `"predict"` too, unless one of their kind names it.
+
+    Of several splits it makes their union, which has the examples of the first, then those of the second:
+    `alias(test=["normal_rest", "abnormal"])`. They are of one source, and have no example in common. What is `.on` a part
+    does not hold for the union: name it too, `.on("abnormal", "test")`.
+
+    >>> import fdm
+    >>> def numbers():
+    ...     return range(6)
+    >>> p = fdm.pipeline(fdm.load(numbers), fdm.split({"a": 1, "b": 2, "c": 3}), fdm.alias(test=["c", "a"]))
+    >>> with fdm.open(p) as data:
+    ...     dict(data.splits)
+    {'a': 1, 'b': 2, 'c': 3, 'test': 4}
     """
     return _of(Alias, names)
 
@@ -391,8 +403,8 @@ def _held(stage: str, fn: Callable[..., Any], args: tuple[object, ...], params: 
     if args:
         name = _next_parameter(fn)
         msg = (
-            f"{stage} takes one function and its parameters by keyword, fdm.{stage}({getattr(fn, '__name__', 'fn')}, "
-            f"{name}={short(args[0], 60)}); here {short(args[0], 60)} has no name"
+            f"{stage} takes one function and its parameters by keyword; {short(args[0], 60)} has no name: write "
+            f"fdm.{stage}({getattr(fn, '__name__', 'fn')}, {name}={short(args[0], 60)})"
         )
         raise ParameterError(msg)
     return function(fn, params, stage)

@@ -166,7 +166,7 @@ class Fold(Versioned):
 @attrs.frozen(eq=False)
 class Alias(Staged):
     kind: ClassVar[str] = "alias"
-    names: tuple[tuple[str, str], ...] = attrs.field(**fields.NEW_NAMES)
+    names: tuple[tuple[str, str | tuple[str, ...]], ...] = attrs.field(**fields.NEW_NAMES)
 
 
 @attrs.frozen(eq=False)

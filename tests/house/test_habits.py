@@ -99,10 +99,6 @@ def assigned(table):
     table.column = torch.zeros(3)
 
 
-def seeded(p):
-    p.seed = 7
-
-
 TABLE = fdm.Table({"x": torch.arange(3)})
 
 # The line, what it raises besides FdmError, and words that its message has.
@@ -181,7 +177,6 @@ MISTAKES = [
     ("fdm.load(numbers) >> fdm.batch(3)", TypeError, "fdm.pipeline("),
     ("P[0]", TypeError, "p.stages[0]"),
     ("P['batch']", TypeError, "p.stages[0]"),
-    ("seeded(P)", AttributeError, "fdm.replace(p, seed=7)"),
     # opening
     ("fdm.open(P, num_workers=4)", TypeError, "workers=4"),
     ("fdm.open(P, batch_size=32)", TypeError, "fdm.replace(p, fdm.batch(32))"),
