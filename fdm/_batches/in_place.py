@@ -36,7 +36,7 @@ def watched_examples(operations: Sequence[Any], told: Callable[[int, str], str],
 
     def comparing(operation: Any) -> Callable[[Any, Rows], tuple[Any, Rows]]:
         def run(made: Any, rows: Rows) -> tuple[Any, Rows]:
-            result = operation.call(made, rows)
+            result: tuple[Any, Rows] = operation.call(made, rows)
             for one, other in zip(before, examples, strict=True):
                 how = difference(one, other)
                 if how is not None and operation.number is not None:

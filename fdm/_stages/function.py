@@ -137,6 +137,11 @@ class Function(Value):
         return qualified_name(_named(self.call))
 
     @property
+    def script(self) -> str:
+        """The file where the function is defined, or the name of its module where that is unknown."""
+        return self.location.rpartition(":")[0] or self.location
+
+    @property
     def location(self) -> str:
         """`file:line` where the function is defined, or its module where that is unknown."""
         code = getattr(inspect.unwrap(_named(self.call)), "__code__", None)

@@ -167,12 +167,12 @@ def of_one_example(item):
 
 
 def test_an_example_transform_after_batch_is_told_what_it_got():
-    with fdm.open(fdm.pipeline(fdm.load(fresh), fdm.batch(2), fdm.transform(of_one_example))) as data:
-        with pytest.raises(RuntimeError) as caught:
-            data.loader("all")[0]
+    p = fdm.pipeline(fdm.load(fresh), fdm.batch(2), fdm.transform(of_one_example))
+    with fdm.open(p) as data, pytest.raises(RuntimeError) as caught:
+        data.loader("all")[0]
     (note,) = [each for each in caught.value.__notes__ if "batch of 2 examples" in each]
     assert "(x: float32 of 2 x 2), since the stage stands after batch; before batch it gets one example" in note
-    with fdm.open(fdm.pipeline(fdm.load(fresh), fdm.transform(of_one_example), fdm.batch(2))) as data:
-        with pytest.raises(RuntimeError) as caught:
-            data.loader("all")[0]
+    p = fdm.pipeline(fdm.load(fresh), fdm.transform(of_one_example), fdm.batch(2))
+    with fdm.open(p) as data, pytest.raises(RuntimeError) as caught:
+        data.loader("all")[0]
     assert not [each for each in caught.value.__notes__ if "stands after batch" in each]
