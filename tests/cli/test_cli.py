@@ -603,7 +603,7 @@ def rows(*, n=3):
 
 def test_the_store_tells_apart_functions_of_one_name(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("FDM_STORE", str(tmp_path / "store"))
-    for script, parameters in (("one.py", "n=3"), ("two.py", "n=30"), ("two.py", "n=31")):
+    for script, parameters in (("rows_a.py", "n=3"), ("rows_b.py", "n=30")):
         (tmp_path / script).write_text(f"{SAME_NAME}p = fdm.pipeline(fdm.clean(rows, {parameters}), fdm.batch(2))")
         assert 0 == told(capsys, "prepare", f"{tmp_path / script}:p")[0]
     text = told(capsys, "store", "list")[1]
@@ -611,19 +611,18 @@ def test_the_store_tells_apart_functions_of_one_name(tmp_path, capsys, monkeypat
         0
     ].split()
     lines = {tuple(line.split()[2:4]) for line in text.splitlines()[1:-1]}
-    assert {("n=3", "one.py"), ("n=30", "two.py"), ("n=31", "two.py")} == {(n, Path(path).name) for n, path in lines}
+    assert {("n=3", "rows_a.py"), ("n=30", "rows_b.py")} == {(n, Path(path).name) for n, path in lines}
     kept = json.loads(told(capsys, "store", "list", "--json")[1])["artifacts"]
     assert {(each["parameters"], each["script"]) for each in kept} == {
-        ("n=3", str(tmp_path / "one.py")),
-        ("n=30", str(tmp_path / "two.py")),
-        ("n=31", str(tmp_path / "two.py")),
+        ("n=3", str(tmp_path / "rows_a.py")),
+        ("n=30", str(tmp_path / "rows_b.py")),
     }
 
 
 def test_the_manifest_of_an_earlier_version_is_listed(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("FDM_STORE", str(tmp_path / "store"))
-    (tmp_path / "one.py").write_text(f"{SAME_NAME}p = fdm.pipeline(fdm.clean(rows), fdm.batch(2))")
-    assert 0 == told(capsys, "prepare", f"{tmp_path / 'one.py'}:p")[0]
+    (tmp_path / "rows_d.py").write_text(f"{SAME_NAME}p = fdm.pipeline(fdm.clean(rows), fdm.batch(2))")
+    assert 0 == told(capsys, "prepare", f"{tmp_path / 'rows_d.py'}:p")[0]
     (manifest,) = tmp_path.glob("store/*/manifest.json")
     about = json.loads(manifest.read_text())
     manifest.parent.chmod(0o755)
