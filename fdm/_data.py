@@ -15,7 +15,8 @@ from torch import Tensor
 from ._batches.draws import Draws
 from ._checks import integer
 from ._errors import DataError, ParameterError, SnapshotError, UnknownNameError, listed, noted, stage_note, unknown
-from ._habits import OtherNames, guided
+from ._habits.attributes import OtherNames
+from ._habits.calls import guided
 from ._loaders.dataset import ExampleDataset
 from ._loaders.device import Crossing
 from ._loaders.gate import Gate

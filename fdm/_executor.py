@@ -15,7 +15,7 @@ from ._collectives.agreement import agreement
 from ._collectives.content import Part, content
 from ._data import Data, prepared_of, weights_in
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
-from ._habits import guided, guided_class, habit
+from ._habits.calls import guided, guided_class, habit
 from ._loaders.options import LoaderOptions
 from ._pipeline import Pipeline
 from ._prepare.means import Means

@@ -11,7 +11,8 @@ from toolz import concat
 from ._checks import checked, integer
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
 from ._fingerprint.canonical import Value, digest
-from ._habits import OtherNames, OtherOperators, guided
+from ._habits.attributes import OtherNames, OtherOperators
+from ._habits.calls import guided
 from ._public import is_module_of_fdm, public
 from ._stages.describe import described, summary
 from ._stages.digest import stage_digest

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .._checks import integer
 from .._errors import DataError, StoreError
-from .._habits import OtherConstructors, OtherNames, guided_class
+from .._habits.attributes import OtherConstructors, OtherNames
+from .._habits.calls import guided_class
 from .._public import public
 from .._text import short
 from .indexing import plain_tensor, refuse_odd, row_numbers, tensor_of

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from .._checks import integer
 from .._errors import AccessError, DataError, UnknownNameError, did_you_mean, listed
-from .._habits import OtherConstructors, guided_class, missing
+from .._habits.attributes import OtherConstructors, missing
+from .._habits.calls import guided_class
 from .._public import public
 from .._text import number, page, table, visible
 from .indexing import dtype_name, plain_tensor, row_numbers, select, selector, tensor_of, windowed

@@ -14,7 +14,8 @@ from .._batches.reading import ids_of
 from .._batches.rows import rows_told
 from .._checks import integer
 from .._errors import DataError
-from .._habits import OtherNames, guided
+from .._habits.attributes import OtherNames
+from .._habits.calls import guided
 from .._plans.branch import Branch
 from .._plans.plan import Plan, by_length
 from .._plans.rows import Rows

@@ -3,14 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
-from .._errors import ParameterError
-from .._habits import guided, habit, unknown_parameter
+from .._habits.calls import guided
 from .._public import public
 from .._random.ambient import Ambient
 from .._random.key import Key
-from .._text import short
 from .fields import Amount
-from .function import Function, function, own_parameters
+from .held import divider, held
 from .stage import (
     Alias,
     Augment,
@@ -45,7 +43,7 @@ def fetch(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params:
 
     Runs once per store; the folder is published atomically when `fn` returns.
     """
-    return Fetch(_held("fetch", fn, args, params))
+    return Fetch(held("fetch", fn, args, params))
 
 
 # What a stage passes itself (upstream, part) depends on where it stands, so checkers may choose among the forms.
@@ -64,7 +62,7 @@ def clean(fn: Callable[..., object], /, *args: object, **params: object) -> Clea
     that is the first stage is called without it. Runs once per store; the tables are saved, and memory-mapped by
     every process that reads them.
     """
-    return Clean(_held("clean", fn, args, params))
+    return Clean(held("clean", fn, args, params))
 
 
 @overload
@@ -84,7 +82,7 @@ def load(fn: Callable[..., object], /, *args: object, **params: object) -> Load:
     and `.shared()` says so of others. The global random state is seeded while it runs, so that all find the same.
     `.ambient()` is for sources whose `__getitem__` draws from that state. Sources with `close()` are closed with the data.
     """
-    return Load(_held("load", fn, args, params))
+    return Load(held("load", fn, args, params))
 
 
 @overload
@@ -133,30 +131,7 @@ def split(
 
     Raises `PipelineError` for sizes that cannot be: negative, fractions over 1, two that take the rest.
     """
-    return _of(Split, _into(into, seed, params), of, seed, shuffle, stratify, groups, key, block)
-
-
-_OWN = ("of", "seed", "shuffle", "stratify", "groups", "key", "block")
-
-
-def _into(into: Any, seed: int, params: Mapping[str, Any]) -> Any:
-    """Sizes, which take no parameters, or the function of a split with its own."""
-    if not callable(into):
-        for name in params:
-            instead = (
-                "" if habit("split", name) else "; what a function takes goes beside one: fdm.split(fn, name=value)"
-            )
-            raise ParameterError(unknown_parameter("split", name, [*_OWN]) + instead)
-        return into
-    needed = own_parameters(into)
-    for name in _OWN:
-        if name in needed and (needed[name] or (name == "seed" and seed != 0)):
-            msg = (
-                f"split: {name} is a parameter of split itself, so that the function cannot be given one of that name; "
-                f"call it otherwise: fdm.split(fn, {name}_of_fn=value)"
-            )
-            raise ParameterError(msg)
-    return function(into, params, "split")
+    return _of(Split, divider(into, seed, params), of, seed, shuffle, stratify, groups, key, block)
 
 
 @public
@@ -200,7 +175,7 @@ def measure(fn: Callable[Concatenate[Any, P], Mapping[str, Any]], /, *args: P.ar
     `.on(split)` names the split. Runs once per store; the results are `data.facts`, and `fact(name)` as a parameter of
     a later stage stands for one.
     """
-    return Measure(_held("measure", fn, args, params))
+    return Measure(held("measure", fn, args, params))
 
 
 @public
@@ -314,7 +289,7 @@ def transform(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **par
 
     Before `batch` an item is an example; after it, a batch on the host; after `transfer`, a batch on the device.
     """
-    return Transform(_held("transform", fn, args, params))
+    return Transform(held("transform", fn, args, params))
 
 
 @overload
@@ -340,7 +315,7 @@ def augment(fn: Callable[..., object], /, *args: object, **params: object) -> Au
     seed 0
     """
     is_ambient = isinstance(fn, Ambient)
-    return Augment(_held("augment", fn.call if isinstance(fn, Ambient) else fn, args, params), is_ambient)
+    return Augment(held("augment", fn.call if isinstance(fn, Ambient) else fn, args, params), is_ambient)
 
 
 @public
@@ -396,22 +371,6 @@ def transfer(*, skip: tuple[str, ...] | list[str] = ()) -> Transfer:
     stay on the host, and so do the stages after it for them.
     """
     return _of(Transfer, skip)
-
-
-def _held(stage: str, fn: Callable[..., Any], args: tuple[object, ...], params: Mapping[str, Any]) -> Function:
-    """The function of a stage with its parameters, which `args` can only misspell."""
-    if args:
-        name = _next_parameter(fn)
-        msg = (
-            f"{stage} takes one function and its parameters by keyword; {short(args[0], 60)} has no name: write "
-            f"fdm.{stage}({getattr(fn, '__name__', 'fn')}, {name}={short(args[0], 60)})"
-        )
-        raise ParameterError(msg)
-    return function(fn, params, stage)
-
-
-def _next_parameter(fn: Any) -> str:
-    return next(iter(own_parameters(fn)), "name") if callable(fn) else "name"
 
 
 def _of(stage: Callable[..., StageT], *fields: object) -> StageT:

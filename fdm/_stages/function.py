@@ -27,7 +27,7 @@ from .._fingerprint.canonical import (
     namespace_of,
     qualified_name,
 )
-from .._habits import habit
+from .._habits.calls import habit
 from .._public import public
 from .._text import short, visible, without_secrets
 

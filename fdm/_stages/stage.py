@@ -8,7 +8,7 @@ import attrs
 from .._checks import checked, integer, one_of, or_none
 from .._errors import PipelineError
 from .._fingerprint.canonical import Value
-from .._habits import OtherNames, OtherOperators
+from .._habits.attributes import OtherNames, OtherOperators
 from . import fields
 from .fields import Amount, Shares, Sizes
 from .function import Function, function

@@ -31,16 +31,21 @@ def recorded_draws() -> Iterator[list[Draw]]:
     draw: Any = Key._draw  # noqa: SLF001 - what all methods that draw go through
 
     def recording(key: Key, domain: int, shape: tuple[int, ...], width: int) -> Any:
-        frame: FrameType | None
-        frame, method = sys._getframe(1), ""  # noqa: SLF001 - who draws
-        while frame is not None and is_file_of_fdm(frame.f_code.co_filename):
-            frame, method = frame.f_back, frame.f_code.co_name
+        frame, method = _who_draws(sys._getframe(1))  # noqa: SLF001 - as above
         if frame is not None:
             draws.append(Draw(str(key._words()), method, frame, frame.f_lineno))  # noqa: SLF001 - as above
         return draw(key, domain, shape, width)
 
     with patch.object(Key, "_draw", recording):
         yield draws
+
+
+def _who_draws(frame: FrameType | None) -> tuple[FrameType | None, str]:
+    """The call of a function outside fdm that draws, and the method of the key that it calls."""
+    method = ""
+    while frame is not None and is_file_of_fdm(frame.f_code.co_filename):
+        frame, method = frame.f_back, frame.f_code.co_name
+    return frame, method
 
 
 def again_in(draws: Sequence[Draw]) -> str | None:
