@@ -44,7 +44,8 @@ def _who_draws(frame: FrameType | None) -> tuple[FrameType | None, str]:
     """The call of a function outside fdm that draws, and the method of the key that it calls."""
     method = ""
     while frame is not None and is_file_of_fdm(frame.f_code.co_filename):
-        frame, method = frame.f_back, frame.f_code.co_name
+        method = frame.f_code.co_name
+        frame = frame.f_back
     return frame, method
 
 
