@@ -184,5 +184,5 @@ def test_a_parameter_of_its_own_name_that_nobody_gives_stays_the_functions():
 def test_parameters_of_a_split_function_are_set_on_the_command_line():
     p = fdm.pipeline(fdm.load(numbers), fdm.split(first_part, part=3))
     assert with_settings(p, ["split.part=4"]) == fdm.replace(p, fdm.split(first_part, part=4))
-    with pytest.raises(UsageError, match="did you mean .part."):
+    with pytest.raises(UsageError, match=r"did you mean .part."):
         with_settings(p, ["split.prt=4"])
