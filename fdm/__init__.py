@@ -11,6 +11,7 @@ from ._data import Data
 from ._downloads.download import download
 from ._downloads.file import File
 from ._errors import (
+    AccessError,
     ContextError,
     DataError,
     DownloadError,
@@ -59,6 +60,7 @@ from ._stages.function import fact, tracked
 
 
 __all__ = [
+    "AccessError",
     "Combined",
     "CombinedSnapshot",
     "ContextError",

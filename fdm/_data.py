@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType, TracebackType
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
 import attrs
 import numpy as np
@@ -15,7 +15,9 @@ from torch import Tensor
 from ._arrays.ragged import Ragged
 from ._batches.draws import Draws
 from ._checks import integer
-from ._errors import DataError, SnapshotError, UnknownNameError, listed, noted, stage_note, unknown
+from ._errors import DataError, ParameterError, SnapshotError, UnknownNameError, listed, noted, stage_note, unknown
+from ._habits.attributes import OtherNames
+from ._habits.calls import guided
 from ._loaders.dataset import ExampleDataset
 from ._loaders.device import Crossing
 from ._loaders.gate import Gate
@@ -38,12 +40,12 @@ from ._ranks.context import RankContext
 from ._sources.loaded import close_all, is_drawn, opened_here
 from ._splits.splits import weights_of
 from ._stages.stage import Mix, Sample
-from ._text import bars, hidden, page, visible
+from ._text import bars, hidden, page, short, visible
 from .store._facts import Facts
 
 
 @public
-class Data:
+class Data(OtherNames):
     """A pipeline opened for one rank: made by `fdm.open` and `Executor.open`, released by `close`.
 
     A context manager: `with fdm.open(p) as data`. `pipeline` and `context` are what was opened, and for whom.
@@ -152,6 +154,7 @@ class Data:
         pairs = [(epochs.run.names[part], number) for part, number in zip(parts.tolist(), own.tolist(), strict=True)]
         return pairs if numbers.ndim else pairs[0]
 
+    @guided
     def dataset(self, split: str, epoch: int | None = None) -> ExampleDataset:
         """A map-style torch Dataset of the transformed examples of `split`, in the order of `epoch` (default 0).
 
@@ -164,6 +167,7 @@ class Data:
         reading = None if repeats is None else Reading(repeats, order.size)
         return ExampleDataset(self._branches[split].at(epoch), order, self._gate, reading)
 
+    @guided
     def loader(self, split: str, epoch: int | None = None, start: Snapshot | None = None) -> Loader:
         """The batches of `epoch` (default 0) of a split, from the place that the snapshot `start` names.
 
@@ -173,6 +177,9 @@ class Data:
         self._gate.check()
         epochs, branch = self._epochs_of(split), self._branches[split]
         is_named = epoch is not None or start is not None
+        if isinstance(epoch, Snapshot | Mapping):
+            msg = "loader: what comes second is the epoch, an integer; a snapshot is given by name: start=snapshot"
+            raise SnapshotError(msg)
         if start is not None:
             _check_start(start, split, epoch)
             check_same_order(start, *self._order_named(split, start.epoch, start.examples))
@@ -197,6 +204,7 @@ class Data:
             None if is_named else self._passes_of(split),
         )
 
+    @guided
     def epochs(self, split: str, stop: int | None = None, start: Snapshot | None = None) -> Iterator[Loader]:
         """A loader for each epoch before `stop`, without `stop` for ever; the first begins where `start` says."""
         if stop is not None:
@@ -223,6 +231,19 @@ class Data:
         sources, self._prepared = self._prepared.sources, attrs.evolve(self._prepared, sources={})
         close_all(sources.values())
 
+    if not TYPE_CHECKING:  # else checkers would take it for a mapping
+
+        def __getitem__(self, split: object) -> NoReturn:
+            name = split if isinstance(split, str) else "train"
+            msg = (
+                f'the batches of a split are data.loader("{name}"), those of several epochs data.epochs("{name}", 3), its '
+                f'examples data.dataset("{name}"); the splits are {listed(self._epochs)}'
+            )
+            raise ParameterError(msg)
+
+        def __iter__(self) -> NoReturn:
+            self[0]
+
     def __enter__(self) -> Self:
         self._gate.check()
         return self
@@ -234,6 +255,9 @@ class Data:
 
     def _epochs_of(self, split: str) -> Epochs | MixedEpochs:
         self._gate.check()
+        if not isinstance(split, str):
+            msg = f'a split is named by a string, as in data.loader("train") or data.epochs("train", 3), not {short(split, 60)}'
+            raise UnknownNameError(msg)
         if split not in self._epochs:
             raise UnknownNameError(unknown("split", split, self._epochs))
         return self._epochs[split]
@@ -364,7 +388,10 @@ def _epochs(data: Data, split: str, stop: int | None, loader: Loader) -> Iterato
 
 def _check_start(start: object, split: str, epoch: int | None) -> None:
     if not isinstance(start, Snapshot):
-        msg = f"start is a Snapshot, not a {type(start).__name__}; from plain values: Snapshot.from_dict(...)"
+        msg = (
+            f"start is a Snapshot, as loader.snapshot(step) makes it, not a {type(start).__name__}; from plain values: "
+            f"Snapshot.from_dict(...)"
+        )
         raise SnapshotError(msg)
     if start.split != split:
         msg = f"the snapshot is of split {start.split!r}, but the loader of {split!r} was asked for"

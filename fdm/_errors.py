@@ -6,6 +6,7 @@
         │   └── ParameterError (TypeError)    parameters that a function does not take
         ├── DataError (ValueError)            data that does not fit: columns, rows, splits
         │   └── UnknownNameError (KeyError)   a split, column or fact that is not there
+        ├── AccessError (AttributeError)      an attribute that is not there, or cannot be set
         ├── SnapshotError (ValueError)        a snapshot of something else
         ├── ContextError (ValueError)         ranks or launcher variables that contradict each other
         ├── StoreError (OSError)              an artifact that cannot be written or read
@@ -64,6 +65,11 @@ class UnknownNameError(DataError, KeyError):
 
     # KeyError shows the repr of its argument, which would print a sentence in quotes.
     __str__ = Exception.__str__
+
+
+@public
+class AccessError(FdmError, AttributeError):
+    """An attribute that a value does not have, and another library's would, or that cannot be set."""
 
 
 @public

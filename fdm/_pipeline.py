@@ -3,14 +3,16 @@
 import inspect
 from collections.abc import Iterator, Sequence
 from types import UnionType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 from toolz import concat
 
 from ._checks import checked, integer
-from ._errors import PipelineError, did_you_mean, listed
+from ._errors import ParameterError, PipelineError, did_you_mean, listed
 from ._fingerprint.canonical import Value, digest
+from ._habits.attributes import OtherNames, OtherOperators
+from ._habits.calls import guided
 from ._public import is_module_of_fdm, public
 from ._stages.describe import described, summary
 from ._stages.digest import stage_digest
@@ -28,7 +30,7 @@ def _check_stages(_: object, __: object, stages: Any) -> None:
 
 @public
 @attrs.frozen(eq=False, repr=False)
-class Pipeline(Value):
+class Pipeline(OtherNames, OtherOperators, Value):
     """A frozen sequence of stages: a value that can be compared, hashed, pickled, printed and edited.
 
     Made by `pipeline`. `str(p)` is a numbered table of the stages.
@@ -40,6 +42,18 @@ class Pipeline(Value):
     def of_kind(self, *kinds: type | UnionType) -> Iterator[tuple[int, Any]]:
         """The stages of these classes or families with their numbers, in order."""
         return ((number, stage) for number, stage in enumerate(self.stages) if isinstance(stage, kinds))
+
+    if not TYPE_CHECKING:  # else checkers would take it for a sequence
+
+        def __getitem__(self, _: object) -> NoReturn:
+            msg = "a pipeline is no sequence; its stages are one: p.stages[0], and len(p.stages)"
+            raise ParameterError(msg)
+
+        def __len__(self) -> int:
+            return self[0]
+
+        def __bool__(self) -> bool:
+            return True  # since it has a length that cannot be asked for
 
     def __str__(self) -> str:
         lines = aligned(((stage.kind, *summary(stage)) for stage in self.stages), indent="")
@@ -57,6 +71,7 @@ class Pipeline(Value):
 
 
 @public
+@guided
 def pipeline(*stages: "Stage | Pipeline", seed: int | None = None) -> Pipeline:
     """The frozen pipeline of these stages; pipelines among them are spliced in.
 

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from .._checks import integer
 from .._errors import DataError, StoreError
+from .._habits.attributes import OtherConstructors, OtherNames
+from .._habits.calls import guided_class
 from .._public import public
 from .._text import short
 from .indexing import plain_tensor, refuse_odd, row_numbers, tensor_of
@@ -25,8 +27,9 @@ Row = Tensor | bytes | str
 
 
 @public
+@guided_class
 @attrs.frozen(eq=False, repr=False)
-class Ragged:
+class Ragged(OtherNames, metaclass=OtherConstructors):
     """Rows of different length: token sequences, encoded images, strings.
 
     `values` holds all rows one after the other, shape (sum of lengths, ...); `offsets` (rows + 1 integers) says where

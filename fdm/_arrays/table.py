@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from types import MappingProxyType
-from typing import Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, overload
 
 import numpy as np
 import torch
@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .._checks import integer
-from .._errors import DataError, UnknownNameError, did_you_mean, listed
+from .._errors import AccessError, DataError, UnknownNameError, did_you_mean, listed
+from .._habits.attributes import OtherConstructors, missing
+from .._habits.calls import guided_class
 from .._public import public
 from .._text import number, page, table, visible
 from .frames import column_from, columns_of, is_column, is_frame
@@ -26,7 +28,8 @@ Rows: TypeAlias = list[int] | tuple[int, ...] | range | NDArray[Any] | Tensor | 
 
 
 @public
-class Table:
+@guided_class
+class Table(metaclass=OtherConstructors):
     """An immutable columnar dataset: a mapping from column name to tensor, with one row per example.
 
     Columns are tensors or numpy arrays of any shape and dtype, `Ragged`, or lists of what `Table.of` takes as values. They
@@ -165,11 +168,19 @@ class Table:
 
     def __setattr__(self, name: str, value: object) -> None:
         msg = f"a Table is immutable; make a new one: Table({{**table, {name!r}: ...}})"
-        raise AttributeError(msg)
+        raise AccessError(msg)
 
     def __delattr__(self, name: str) -> None:
         msg = "a Table is immutable"
-        raise AttributeError(msg)
+        raise AccessError(msg)
+
+    if not TYPE_CHECKING:  # else checkers would take any attribute for one that is there
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if not name.startswith("_") and name in self:
+                msg = f"a column is an item of its table: table[{name!r}]"
+                raise AccessError(msg)
+            raise missing(self, name)
 
     def __reduce__(self) -> Any:
         # A table on disk travels as its path, so a worker process maps the same pages instead of receiving a copy; and
@@ -243,7 +254,10 @@ def _checked_mapping(columns: Any) -> Mapping[str, Any]:
     if not isinstance(columns, Mapping | Table):
         remedy = "; rows and tables of other libraries: fdm.Table.of(rows)" if isinstance(columns, list | tuple) else ""
         remedy = "; fdm.Table.of(frame) reads it" if is_frame(columns) else remedy
-        msg = f"Table takes a mapping from column name to tensor, not {type(columns).__name__}{remedy}"
+        msg = (
+            f"Table takes a mapping from column name to tensor, such as fdm.Table({{'image': images, 'label': labels}}), not "
+            f"{type(columns).__name__}{remedy}"
+        )
         raise DataError(msg)
     if not columns:
         msg = "a Table without columns has no length; give it one column at least"

@@ -18,7 +18,17 @@ from .._sources.loaded import is_drawn, kind_of
 from .collate import collate
 from .draws import Draws, is_ambient, text_of_draw, to_watch, watched, watched_first
 from .entries import edged, identifying, originating
-from .reading import Read, gatherer, has_sequences, numbered, of_parts, ragged_columns, source_reader
+from .in_place import keeps_examples, text_of_change, watched_examples
+from .reading import (
+    Read,
+    gatherer,
+    has_sequences,
+    numbered,
+    of_parts,
+    ragged_columns,
+    source_reader,
+    tell_batch,
+)
 from .rows import Told, check_keyed, rows_told, with_own_ids
 
 
@@ -120,13 +130,18 @@ def batch_maker(branch: Branch, draws: Draws, make_examples: Read | None = None)
 
 
 def watching(operations: Sequence[Operation], numbers: Sequence[int], branch: Branch, draws: Draws) -> list[Operation]:
-    """The operations, those of the stages of these numbers watched for draws from the global random state."""
-    return [
+    """The operations, those of the stages of these numbers watched for draws from the global random state.
+
+    Where the source hands out examples that it keeps, those before the device are watched for changes of these too.
+    """
+    drawn = [
         attrs.evolve(each, call=watched(each.call, each.number, partial(text_of_draw, branch, each.number), draws))
         if each.number is not None and each.number in numbers
         else each
         for each in operations
     ]
+    keeps = drawn and drawn[0].is_of_examples and any(map(keeps_examples, sources_of(branch.source)))
+    return watched_examples(drawn, partial(text_of_change, branch), draws) if keeps else drawn
 
 
 @attrs.frozen(eq=False)
@@ -166,6 +181,7 @@ class Applier:
                 batch = self.call(item, keys if self.device == "cpu" else keys.to(self.device, non_blocking=True))
         except BaseException as error:
             note(error, self.note(rows.ids))
+            tell_batch(error, item, len(rows.ids))
             raise
         return batch if batch is not None else self.refuse_none(rows.ids)
 

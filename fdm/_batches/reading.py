@@ -8,10 +8,11 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from .._arrays.differences import structure
 from .._arrays.interleaved import interleaved
 from .._arrays.ragged import Ragged
 from .._arrays.table import Table
-from .._errors import StageNote, note, stage_note
+from .._errors import StageNote, add_note, note, stage_note
 from .._plans.branch import Branch, Parts, Where, sources_of
 from .._plans.rows import Rows
 from .._plans.sequences import Sequences, columns_of
@@ -160,6 +161,18 @@ def ragged_columns(source: Any) -> dict[str, Ragged]:
     sources = [each for each in sources_of(source) if isinstance(each, Table | Sequences)]
     columns = chain.from_iterable(columns_of(each).items() for each in reversed(sources))  # those of the first count
     return {name: column for name, column in columns if isinstance(column, Ragged)}
+
+
+def tell_batch(error: BaseException, batch: Any, count: int) -> None:
+    """Note on an error what a function that stands after batch was called with: it may have been written for one example."""
+    if isinstance(error, TypeError | AttributeError | LookupError | ValueError | RuntimeError | AssertionError):
+        parts = structure(batch, batched=False, exact=True)[:6]
+        told = ", ".join(f"{at or 'it'}: {kind}" for at, kind in parts)
+        add_note(
+            error,
+            f"its item was a batch of {count} example{'s' * (count != 1)} ({told}), since the stage stands after batch; before "
+            f"batch it gets one example at a time",
+        )
 
 
 def numbered(numbers: Tensor) -> str:

@@ -280,7 +280,7 @@ def _class_lines(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
     (split, first), *_ = classes.items()
     names, most = dict.fromkeys(name for counts in classes.values() for name in counts), max(first.values())
     rows = [[name, *(of.get(name, 0) for of in classes.values()), bar(first.get(name, 0) / most, 20)] for name in names]
-    return aligned([["", *classes, split], *rows])
+    return aligned([["class", *classes, f"share in {split}"], *rows])
 
 
 def _short(value: Any) -> str:

@@ -23,9 +23,9 @@ from .._sources.turns import first_on_machine
 from .._splits.source import View, lent
 from .._splits.splits import Examples, resolve_splits
 from .._stages.digest import address, stage_digest, tracked_content
-from .._stages.function import Function, Tracked
+from .._stages.function import Function, Tracked, shown
 from .._stages.stage import Clean, Cut, Fetch, Load, Mix, Preparation, Source, Stage
-from .._text import short
+from .._text import cut, short, without_secrets
 from ..store._access import tell_of_writers
 from ..store._artifacts import measures_at, place_of
 from ..store._facts import open_facts, plain_fact, save_facts
@@ -184,6 +184,10 @@ def _published(stages: Sequence[Stage], at: str, make: Callable[[Staging], None]
         "function": stage.function.qualified_name,
         "address": at,
         "digest": stage_digest(stage),
+        "parameters": cut(
+            without_secrets(", ".join(f"{name}={shown(value)}" for name, value in stage.function.params)), 400
+        ),
+        "script": stage.function.script,
     }
     named = named_by([each for each in stages if each is stage or not isinstance(each, Fetch | Clean)])
     # What an earlier stage keeps was made from what its own manifest says, which may be no more what is there now.

@@ -31,7 +31,9 @@ def _text(name: str, value: Any) -> str:
             return repr(value)
         case "into", tuple():
             return ", ".join(f"{split}={'rest' if size is None else size}" for split, size in value)
-        case "names" | "shares", tuple():
+        case "names", tuple():
+            return ", ".join(f"{new}={old if isinstance(old, str) else '+'.join(old)}" for new, old in value)
+        case "shares", tuple():
             return ", ".join(f"{new}={old}" for new, old in value)
         case "later", tuple():
             return ", ".join(
@@ -63,7 +65,7 @@ def described(stage: Stage) -> dict[str, Any]:
     entries = {name: _without_secrets(plain(value, _described)) for name, value in given.items()}
     for name in ("into", "names", "shares"):  # pairs, which are mappings by what they mean
         if isinstance(fields.get(name), tuple):
-            entries[name] = dict(fields[name])
+            entries[name] = {key: list(each) if isinstance(each, tuple) else each for key, each in fields[name]}
     if "later" in entries:
         entries["later"] = [[start, dict(shares)] for start, shares in fields["later"]]
     return {"stage": stage.kind, **entries.pop("function", {}), **entries}

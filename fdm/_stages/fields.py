@@ -107,22 +107,34 @@ def _pairs(value: Any) -> tuple[tuple[Any, Any], ...]:
     return pairs if all(key not in keys[:place] for place, key in enumerate(keys)) else ()
 
 
-def _new_names(value: Any, stage: Any, _: Any) -> tuple[tuple[str, str], ...]:
+def _new_names(value: Any, stage: Any, _: Any) -> tuple[tuple[str, str | tuple[str, ...]], ...]:
     pairs = _pairs(value)
     if not pairs:
         msg = f'{stage.kind} takes new names for splits: alias(predict="test")'
         raise PipelineError(msg)
     for new, old in pairs:
         text("alias: the name of a split is a string", new, PipelineError)
-        if not isinstance(old, str) or not old:
-            msg = f"alias: {new}={old!r} is not the name of a split"
+        several = old if isinstance(old, list | tuple) else [old]
+        if not several or not all(isinstance(each, str) and each for each in several):
+            msg = f"alias: {new}={old!r} is not the name of a split, nor a list of several"
             raise PipelineError(msg)
-    return pairs
+        if len(set(several)) < len(several):
+            msg = f"alias: {new}={old!r} names a split twice; each of its examples is in a union once"
+            raise PipelineError(msg)
+    return tuple((new, _one_or_several(old)) for new, old in pairs)
+
+
+def _one_or_several(names: Any) -> str | tuple[str, ...]:
+    return names if isinstance(names, str) else names[0] if len(names) == 1 else tuple(names)
 
 
 def _different_splits(value: Any, stage: Any, _: Any) -> tuple[str, ...]:
     is_several = isinstance(value, Sequence) and not isinstance(value, str)
     splits = tuple(value) if is_several else ()
+    if len(splits) == 1 and isinstance(splits[0], list | tuple | set):
+        names = ", ".join(f'"{split}"' for split in splits[0])
+        msg = f"{stage.kind}.on takes names of splits one after the other, .on({names}), not {short(splits[0], 100)}"
+        raise PipelineError(msg)
     for split in splits:
         text(f"{stage.kind}.on takes names of splits, strings", split, PipelineError)
     if not is_several or len(set(splits)) < len(splits):

@@ -35,6 +35,7 @@ class Artifact:
     """Something a store keeps: the result of one stage, as its manifest describes it.
 
     `size` counts bytes; `created` and `used` (when it was opened last) are in UTC; `function` is the one that made it.
+    `parameters` are those that it was given, `script` the file that it was defined in: empty for what an earlier fdm made.
     `damage` is what is wrong with its manifest. Of such an artifact only its folder tells: `stage`, `function` and the
     beginning of `address` are from its name, `created` is when it was changed last.
     """
@@ -47,6 +48,8 @@ class Artifact:
     created: datetime
     used: datetime
     damage: str | None = None
+    parameters: str = ""
+    script: str = ""
 
 
 @attrs.frozen
@@ -181,7 +184,8 @@ def _artifact(folder: Path) -> Artifact | None:
         return None
     size = sum(file["size"] for file in about["files"])
     created = datetime.fromisoformat(about["created"])
-    return Artifact(folder, about["stage"], about["function"], about["address"], size, created, used)
+    told = about.get("parameters", ""), about.get("script", "")
+    return Artifact(folder, about["stage"], about["function"], about["address"], size, created, used, None, *told)
 
 
 def _damaged_artifact(folder: Path, damage: str) -> Artifact | None:

@@ -39,7 +39,7 @@ from ._subject import LISTS, Broken, Skipped, Trial, told, twice
 
 def disjoint(trial: Trial) -> Broken | None:
     """Splits of one source have no example in common, and all their examples are there."""
-    own = {name: found for name, found in trial.prepared.splits.items() if len(found.names) == 1}
+    own = {name: found for name, found in trial.prepared.splits.items() if len(found.names) == 1 and not found.union}
     ids = {name: ids_of(found.order) for name, found in own.items()}
     for name, found in own.items():
         n = len(trial.prepared.sources[found.source])

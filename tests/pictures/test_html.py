@@ -168,3 +168,11 @@ def test_charts_and_tables_escape_and_take_nothing():
     assert [EVIL, "0", "0.0%"] == parsed(bars({EVIL: 0}))
     assert [] == parsed(bars({}))
     assert [EVIL] * 3 == parsed(table([EVIL], [[EVIL]], EVIL))[:3]
+
+
+def test_a_profile_shows_its_stages_and_its_advice(data):
+    profile = data.profile("train", steps=2)
+    texts = parsed(profile._repr_html_())
+    assert {"stage", "ms a batch", "share", "batches/s alone", "100%"} <= set(texts)
+    assert {stage.name for stage in profile.stages} <= set(texts)
+    assert any(text.startswith("limit: ") and profile.advice in text for text in texts)
