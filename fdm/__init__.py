@@ -31,6 +31,7 @@ from ._executor import Executor, open
 from ._loaders.combine import Combined, CombinedSnapshot, combine
 from ._loaders.loader import Loader
 from ._loaders.profile import Profile
+from ._loaders.stream import Stream
 from ._pipeline import Pipeline, describe, draw, draw_svg, fingerprint, insert, pipeline, replace, without
 from ._plans.snapshot import Snapshot
 from ._random.ambient import ambient
@@ -87,6 +88,7 @@ __all__ = [
     "Source",
     "StopError",
     "StoreError",
+    "Stream",
     "Table",
     "UnknownNameError",
     "WorkerError",

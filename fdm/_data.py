@@ -18,13 +18,13 @@ from ._checks import integer
 from ._errors import DataError, ParameterError, SnapshotError, UnknownNameError, listed, noted, stage_note, unknown
 from ._habits.attributes import OtherNames
 from ._habits.calls import guided
-from ._loaders.dataset import ExampleDataset
+from ._loaders.dataset import ExampleDataset, Orders, shared_epoch
 from ._loaders.device import Crossing
-from ._loaders.gate import Gate
 from ._loaders.loader import Loader
 from ._loaders.options import LoaderOptions, Maker
 from ._loaders.profile import Profile
 from ._loaders.repeats import Reading, Repeats
+from ._loaders.stream import Stream, place_of
 from ._loaders.threads import Inline
 from ._orders.lengths import Layout
 from ._orders.order import written_out
@@ -37,6 +37,7 @@ from ._plans.steps import Steps, StepsByLength
 from ._prepare.prepare import Prepared
 from ._public import public
 from ._ranks.context import RankContext
+from ._sources.gate import Gate
 from ._sources.loaded import close_all, is_drawn, opened_here
 from ._splits.splits import weights_of
 from ._stages.stage import Mix, Sample
@@ -64,6 +65,7 @@ class Data(OtherNames):
         packings = prepared.indices.packings
         self._epochs = epochs_of(pipeline, prepared.splits, sizes, packings, self._weights_of)
         self._branches = branches_for(pipeline, prepared, self._epochs, context)
+        self._batching = {split: branch.batch for split, branch in self._branches.items()}  # stays when data is closed
         for split, branch in self._branches.items():
             layout = self._layout(split)
             if layout is not None:
@@ -158,14 +160,14 @@ class Data(OtherNames):
     def dataset(self, split: str, epoch: int | None = None) -> ExampleDataset:
         """A map-style torch Dataset of the transformed examples of `split`, in the order of `epoch` (default 0).
 
-        For those who bring their own DataLoader: the stages before `batch` apply, those from `batch` on do not.
+        For those who bring their own DataLoader: the stages before `batch` apply, those from `batch` on do not. Its
+        `set_epoch(n)` changes the epoch, also in worker processes that are there already.
         """
         self._gate.check()
         epochs, repeats = self._epochs_of(split), self._passes_of(split) if epoch is None else None
         epoch = integer("epoch", 0 if epoch is None else epoch, DataError, least=0)
-        order = epochs.order(epoch)
-        reading = None if repeats is None else Reading(repeats, order.size)
-        return ExampleDataset(self._branches[split].at(epoch), order, self._gate, reading)
+        reading = None if repeats is None else Reading(repeats, epochs.order(epoch).size)
+        return ExampleDataset(self._branches[split], Orders(epochs), shared_epoch(epoch), self._gate, reading)
 
     @guided
     def loader(self, split: str, epoch: int | None = None, start: Snapshot | None = None) -> Loader:
@@ -211,6 +213,28 @@ class Data(OtherNames):
             integer("stop", stop, DataError, least=0)
         first = self.loader(split, epoch=0) if start is None else self.loader(split, start=start)
         return _epochs(self, split, stop, first)
+
+    def stream(self, split: str, stop: int | None = None, start: Snapshot | Mapping[str, Any] | None = None) -> Stream:
+        """The batches of a split for a loop that others own: each pass over them is the next epoch.
+
+        Epoch 0 is the first, or `start` says: a Snapshot, or what a stream's `state_dict` gave. After the epochs before
+        `stop` a pass has no batches; without `stop` they go on for ever. Raises as `data.loader` does.
+
+        >>> import fdm
+        >>> def numbers():
+        ...     return range(8)
+        >>> with fdm.open(fdm.pipeline(fdm.load(numbers), fdm.shuffle(), fdm.batch(4))) as data:
+        ...     stream = data.stream("all", stop=2)
+        ...     for epoch in range(2):
+        ...         for batch in stream:
+        ...             print(batch.tolist(), stream.state_dict()["epoch"], stream.state_dict()["examples"])
+        [4, 0, 5, 6] 0 4
+        [2, 3, 7, 1] 1 0
+        [6, 0, 3, 5] 1 4
+        [7, 2, 4, 1] 2 0
+        """
+        first = self.loader(split, epoch=0) if start is None else self.loader(split, start=place_of(start))
+        return Stream(first, partial(self.dataset, split), stop)
 
     def profile(self, split: str, steps: int = 20) -> Profile:
         """How long each stage of a split takes for a batch, which one limits, and what setting to change.
@@ -284,7 +308,7 @@ class Data(OtherNames):
 
     def _layout(self, split: str) -> Layout | None:
         """How the buckets of a split fall into steps; None where its batches are not made by length."""
-        batch = self._branches[split].batch
+        batch = self._batching[split]
         return None if batch is None else self._prepared.indices.layouts.get((split, batch[0]))
 
     def _order_named(self, split: str, epoch: int, seen: int) -> tuple[str, tuple[str, ...]]:
@@ -292,15 +316,15 @@ class Data(OtherNames):
 
         Only of a mixture do they depend on the place, and by length on whether it is the start of an epoch.
         """
-        epochs, layout = self._epochs[split], self._layout(split)
+        epochs, layout, batching = self._epochs[split], self._layout(split), self._batching[split]
         if isinstance(epochs, MixedEpochs):
             place: Any = len(epochs.run.begun(epoch * epochs.run.size + seen).phases)
         else:
             place = layout is not None and seen > 0
         if (split, place) not in self._order_names:
             entries = epochs.entries(epoch, seen)
-            if layout is not None and seen:
-                entries.append(steps_entry(self._branches[split].batching[1], layout))
+            if layout is not None and batching is not None and seen:
+                entries.append(steps_entry(batching[1], layout))
             self._order_names[split, place] = order_fingerprint(entries), order_stages(entries, split)
         return self._order_names[split, place]
 

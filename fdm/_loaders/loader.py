@@ -23,9 +23,9 @@ from .._plans.snapshot import Snapshot
 from .._plans.steps import Steps
 from .._processes.torch_state import settled
 from .._public import public
+from .._sources.gate import Gate
 from .._text import page, table
 from .device import Crossing, on_device
-from .gate import Gate
 from .options import Maker
 from .profile import Profile, profiled
 from .repeats import Repeats
