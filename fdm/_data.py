@@ -29,8 +29,9 @@ from ._loaders.threads import Inline
 from ._orders.lengths import Layout
 from ._orders.order import written_out
 from ._pipeline import Pipeline
-from ._plans.branch import Branch, Parts, branch_of, check_alike, check_facts, sources_of
-from ._plans.epochs import Epochs, MixedEpochs, epochs_of, mixtures, source_of, steps_entry
+from ._plans.branch import Branch, check_facts, sources_of
+from ._plans.branches import branches_for
+from ._plans.epochs import Epochs, MixedEpochs, epochs_of, steps_entry
 from ._plans.plan import Plan, planned
 from ._plans.snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
 from ._plans.steps import Steps, StepsByLength
@@ -40,7 +41,7 @@ from ._ranks.context import RankContext
 from ._sources.gate import Gate
 from ._sources.loaded import close_all, is_drawn, opened_here
 from ._splits.splits import weights_of
-from ._stages.stage import Mix, Sample
+from ._stages.stage import Sample
 from ._text import bars, hidden, page, short, visible
 from .store._facts import Facts
 
@@ -64,7 +65,9 @@ class Data(OtherNames):
         sizes = {name: len(source) for name, source in prepared.sources.items()}
         packings = prepared.indices.packings
         self._epochs = epochs_of(pipeline, prepared.splits, sizes, packings, self._weights_of)
-        self._branches = branches_for(pipeline, prepared, self._epochs, context)
+        self._branches = branches_for(
+            pipeline, prepared.sources, prepared.splits, prepared.facts, self._epochs, context
+        )
         self._batching = {split: branch.batch for split, branch in self._branches.items()}  # stays when data is closed
         for split, branch in self._branches.items():
             layout = self._layout(split)
@@ -375,29 +378,6 @@ def steps_for(data: Data, split: str, world_size: int) -> Steps | StepsByLength:
     """The steps of epoch 0 of a split for another number of ranks, for those who look into it."""
     batch = branches_of(data)[split].batching[1]
     return planned(data._epochs[split], batch, data._layout(split), 0, 0, world_size)[1]  # noqa: SLF001 - of this module
-
-
-def branches_for(
-    p: Pipeline, prepared: Prepared, epochs: Mapping[str, Epochs | MixedEpochs], context: RankContext
-) -> dict[str, Branch]:
-    """The branch of every split and mixture, by name."""
-
-    def branch(of: Epochs, mixed: tuple[int, tuple[str, ...]] | None = None) -> Branch:
-        source = source_of(of, prepared.sources[of.examples.source])
-        return branch_of(p, of.examples.names, source, prepared.facts, context, mixed)
-
-    def mixture(names: tuple[str, ...], of: MixedEpochs) -> Branch:
-        number = next(number for number, stage in p.of_kind(Mix) if stage.into == of.mix.into)
-        parts = tuple(branch(part, (number, names)) for part in of.parts)
-        with noted(stage_note(number, "mix")):
-            check_alike(parts)
-        source = Parts(parts, of.firsts, of.offsets, np.array([part.size for part in of.parts], dtype=np.int64))
-        return branch_of(p, names, source, prepared.facts, context)
-
-    mixed = mixtures(p, prepared.splits)
-    return {
-        name: branch(each) if isinstance(each, Epochs) else mixture(mixed[name], each) for name, each in epochs.items()
-    }
 
 
 def _before_transfer(branches: Mapping[str, Branch]) -> dict[str, Branch]:
