@@ -33,7 +33,7 @@ from ._plans.branch import Branch, check_facts, sources_of
 from ._plans.branches import branches_for
 from ._plans.epochs import Epochs, MixedEpochs, epochs_of, steps_entry
 from ._plans.plan import Plan, planned
-from ._plans.snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
+from ._plans.snapshot import Snapshot, check_same_order, check_start, order_fingerprint, order_stages
 from ._plans.steps import Steps, StepsByLength
 from ._prepare.prepare import Prepared
 from ._public import public
@@ -186,7 +186,7 @@ class Data(OtherNames):
             msg = "loader: what comes second is the epoch, an integer; a snapshot is given by name: start=snapshot"
             raise SnapshotError(msg)
         if start is not None:
-            _check_start(start, split, epoch)
+            check_start(start, split, epoch)
             check_same_order(start, *self._order_named(split, start.epoch, start.examples))
             epoch = start.epoch
         epoch = integer("epoch", 0 if epoch is None else epoch, DataError, least=0)
@@ -388,18 +388,3 @@ def _epochs(data: Data, split: str, stop: int | None, loader: Loader) -> Iterato
     while stop is None or loader.epoch < stop:
         yield loader
         loader = data.loader(split, epoch=loader.epoch + 1)
-
-
-def _check_start(start: object, split: str, epoch: int | None) -> None:
-    if not isinstance(start, Snapshot):
-        msg = (
-            f"start is a Snapshot, as loader.snapshot(step) makes it, not a {type(start).__name__}; from plain values: "
-            f"Snapshot.from_dict(...)"
-        )
-        raise SnapshotError(msg)
-    if start.split != split:
-        msg = f"the snapshot is of split {start.split!r}, but the loader of {split!r} was asked for"
-        raise SnapshotError(msg)
-    if epoch is not None and epoch != start.epoch:
-        msg = f"the snapshot is of epoch {start.epoch}, but epoch {epoch} was asked for; leave out one of them"
-        raise SnapshotError(msg)
