@@ -4,7 +4,8 @@
 
 200 million tokens, windows side by side, all in the page cache. One hand-written loop copies window by window, as most
 are written; the other gathers a batch from a strided view of the mapped file, the fastest that was found. Both have one
-`torch.randperm` an epoch. Other work on the machine slows torch's own threads most; OMP_NUM_THREADS=1 is steadier.
+`torch.randperm` an epoch. fdm reads a table, and a source of the user's that gives whole batches by `gather(ids)`, made of
+the same two hand-written lines; torch's DataLoader reads the same source by `__getitems__`. Other work on the machine slows torch's own threads most; OMP_NUM_THREADS=1 is steadier.
 """
 
 import argparse
@@ -23,10 +24,14 @@ import fdm
 
 TOKENS, BATCH = 200_000_000, 16
 TARGET = 0.75
+TARGET_GATHER = 0.85
 
 HAND = "np.memmap, window by window"
 GATHER = "strided view of np.memmap, one gather"
 FDM = "fdm, clean, load windows, shuffle, batch"
+SOURCE = "fdm, a source with gather, window by window"
+SOURCE_GATHER = "fdm, a source with gather, one gather"
+TORCH = "DataLoader, __getitems__, window by window"
 
 
 def make_tokens(n: int, dtype: str) -> fdm.Table:
@@ -91,6 +96,47 @@ def fdm_epoch(data: fdm.Data, epochs: Iterator[int]) -> int:
     return batches
 
 
+class Windows:
+    """A source of the user's: windows over a mapped file, in whole batches."""
+
+    def __init__(self, tokens: np.ndarray, length: int, *, at_once: bool) -> None:
+        self.tokens, self.length, self.rows = tokens, length, strided(tokens, length)
+        self.at_once = at_once
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"tokens": self.rows[index].clone()}
+
+    def __getitems__(self, ids: list[int]) -> dict[str, torch.Tensor]:
+        return {"tokens": window_by_window(self.tokens, ids, self.length)}
+
+    def gather(self, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The whole batch of these windows, as either of the loops makes it."""
+        if self.at_once:
+            return {"tokens": torch.index_select(self.rows, 0, ids)}
+        return {"tokens": window_by_window(self.tokens, ids.tolist(), self.length)}
+
+
+def open_windows(*, store: str, dtype: str, length: int, at_once: bool) -> Windows:
+    return Windows(mapped(store, dtype), length, at_once=at_once)
+
+
+def from_source(store: str, dtype: str, length: int, *, at_once: bool) -> fdm.Pipeline:
+    load = fdm.load(open_windows, store=store, dtype=dtype, length=length, at_once=at_once)
+    return fdm.pipeline(load, fdm.shuffle(), fdm.batch(BATCH), seed=0)
+
+
+def as_it_is(batch: object) -> object:
+    return batch
+
+
+def torch_epoch(windows: Windows) -> int:
+    loader = torch.utils.data.DataLoader(windows, BATCH, shuffle=True, collate_fn=as_it_is)
+    return sum(1 for _ in loader)
+
+
 def check_same_work(data: fdm.Data, tokens: np.ndarray, rows: torch.Tensor, length: int) -> None:
     """Fail unless the contenders make equal batches of the same windows: speed means nothing otherwise."""
     loader = data.loader("all")
@@ -116,6 +162,10 @@ def report(found: Mapping[str, Sequence[float]], length: int) -> None:
     print()
     print_target(f"{FDM}, speed relative to {HAND}", speed[FDM], least=TARGET)
     print_target(f"{FDM}, speed relative to {GATHER}", median_ratio(found[GATHER], found[FDM]), least=TARGET)
+    print_target(f"{SOURCE}, relative to {HAND}", speed[SOURCE], least=TARGET_GATHER)
+    print_target(
+        f"{SOURCE_GATHER}, relative to {GATHER}", median_ratio(found[GATHER], found[SOURCE_GATHER]), least=TARGET_GATHER
+    )
 
 
 def main() -> None:
@@ -131,15 +181,21 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as store,
         fdm.open(windows(options.dtype, options.length), store=store) as data,
+        fdm.open(from_source(store, options.dtype, options.length, at_once=False)) as by_window,
+        fdm.open(from_source(store, options.dtype, options.length, at_once=True)) as by_gather,
     ):
         tokens = mapped(store, options.dtype)
         rows = strided(tokens, options.length)
-        check_same_work(data, tokens, rows, options.length)
+        for each in (data, by_window, by_gather):
+            check_same_work(each, tokens, rows, options.length)
         epochs = itertools.count()
         contenders: dict[str, Callable[[], int]] = {
             HAND: lambda: hand_epoch(tokens, options.length),
             GATHER: lambda: gather_epoch(rows),
             FDM: lambda: fdm_epoch(data, epochs),
+            SOURCE: lambda: fdm_epoch(by_window, epochs),
+            SOURCE_GATHER: lambda: fdm_epoch(by_gather, epochs),
+            TORCH: lambda: torch_epoch(Windows(tokens, options.length, at_once=False)),
         }
         report(seconds_per_unit(contenders, rounds), options.length)
 

@@ -8,7 +8,10 @@ from ._collectives.gather import gather
 from ._collectives.gather_to import gather_to
 from ._collectives.reduce import mean, total
 from ._data import Data
+from ._downloads.download import download
+from ._downloads.file import File
 from ._errors import (
+    AccessError,
     ContextError,
     DataError,
     DownloadError,
@@ -31,11 +34,10 @@ from ._loaders.profile import Profile
 from ._loaders.stream import Stream
 from ._pipeline import Pipeline, describe, draw, draw_svg, fingerprint, insert, pipeline, replace, without
 from ._plans.snapshot import Snapshot
-from ._prepare.download import download
-from ._prepare.file import File
 from ._random.ambient import ambient
 from ._random.key import Key
 from ._ranks.context import RankContext
+from ._sources.files import class_names, files
 from ._splits.source import Source
 from ._stages.constructors import (
     alias,
@@ -59,6 +61,7 @@ from ._stages.function import fact, tracked
 
 
 __all__ = [
+    "AccessError",
     "Combined",
     "CombinedSnapshot",
     "ContextError",
@@ -93,6 +96,7 @@ __all__ = [
     "ambient",
     "augment",
     "batch",
+    "class_names",
     "clean",
     "combine",
     "describe",
@@ -101,6 +105,7 @@ __all__ = [
     "draw_svg",
     "fact",
     "fetch",
+    "files",
     "fingerprint",
     "fold",
     "gather",

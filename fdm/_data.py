@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType, TracebackType
-from typing import Any, Self, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
 import attrs
 import numpy as np
@@ -12,9 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ._arrays.ragged import Ragged
 from ._batches.draws import Draws
 from ._checks import integer
-from ._errors import DataError, SnapshotError, UnknownNameError, listed, noted, stage_note, unknown
+from ._errors import DataError, ParameterError, SnapshotError, UnknownNameError, listed, noted, stage_note, unknown
+from ._habits.attributes import OtherNames
+from ._habits.calls import guided
 from ._loaders.dataset import ExampleDataset, Orders, shared_epoch
 from ._loaders.device import Crossing
 from ._loaders.loader import Loader
@@ -26,10 +29,11 @@ from ._loaders.threads import Inline
 from ._orders.lengths import Layout
 from ._orders.order import written_out
 from ._pipeline import Pipeline
-from ._plans.branch import Branch, Parts, branch_of, check_alike, check_facts, sources_of
-from ._plans.epochs import Epochs, MixedEpochs, epochs_of, mixtures, source_of, steps_entry
+from ._plans.branch import Branch, check_facts, sources_of
+from ._plans.branches import branches_for
+from ._plans.epochs import Epochs, MixedEpochs, epochs_of, steps_entry
 from ._plans.plan import Plan, planned
-from ._plans.snapshot import Snapshot, check_same_order, order_fingerprint, order_stages
+from ._plans.snapshot import Snapshot, check_same_order, check_start, order_fingerprint, order_stages
 from ._plans.steps import Steps, StepsByLength
 from ._prepare.prepare import Prepared
 from ._public import public
@@ -37,13 +41,13 @@ from ._ranks.context import RankContext
 from ._sources.gate import Gate
 from ._sources.loaded import close_all, is_drawn, opened_here
 from ._splits.splits import weights_of
-from ._stages.stage import Mix, Sample
-from ._text import bars, hidden, page, visible
+from ._stages.stage import Sample
+from ._text import bars, hidden, page, short, visible
 from .store._facts import Facts
 
 
 @public
-class Data:
+class Data(OtherNames):
     """A pipeline opened for one rank: made by `fdm.open` and `Executor.open`, released by `close`.
 
     A context manager: `with fdm.open(p) as data`. `pipeline` and `context` are what was opened, and for whom.
@@ -61,7 +65,9 @@ class Data:
         sizes = {name: len(source) for name, source in prepared.sources.items()}
         packings = prepared.indices.packings
         self._epochs = epochs_of(pipeline, prepared.splits, sizes, packings, self._weights_of)
-        self._branches = branches_for(pipeline, prepared, self._epochs, context)
+        self._branches = branches_for(
+            pipeline, prepared.sources, prepared.splits, prepared.facts, self._epochs, context
+        )
         self._batching = {split: branch.batch for split, branch in self._branches.items()}  # stays when data is closed
         for split, branch in self._branches.items():
             layout = self._layout(split)
@@ -121,8 +127,10 @@ class Data:
     def origin(self, ids: int, split: str | None = None) -> tuple[str, int]: ...
     @overload
     def origin(self, ids: Sequence[int] | Tensor, split: str | None = None) -> list[tuple[str, int]]: ...
+    @overload
+    def origin(self, ids: Ragged, split: str | None = None) -> list[list[tuple[str, int]]]: ...
     def origin(self, ids: Any, split: str | None = None) -> Any:
-        """The split and the example id there of an example of a mixture; of several ids, a list of them.
+        """The split and the example id there of an example of a mixture; of several ids, a list of them, of ragged ones lists.
 
         `split` names the mixture where there are several. Raises `UnknownNameError` where there is none, or none of that
         name, `DataError` for ids that it does not have.
@@ -136,17 +144,22 @@ class Data:
         ([('web', 0), ('web', 1), ('web', 2), ('code', 0)], ('web', 2))
         """
         epochs = self._mixture(split)
+        if isinstance(ids, Ragged):
+            return [self.origin(row, split) for row in ids]
         numbers = torch.as_tensor(ids, dtype=torch.int64, device="cpu")
         size = int(epochs.offsets[-1]) + len(self._prepared.sources[epochs.parts[-1].examples.source])
-        for each in numbers.flatten().tolist():
-            if not 0 <= each < size:
-                msg = f"the mixture {epochs.mix.into!r} has the example ids 0 to {size - 1}, not {each}"
-                raise DataError(msg)
+        outside = numbers[(numbers < 0) | (numbers >= size)]
+        if len(outside.flatten()):
+            msg = (
+                f"the mixture {epochs.mix.into!r} has the example ids 0 to {size - 1}, not {int(outside.flatten()[0])}"
+            )
+            raise DataError(msg)
         parts = np.searchsorted(epochs.offsets, numbers.numpy().reshape(-1), side="right") - 1
         own = numbers.numpy().reshape(-1) - epochs.offsets[parts]
         pairs = [(epochs.run.names[part], number) for part, number in zip(parts.tolist(), own.tolist(), strict=True)]
         return pairs if numbers.ndim else pairs[0]
 
+    @guided
     def dataset(self, split: str, epoch: int | None = None) -> ExampleDataset:
         """A map-style torch Dataset of the transformed examples of `split`, in the order of `epoch` (default 0).
 
@@ -159,6 +172,7 @@ class Data:
         reading = None if repeats is None else Reading(repeats, epochs.order(epoch).size)
         return ExampleDataset(self._branches[split], Orders(epochs), shared_epoch(epoch), self._gate, reading)
 
+    @guided
     def loader(self, split: str, epoch: int | None = None, start: Snapshot | None = None) -> Loader:
         """The batches of `epoch` (default 0) of a split, from the place that the snapshot `start` names.
 
@@ -168,8 +182,11 @@ class Data:
         self._gate.check()
         epochs, branch = self._epochs_of(split), self._branches[split]
         is_named = epoch is not None or start is not None
+        if isinstance(epoch, Snapshot | Mapping):
+            msg = "loader: what comes second is the epoch, an integer; a snapshot is given by name: start=snapshot"
+            raise SnapshotError(msg)
         if start is not None:
-            _check_start(start, split, epoch)
+            check_start(start, split, epoch)
             check_same_order(start, *self._order_named(split, start.epoch, start.examples))
             epoch = start.epoch
         epoch = integer("epoch", 0 if epoch is None else epoch, DataError, least=0)
@@ -192,6 +209,7 @@ class Data:
             None if is_named else self._passes_of(split),
         )
 
+    @guided
     def epochs(self, split: str, stop: int | None = None, start: Snapshot | None = None) -> Iterator[Loader]:
         """A loader for each epoch before `stop`, without `stop` for ever; the first begins where `start` says."""
         if stop is not None:
@@ -240,6 +258,19 @@ class Data:
         sources, self._prepared = self._prepared.sources, attrs.evolve(self._prepared, sources={})
         close_all(sources.values())
 
+    if not TYPE_CHECKING:  # else checkers would take it for a mapping
+
+        def __getitem__(self, split: object) -> NoReturn:
+            name = split if isinstance(split, str) else "train"
+            msg = (
+                f'the batches of a split are data.loader("{name}"), those of several epochs data.epochs("{name}", 3), its '
+                f'examples data.dataset("{name}"); the splits are {listed(self._epochs)}'
+            )
+            raise ParameterError(msg)
+
+        def __iter__(self) -> NoReturn:
+            self[0]
+
     def __enter__(self) -> Self:
         self._gate.check()
         return self
@@ -251,6 +282,9 @@ class Data:
 
     def _epochs_of(self, split: str) -> Epochs | MixedEpochs:
         self._gate.check()
+        if not isinstance(split, str):
+            msg = f'a split is named by a string, as in data.loader("train") or data.epochs("train", 3), not {short(split, 60)}'
+            raise UnknownNameError(msg)
         if split not in self._epochs:
             raise UnknownNameError(unknown("split", split, self._epochs))
         return self._epochs[split]
@@ -346,30 +380,6 @@ def steps_for(data: Data, split: str, world_size: int) -> Steps | StepsByLength:
     return planned(data._epochs[split], batch, data._layout(split), 0, 0, world_size)[1]  # noqa: SLF001 - of this module
 
 
-def branches_for(
-    p: Pipeline, prepared: Prepared, epochs: Mapping[str, Epochs | MixedEpochs], context: RankContext
-) -> dict[str, Branch]:
-    """The branch of every split and mixture, by name."""
-
-    def branch(of: Epochs, mixed: tuple[int, tuple[str, ...]] | None = None) -> Branch:
-        source = source_of(of, prepared.sources[of.examples.source])
-        return branch_of(p, of.examples.names, source, prepared.facts, context, mixed)
-
-    def mixture(names: tuple[str, ...], of: MixedEpochs) -> Branch:
-        number = next(number for number, stage in p.of_kind(Mix) if stage.into == of.mix.into)
-        parts = tuple(branch(part, (number, names)) for part in of.parts)
-        with noted(stage_note(number, "mix")):
-            check_alike(parts)
-        sizes = torch.tensor([part.size for part in of.parts], device="cpu")
-        source = Parts(parts, torch.from_numpy(of.offsets), sizes)
-        return branch_of(p, names, source, prepared.facts, context)
-
-    mixed = mixtures(p, prepared.splits)
-    return {
-        name: branch(each) if isinstance(each, Epochs) else mixture(mixed[name], each) for name, each in epochs.items()
-    }
-
-
 def _before_transfer(branches: Mapping[str, Branch]) -> dict[str, Branch]:
     return {split: branch.before_transfer() for split, branch in branches.items()}
 
@@ -378,15 +388,3 @@ def _epochs(data: Data, split: str, stop: int | None, loader: Loader) -> Iterato
     while stop is None or loader.epoch < stop:
         yield loader
         loader = data.loader(split, epoch=loader.epoch + 1)
-
-
-def _check_start(start: object, split: str, epoch: int | None) -> None:
-    if not isinstance(start, Snapshot):
-        msg = f"start is a Snapshot, not a {type(start).__name__}; from plain values: Snapshot.from_dict(...)"
-        raise SnapshotError(msg)
-    if start.split != split:
-        msg = f"the snapshot is of split {start.split!r}, but the loader of {split!r} was asked for"
-        raise SnapshotError(msg)
-    if epoch is not None and epoch != start.epoch:
-        msg = f"the snapshot is of epoch {start.epoch}, but epoch {epoch} was asked for; leave out one of them"
-        raise SnapshotError(msg)

@@ -6,6 +6,7 @@
         │   └── ParameterError (TypeError)    parameters that a function does not take
         ├── DataError (ValueError)            data that does not fit: columns, rows, splits
         │   └── UnknownNameError (KeyError)   a split, column or fact that is not there
+        ├── AccessError (AttributeError)      an attribute that is not there, or cannot be set
         ├── SnapshotError (ValueError)        a snapshot of something else
         ├── ContextError (ValueError)         ranks or launcher variables that contradict each other
         ├── StoreError (OSError)              an artifact that cannot be written or read
@@ -29,7 +30,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from ._public import is_file_of_fdm, public
-from ._text import printable, visible, without_secrets
+from ._text import printable, short, visible, without_secrets
 
 
 @public
@@ -64,6 +65,11 @@ class UnknownNameError(DataError, KeyError):
 
     # KeyError shows the repr of its argument, which would print a sentence in quotes.
     __str__ = Exception.__str__
+
+
+@public
+class AccessError(FdmError, AttributeError):
+    """An attribute that a value does not have, and another library's would, or that cannot be set."""
 
 
 @public
@@ -240,7 +246,7 @@ def stop_of(error: BaseException) -> StopError | None:
             "there a next(...) without a default? Write next(items, None), or raise another error"
         )
     if isinstance(error, SystemExit | GeneratorExit) and not _is_of_a_signal(error):
-        code = f" with {text_of(error)!r:.200}" if text_of(error) else ""
+        code = f" with {short(text_of(error), 200)}" if text_of(error) else ""
         return StopError(
             f"{type(error).__name__} was raised{code} in a function of the pipeline, whose end is not that of the process; "
             f"raise another error where something is wrong, and return where nothing is"

@@ -15,17 +15,18 @@ from ._collectives.agreement import agreement
 from ._collectives.content import Part, content
 from ._data import Data, prepared_of, weights_in
 from ._errors import ParameterError, PipelineError, did_you_mean, listed
+from ._habits.calls import guided, guided_class, habit
 from ._loaders.options import LoaderOptions
 from ._pipeline import Pipeline
 from ._prepare.means import Means
 from ._prepare.pool import PoolOption
 from ._prepare.prepare import Prepared, prepare_kept, prepared
-from ._prepare.progress import is_shown, tell
+from ._processes.progress import is_shown, tell
 from ._public import public
 from ._ranks.context import RankContext
 from ._sources.drawing import warn_of_drawing
 from ._sources.loaded import close_all, closed_on_failure
-from ._stages.stage import Load, Measure
+from ._stages.stage import Load, Measure, Stage
 from ._text import short
 from .store._manifest import check_digests
 from .store._publish import Patience, store_folder
@@ -76,6 +77,7 @@ _SWITCH = checked(switch_or_none, PipelineError, "{field}")
 
 
 @public
+@guided_class
 @attrs.frozen
 class Executor:
     """How and where pipelines run: nothing in it can change a batch.
@@ -175,7 +177,12 @@ def agree(executor: Executor, data: Data, /) -> None:
 
 def _check_pipeline(p: object) -> None:
     if not isinstance(p, Pipeline):
-        msg = f"an executor takes a Pipeline, made by fdm.pipeline(...), not a {type(p).__name__}"
+        remedy = "; data comes from a stage: fdm.load(fn), where fn() returns it"
+        if isinstance(p, Stage):
+            remedy = "; stages go into one: fdm.pipeline(stage, stage)"
+        elif isinstance(p, list | tuple) and all(isinstance(each, Stage) for each in p):
+            remedy = "; stages go into one: fdm.pipeline(*stages)"
+        msg = f"an executor takes a Pipeline, made by fdm.pipeline(...), not a {type(p).__name__}{remedy}"
         raise PipelineError(msg)
 
 
@@ -186,6 +193,7 @@ def contents(data: Data) -> list[Part]:
 
 
 @public
+@guided
 def open(p: Pipeline, /, **options: Any) -> Data:  # noqa: A001 - fdm.open reads as what it does
     """`Executor(**options).open(p)` in one call: the pipeline's data, prepared if need be.
 
@@ -212,4 +220,5 @@ def check_options(
         if name not in known:
             meant = [*own, *known]
             msg = f"{function} has no option {name!r}{did_you_mean(name, meant)}; the options are {listed(meant)}"
-            raise ParameterError(msg)
+            instead = habit("open", name)
+            raise ParameterError(f"{function} has no option {name!r}: {instead}" if instead else msg)

@@ -3,20 +3,22 @@
 import inspect
 from collections.abc import Iterator, Sequence
 from types import UnionType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 from toolz import concat
 
 from ._checks import checked, integer
-from ._errors import PipelineError, did_you_mean, listed
+from ._errors import ParameterError, PipelineError, did_you_mean, listed
 from ._fingerprint.canonical import Value, digest
+from ._habits.attributes import OtherNames, OtherOperators
+from ._habits.calls import guided
 from ._public import is_module_of_fdm, public
 from ._stages.describe import described, summary
 from ._stages.digest import stage_digest
 from ._stages.function import Function
 from ._stages.grammar import check_grammar, last_place
-from ._stages.stage import Stage
+from ._stages.stage import Mix, Stage
 from ._text import aligned, hidden, page, short, table
 
 
@@ -28,7 +30,7 @@ def _check_stages(_: object, __: object, stages: Any) -> None:
 
 @public
 @attrs.frozen(eq=False, repr=False)
-class Pipeline(Value):
+class Pipeline(OtherNames, OtherOperators, Value):
     """A frozen sequence of stages: a value that can be compared, hashed, pickled, printed and edited.
 
     Made by `pipeline`. `str(p)` is a numbered table of the stages.
@@ -40,6 +42,18 @@ class Pipeline(Value):
     def of_kind(self, *kinds: type | UnionType) -> Iterator[tuple[int, Any]]:
         """The stages of these classes or families with their numbers, in order."""
         return ((number, stage) for number, stage in enumerate(self.stages) if isinstance(stage, kinds))
+
+    if not TYPE_CHECKING:  # else checkers would take it for a sequence
+
+        def __getitem__(self, _: object) -> NoReturn:
+            msg = "a pipeline is no sequence; its stages are one: p.stages[0], and len(p.stages)"
+            raise ParameterError(msg)
+
+        def __len__(self) -> int:
+            return self[0]
+
+        def __bool__(self) -> bool:
+            return True  # since it has a length that cannot be asked for
 
     def __str__(self) -> str:
         lines = aligned(((stage.kind, *summary(stage)) for stage in self.stages), indent="")
@@ -57,12 +71,13 @@ class Pipeline(Value):
 
 
 @public
+@guided
 def pipeline(*stages: "Stage | Pipeline", seed: int | None = None) -> Pipeline:
     """The frozen pipeline of these stages; pipelines among them are spliced in.
 
-    The order is `fetch? clean* load? (split | fold | alias)* measure* (shuffle | sample | take | pack | mix)* (transform | augment)*
-    batch+ (transform | augment)* transfer? (transform | augment)*`, where any part may be left out. `seed` decides
-    `shuffle`, `sample` and `augment`; without it, it is the first spliced pipeline's, or 0.
+    The order is `fetch? clean* load? (split | fold | alias)* measure* (shuffle | sample | take | pack | mix)*
+    (transform | augment)* batch+ (transform | augment)* transfer? (transform | augment)*`, where any part may be left
+    out. `seed` decides `shuffle`, `sample`, `mix` and `augment`; without it, it is the first spliced pipeline's, or 0.
 
     >>> import fdm
     >>> p = fdm.pipeline(
@@ -107,7 +122,7 @@ def replace(p: Pipeline, /, *stages: Stage, seed: int | None = None) -> Pipeline
     """`p` with each of these stages in place of the one of its kind, and with `seed` where that is given.
 
     A stage with a function takes the place of the one of its kind with a function of the same name. Among several
-    candidates the one with the same `.on` (for `split`: the same `of`) is meant.
+    candidates the one with the same `.on` (for `split`: the same `of`, for `mix`: the same `into`) is meant.
 
     >>> import fdm
     >>> p = fdm.pipeline(fdm.shuffle(), fdm.batch(32))
@@ -151,7 +166,7 @@ def insert(p: Pipeline, /, *stages: Stage, before: str | None = None, after: str
     new = list(_checked("insert", p).stages)
     beside = before if before is not None else after
     if not stages or not all(isinstance(stage, Stage) for stage in stages):
-        msg = f"insert takes a pipeline and stages, such as insert(p, fdm.take(10)), not {stages!r:.60}"
+        msg = f"insert takes a pipeline and stages, such as insert(p, fdm.take(10)), not {short(stages, 60)}"
         raise PipelineError(msg)
     if beside is not None:
         place = _named(new, beside) + (before is None)
@@ -300,7 +315,7 @@ def _named(stages: Sequence[Stage], name: str) -> int:
 
 
 def _where(stage: Stage) -> object:
-    return getattr(stage, "splits", getattr(stage, "of", None))
+    return stage.into if isinstance(stage, Mix) else getattr(stage, "splits", getattr(stage, "of", None))
 
 
 def _function_of(stage: Stage) -> str | None:

@@ -124,16 +124,17 @@ class Packed:
 
     def positions(self, *, to: int | None = None) -> Tensor:
         """The position of each value in its document, int64, shaped as `mask`; 0 where there is no value."""
-        starts = self._each_value(self.documents[:-1])
-        places = torch.arange(len(self.values), device=starts.device)
-        return self._spread(places.sub_(starts), 0, to)
+        starts = _repeated(self.documents[:-1], self.documents, len(self.values))
+        if starts.is_cpu:
+            return self._spread(torch.from_numpy(np.arange(len(starts)) - starts.numpy()), 0, to)
+        return self._spread(torch.arange(len(starts), device=starts.device) - starts, 0, to)
 
     def segments(self, *, to: int | None = None) -> Tensor:
         """The number of each value's document in its sequence, from 1 on, int64, shaped as `mask`; 0 where there is none."""
         count = len(self.documents) - 1
-        firsts = torch.repeat_interleave(self.sequences[:-1], self.sequences.diff(), output_size=count)
+        firsts = _repeated(self.sequences[:-1], self.sequences, count)
         numbers = torch.arange(1, count + 1, device=firsts.device) - firsts
-        return self._spread(self._each_value(numbers), 0, to)
+        return self._spread(_repeated(numbers, self.documents, len(self.values)), 0, to)
 
     def tolist(self) -> list[list[Tensor]]:
         """The documents of each sequence."""
@@ -200,27 +201,35 @@ class Packed:
     def _width(self, to: int | None) -> int:
         return width_of(self._sizes()[1], to, "sequence")
 
-    def _each_value(self, of_documents: Tensor) -> Tensor:
-        """What each value's document has."""
-        if of_documents.is_cpu:  # numpy repeats in a fraction of the time
-            return torch.from_numpy(np.repeat(of_documents.numpy(), np.diff(self.documents.numpy())))
-        return torch.repeat_interleave(of_documents, self.documents.diff(), output_size=len(self.values))
-
     def _spread(self, values: Tensor, fill: float, to: int | None) -> Tensor:
         """One value for each of the packed ones, at the places that `padded` gives them."""
         width, starts = self._width(to), self._starts()
-        out = filled((len(self), width, *values.shape[1:]), fill, values)
+        shape = len(self), width, *values.shape[1:]
         if values.is_cpu and starts.is_cpu and not values.requires_grad:
-            bounds = pairwise(starts.tolist())
-            for row, (start, stop) in zip(_array(out), bounds, strict=True):
-                row[: stop - start] = _array(values)[start:stop]
-            return out
+            return _spread_on_host(values, starts.tolist(), filled((), fill, values), shape)
+        out = filled(shape, fill, values)
         count = len(values)
         shifts = torch.arange(len(self), device=starts.device) * width - starts[:-1]
-        places = torch.repeat_interleave(shifts, starts.diff(), output_size=count)
+        places = _repeated(shifts, starts, count)
         places += torch.arange(count, device=starts.device)
         bits_of(out.flatten(0, 1)).index_copy_(0, places, bits_of(values))
         return out
+
+
+def _repeated(each: Tensor, offsets: Tensor, size: int) -> Tensor:
+    """Each of them as often as its part between the offsets is long, `size` in all: on a device without a look at it."""
+    if each.is_cpu:
+        return torch.from_numpy(np.repeat(each.numpy(), np.diff(offsets.numpy())))
+    return torch.repeat_interleave(each, offsets.diff(), output_size=size)
+
+
+def _spread_on_host(values: Tensor, starts: Sequence[int], fill: Tensor, shape: Sequence[int]) -> Tensor:
+    """The same, by copies of whole sequences, in this thread: waiting for others of torch's may take longer than the work."""
+    array = _array(values)
+    out = np.full(shape, _array(fill), dtype=array.dtype)
+    for row, (start, stop) in zip(out, pairwise(starts), strict=True):
+        row[: stop - start] = array[start:stop]
+    return torch.from_numpy(out).view(values.dtype)
 
 
 def joined(packs: Sequence[PackedT]) -> PackedT:

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Iterator, Sequence
 from math import isnan
 from operator import gt
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self, TypeAlias, overload
 
 import attrs
 import numpy as np
@@ -14,9 +14,12 @@ from torch import Tensor
 
 from .._checks import integer
 from .._errors import DataError, StoreError
+from .._habits.attributes import OtherConstructors, OtherNames
+from .._habits.calls import guided_class
 from .._public import public
 from .._text import short
 from .indexing import plain_tensor, refuse_odd, row_numbers, tensor_of
+from .numbers import LISTS, lists_of_numbers
 
 
 Kind = Literal["tensor", "bytes", "str"]
@@ -24,8 +27,9 @@ Row = Tensor | bytes | str
 
 
 @public
+@guided_class
 @attrs.frozen(eq=False, repr=False)
-class Ragged:
+class Ragged(OtherNames, metaclass=OtherConstructors):
     """Rows of different length: token sequences, encoded images, strings.
 
     `values` holds all rows one after the other, shape (sum of lengths, ...); `offsets` (rows + 1 integers) says where
@@ -68,14 +72,21 @@ class Ragged:
             raise DataError(msg)
 
     @classmethod
-    def of(cls, rows: Sequence[Row | NDArray[Any]]) -> Self:
-        """The ragged column of these rows: all tensors (or arrays), all bytes, or all strings.
+    def of(cls, rows: Sequence[Row | NDArray[Any] | Sequence[Any]]) -> Self:
+        """The ragged column of these rows: all tensors (or arrays), all lists of numbers, all bytes, or all strings.
 
-        Tensor rows have one dtype and agree in all dimensions but the first. Raises `DataError` for anything else.
+        Tensor rows have one dtype and agree in all dimensions but the first. Whole numbers of lists are int64, others
+        float64. Raises `DataError` for anything else.
+
+        >>> Ragged.of([[1, 2, 3], [4]])
+        Ragged(2 rows of tensor torch.int64, 4 values)
         """
         rows = list(rows)
+        if rows and all(isinstance(row, LISTS) for row in rows):
+            flat, lengths = lists_of_numbers(rows, "a Ragged", int)
+            return cls(flat, _offsets(lengths))
         kind = _kind(rows)
-        tensors = [_encoded(row, number) for number, row in enumerate(rows)]
+        tensors = [_encoded(row, number, "a Ragged") for number, row in enumerate(rows)]
         if len({(row.dtype, row.shape[1:]) for row in tensors}) > 1:
             found = sorted({f"{row.dtype} {tuple(row.shape)}" for row in tensors})
             msg = f"the rows of a Ragged differ in more than their length: {', '.join(found[:3])}"
@@ -187,6 +198,42 @@ def _rises(offsets: Tensor, most: int) -> bool:
     return bool((offsets[1:] >= offsets[:-1]).all()) and 0 <= int(offsets[0]) <= int(offsets[-1]) <= most
 
 
+def ragged_of(values: Tensor, lengths: Sequence[int]) -> Ragged:
+    """The ragged column of rows of these lengths, whose values follow each other."""
+    return Ragged(values, _offsets(lengths))
+
+
+def ragged_of_texts(rows: Sequence[Any], what: str, first: int) -> Ragged:
+    """The ragged column of strings or bytes; `what` names it, and `first` its first row, in the `DataError`."""
+    encoded = [_utf8(row, first + at, what) if isinstance(row, str) else row for at, row in enumerate(rows)]
+    whole = b"".join(encoded)
+    values = (
+        torch.frombuffer(bytearray(whole), dtype=torch.uint8)
+        if whole
+        else torch.empty(0, dtype=torch.uint8, device="cpu")
+    )
+    return Ragged(values, _offsets(list(map(len, encoded))), _kind(rows))
+
+
+def joined_columns(columns: "Sequence[Column]") -> "Column":
+    """The rows of columns of one kind and dtype, one after the other."""
+    first = columns[0]
+    if len(columns) == 1:
+        return first
+    if not isinstance(first, Ragged):
+        return _cat([column for column in columns if isinstance(column, Tensor)])
+    ragged = [column for column in columns if isinstance(column, Ragged)]
+    lengths = torch.cat([column.lengths for column in ragged])
+    return Ragged(_cat([column.values for column in ragged]), _offsets(lengths.tolist()), first.kind)
+
+
+def _cat(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([bits_of(tensor) for tensor in tensors]).view(tensors[0].dtype)
+
+
+Column: TypeAlias = Tensor | Ragged
+
+
 def mapped(values: Tensor, offsets: Tensor, kind: Kind) -> Ragged:
     """A ragged column whose offsets are known to be right, and are not read now, since they may be on disk."""
     column = Ragged.__new__(Ragged)
@@ -249,7 +296,10 @@ def _kind(rows: Sequence[object]) -> Kind:
             case Tensor() | np.ndarray() if row.ndim:
                 kinds.add("tensor")
             case _:
-                msg = f"a row of a Ragged is a tensor of one dimension or more, bytes or a string, not {short(row, 60)}"
+                msg = (
+                    f"a row of a Ragged is a tensor of one dimension or more, bytes, a string, or, in all rows, a list of "
+                    f"numbers, not {short(row, 60)}"
+                )
                 raise DataError(msg)
     if len(kinds) > 1:
         msg = f"the rows of a Ragged are of one kind; these are {' and '.join(sorted(kinds))}"
@@ -257,9 +307,9 @@ def _kind(rows: Sequence[object]) -> Kind:
     return kinds.pop() if kinds else "tensor"
 
 
-def _encoded(row: Any, number: int) -> Tensor:
+def _encoded(row: Any, number: int, whole: str) -> Tensor:
     if isinstance(row, str | bytes):
-        raw = _utf8(row, number) if isinstance(row, str) else row
+        raw = _utf8(row, number, whole) if isinstance(row, str) else row
         return (
             torch.frombuffer(bytearray(raw), dtype=torch.uint8)
             if raw
@@ -269,12 +319,12 @@ def _encoded(row: Any, number: int) -> Tensor:
     return tensor_of(row, what) if isinstance(row, np.ndarray) else plain_tensor(row, what)
 
 
-def _utf8(row: str, number: int) -> bytes:
+def _utf8(row: str, number: int, whole: str) -> bytes:
     try:
         return row.encode()
     except UnicodeEncodeError as error:
         msg = (
-            f"row {number} of a Ragged has, at {error.start}, half of a surrogate pair, {row[error.start]!r}, which UTF-8 "
+            f"row {number} of {whole} has, at {error.start}, half of a surrogate pair, {row[error.start]!r}, which UTF-8 "
             f"cannot have; put something in its place: row.encode('utf-8', 'replace').decode(), or keep bytes: "
             f"row.encode('utf-8', 'surrogatepass')"
         )

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from types import MappingProxyType
-from typing import Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from toolz import valmap
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from .._checks import integer
-from .._errors import DataError, UnknownNameError, did_you_mean, listed
+from .._errors import AccessError, DataError, UnknownNameError, did_you_mean, listed
+from .._habits.attributes import OtherConstructors, missing
+from .._habits.calls import guided_class
 from .._public import public
 from .._text import number, page, table, visible
+from .frames import column_from, columns_of, is_column, is_frame
 from .indexing import dtype_name, plain_tensor, row_numbers, select, selector, tensor_of, windowed
 from .mapped import private_map
 from .ragged import Ragged, mapped
@@ -24,11 +28,12 @@ Rows: TypeAlias = list[int] | tuple[int, ...] | range | NDArray[Any] | Tensor | 
 
 
 @public
-class Table:
+@guided_class
+class Table(metaclass=OtherConstructors):
     """An immutable columnar dataset: a mapping from column name to tensor, with one row per example.
 
-    Columns are tensors or numpy arrays of any shape and dtype, or `Ragged`. They are shared, not copied (but for arrays
-    that are laid out as torch cannot have them), so a file that numpy maps, `np.load(path, mmap_mode="r")`, stays mapped;
+    Columns are tensors or numpy arrays of any shape and dtype, `Ragged`, or lists of what `Table.of` takes as values. They
+    are shared, not copied (but for lists, and arrays that are laid out as torch cannot have them), so a file that numpy maps, `np.load(path, mmap_mode="r")`, stays mapped;
     what is read (`table[i]`, `table[indices]`) is a copy, so a function that works in place harms no one.
 
     >>> import torch
@@ -50,7 +55,7 @@ class Table:
     _is_mapped: bool
     _selectors: Mapping[str, Callable[[Tensor], Any]]
 
-    def __init__(self, columns: Mapping[str, Tensor | Ragged | NDArray[Any]]) -> None:
+    def __init__(self, columns: Mapping[str, Tensor | Ragged | NDArray[Any] | Sequence[Any]]) -> None:
         checked = {name: _checked_column(name, column) for name, column in _checked_mapping(columns).items()}
         lengths = valmap(len, checked)
         if len(set(lengths.values())) > 1:
@@ -62,6 +67,23 @@ class Table:
         object.__setattr__(self, "_origin", None)
         object.__setattr__(self, "_is_mapped", False)
         object.__setattr__(self, "_selectors", valmap(_selector, checked))
+
+    @classmethod
+    def of(cls, rows_or_frame: Any) -> "Table":
+        """The table of a list of dicts, a mapping of columns, or a table of pandas, polars, Arrow or Hugging Face's datasets.
+
+        Numbers become int64, float64, bool or complex128 (numpy's numbers and frames keep their dtypes); strings, bytes and
+        lists of numbers, whatever their lengths, `Ragged`; tensors and arrays are stacked, or, where their lengths differ,
+        `Ragged`. Of other libraries, whatever offers the Arrow C interface is read, none need be installed. Categories
+        and dictionaries become the values that they stand for; an unnamed index of pandas is left out.
+
+        >>> Table.of([{"tokens": [1, 2], "label": 0}, {"tokens": [3], "label": 1}])
+        Table(2 rows: tokens ragged tensor, label int64)
+
+        Raises `DataError`, which names column and row, for what would be lost: values that are missing (None, null),
+        mixed types, integers beyond 64 bits, dates, decimals, structs, objects.
+        """
+        return rows_or_frame if isinstance(rows_or_frame, cls) else cls(columns_of(rows_or_frame))
 
     def keys(self) -> KeysView[str]:
         """The names of the columns."""
@@ -146,11 +168,19 @@ class Table:
 
     def __setattr__(self, name: str, value: object) -> None:
         msg = f"a Table is immutable; make a new one: Table({{**table, {name!r}: ...}})"
-        raise AttributeError(msg)
+        raise AccessError(msg)
 
     def __delattr__(self, name: str) -> None:
         msg = "a Table is immutable"
-        raise AttributeError(msg)
+        raise AccessError(msg)
+
+    if not TYPE_CHECKING:  # else checkers would take any attribute for one that is there
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if not name.startswith("_") and name in self:
+                msg = f"a column is an item of its table: table[{name!r}]"
+                raise AccessError(msg)
+            raise missing(self, name)
 
     def __reduce__(self) -> Any:
         # A table on disk travels as its path, so a worker process maps the same pages instead of receiving a copy; and
@@ -201,16 +231,19 @@ def tables_of(made: object, function: str) -> dict[str, Table]:
     found = f"a {type(made).__name__}"
     if isinstance(made, Mapping):
         found = f"a mapping of {', '.join(sorted({type(value).__name__ for value in made.values()})) or 'nothing'}"
-    msg = f"{function} returns a Table or a mapping of Tables, not {found}; wrap columns: fdm.Table({{...}}){_remedy(made)}"
+    msg = (
+        f"{function} returns a Table, an iterable of examples, or a mapping from names to them, not {found}; wrap columns: "
+        f"fdm.Table({{...}}){_remedy(made)}"
+    )
     raise DataError(msg)
 
 
 def _remedy(made: Any) -> str:
     """What else to do about what a function returned in place of a table."""
-    if hasattr(made, "__next__"):
-        return "; a generator has its examples once: collect them, and make their values columns"
-    if isinstance(made, list):
-        return " of the rows' values, a tensor for each name, strings in fdm.Ragged.of"
+    if is_frame(made):
+        return f"; fdm.Table.of(frame) reads a {type(made).__name__}"
+    if isinstance(made, DataLoader):
+        return "; a DataLoader makes batches: return the dataset that it reads, or its examples by iteration"
     is_dataset = hasattr(type(made), "__getitem__") and hasattr(type(made), "__len__")
     return (
         "; a dataset of torch's or your own goes into fdm.load" if is_dataset and not isinstance(made, Mapping) else ""
@@ -219,7 +252,12 @@ def _remedy(made: Any) -> str:
 
 def _checked_mapping(columns: Any) -> Mapping[str, Any]:
     if not isinstance(columns, Mapping | Table):
-        msg = f"Table takes a mapping from column name to tensor, not {type(columns).__name__}"
+        remedy = "; rows and tables of other libraries: fdm.Table.of(rows)" if isinstance(columns, list | tuple) else ""
+        remedy = "; fdm.Table.of(frame) reads it" if is_frame(columns) else remedy
+        msg = (
+            f"Table takes a mapping from column name to tensor, such as fdm.Table({{'image': images, 'label': labels}}), not "
+            f"{type(columns).__name__}{remedy}"
+        )
         raise DataError(msg)
     if not columns:
         msg = "a Table without columns has no length; give it one column at least"
@@ -238,9 +276,13 @@ def _checked_column(name: str, column: Any) -> Column:
         return column if plain and not column.values.requires_grad else mapped(values, column.offsets, column.kind)
     if isinstance(column, np.ndarray):
         column = tensor_of(private_map(column), f"column {name!r}")
+    if is_column(column):
+        column = column_from(column, f"column {name!r}")
+        if isinstance(column, Ragged):
+            return column
     if not isinstance(column, Tensor):
         msg = (
-            f"column {name!r} is a {type(column).__name__}; a column is a tensor, a numpy array, or, for rows of "
+            f"column {name!r} is a {type(column).__name__}; a column is a tensor, a numpy array, a list, or, for rows of "
             f"different length and strings, fdm.Ragged.of(rows)"
         )
         raise DataError(msg)

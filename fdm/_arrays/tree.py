@@ -1,8 +1,9 @@
 """Nested structures: the same change to every leaf of a batch, whatever it is made of."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -92,6 +93,23 @@ def field_names(tree: Any) -> list[str] | None:
     else:
         return None
     return [name for name in names if hasattr(tree, name)]
+
+
+@cache
+def _later_defaults(cls: Hashable) -> dict[str, Any]:
+    """The defaults of the fields that a record of fdm has got since: with these it is the same value as before."""
+    fields = attrs.fields(cls) if isinstance(cls, type) and attrs.has(cls) else ()
+    return {field.name: field.default for field in fields if field.metadata.get("is_later")}
+
+
+def counted(record: Any, names: Sequence[str]) -> Mapping[str, Any]:
+    """The fields of a record of fdm that count, by name: all, or those that it tells itself, without secrets."""
+    own: Mapping[str, Any] = record.counted() if hasattr(record, "counted") else {}
+    if own:
+        return own
+    cls: Any = type(record)
+    usual = _later_defaults(cls)
+    return {name: getattr(record, name) for name in names if name not in usual or getattr(record, name) != usual[name]}
 
 
 def entries(tree: Any) -> Mapping[str, Any]:

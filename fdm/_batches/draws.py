@@ -47,7 +47,7 @@ class Draws:
         for number in sorted(self.found.keys() - self.told):
             self.told.add(number)
             if self.is_told:
-                with noted(stage_note(number, "drawing from the global random state")):
+                with noted(stage_note(number, "what was seen at its first batch")):
                     warn(self.found[number])
 
 

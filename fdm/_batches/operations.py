@@ -8,7 +8,6 @@ import attrs
 import torch
 from torch import Tensor
 
-from .._arrays.ragged import Ragged
 from .._errors import DataError, StageNote, note, noted, stage_note
 from .._plans.branch import Applied, Branch, Parts, Where, sources_of
 from .._plans.rows import Rows
@@ -16,11 +15,21 @@ from .._processes.torch_state import settled, single
 from .._random.ambient import Ambient
 from .._random.key import Key, chosen
 from .._sources.loaded import is_drawn, kind_of
-from .._stages.function import Function
 from .collate import collate
 from .draws import Draws, is_ambient, text_of_draw, to_watch, watched, watched_first
-from .reading import Read, gatherer, has_sequences, ids_of, numbered, of_parts, ragged_columns, source_reader
-from .rows import Told, check_collated, check_keyed, check_returned, ids_returned, rows_told, with_own_ids
+from .entries import edged, identifying, originating
+from .in_place import keeps_examples, text_of_change, watched_examples
+from .reading import (
+    Read,
+    gatherer,
+    has_sequences,
+    numbered,
+    of_parts,
+    ragged_columns,
+    source_reader,
+    tell_batch,
+)
+from .rows import Told, check_keyed, rows_told, with_own_ids
 
 
 def is_drawing(branch: Branch) -> bool:
@@ -52,11 +61,11 @@ def on_host(branch: Branch) -> tuple[Operation, ...]:
     else:
         operations = [*on_examples(branch), Operation(f"{number} batch: collate", collator(branch), number)]
     if batch.column is not None:
-        operations.append(Operation(f"{number} batch: edge", partial(_edged, batch.column), number))
+        operations.append(Operation(f"{number} batch: edge", partial(edged, batch.column), number))
     if batch.ids is not None:
-        operations.append(Operation(f"{number} batch: ids", _identifying(branch, batch.ids), number))
+        operations.append(Operation(f"{number} batch: ids", identifying(branch, batch.ids), number))
     if batch.origin is not None:
-        operations.append(Operation(f"{number} batch: origin", _originating(branch, batch.origin), number))
+        operations.append(Operation(f"{number} batch: origin", originating(branch, batch.origin), number))
     return (*operations, *(_of_batches(applied, branch) for applied in branch.on_host))
 
 
@@ -121,13 +130,18 @@ def batch_maker(branch: Branch, draws: Draws, make_examples: Read | None = None)
 
 
 def watching(operations: Sequence[Operation], numbers: Sequence[int], branch: Branch, draws: Draws) -> list[Operation]:
-    """The operations, those of the stages of these numbers watched for draws from the global random state."""
-    return [
+    """The operations, those of the stages of these numbers watched for draws from the global random state.
+
+    Where the source hands out examples that it keeps, those before the device are watched for changes of these too.
+    """
+    drawn = [
         attrs.evolve(each, call=watched(each.call, each.number, partial(text_of_draw, branch, each.number), draws))
         if each.number is not None and each.number in numbers
         else each
         for each in operations
     ]
+    keeps = drawn and drawn[0].is_of_examples and any(map(keeps_examples, sources_of(branch.source)))
+    return watched_examples(drawn, partial(text_of_change, branch), draws) if keeps else drawn
 
 
 @attrs.frozen(eq=False)
@@ -143,6 +157,7 @@ class Applier:
     device: str = "cpu"
     ids: str | None = None
     parts: Parts | None = None
+    streams: tuple[Key | None, ...] = ()
 
     def after(self, item: Any, rows: Rows) -> tuple[Any, Rows]:
         """The batch after the stage, and its rows, which the stage may have changed where the batch has ids."""
@@ -166,6 +181,7 @@ class Applier:
                 batch = self.call(item, keys if self.device == "cpu" else keys.to(self.device, non_blocking=True))
         except BaseException as error:
             note(error, self.note(rows.ids))
+            tell_batch(error, item, len(rows.ids))
             raise
         return batch if batch is not None else self.refuse_none(rows.ids)
 
@@ -176,17 +192,21 @@ class Applier:
     def _keys(self, rows: Rows) -> Key:
         """The key of each example: by epoch and id, and where examples repeat, by position; of a mixture those of its parts."""
         if self.parts is None:
-            keys = self._by_epoch_and_id(rows)
+            keys = self._by_epoch_and_id(rows, self.key)
             return keys.fold(rows.positions) if self.repeats else keys
         numbers, own = self.parts.own(rows)
-        keys = self._by_epoch_and_id(own)
+        keys = self._by_epoch_and_id(own, self.streams[0])
+        for stream in dict.fromkeys(self.streams[1:]):
+            if stream != self.streams[0]:
+                of_stream = torch.tensor([each == stream for each in self.streams])[numbers]
+                keys = chosen(of_stream, self._by_epoch_and_id(own, stream), keys)
         repeats = torch.tensor([part.repeats for part in self.parts.branches])[numbers]
         return chosen(repeats, keys.fold(own.positions), keys) if bool(repeats.any()) else keys
 
-    def _by_epoch_and_id(self, rows: Rows) -> Key:
-        assert self.key is not None, "asked for by those that have one"
+    def _by_epoch_and_id(self, rows: Rows, stream: Key | None) -> Key:
+        assert stream is not None, "asked for by those that have one"
         assert self.key_of_epoch is not None
-        return (self.key_of_epoch if rows.passes is None else self.key.fold(rows.passes)).fold(rows.ids)
+        return (self.key_of_epoch if rows.passes is None else stream.fold(rows.passes)).fold(rows.ids)
 
     def note(self, ids: Tensor) -> StageNote:
         """The note on an error: stage, place and examples."""
@@ -211,7 +231,14 @@ def applier(applied: Applied, branch: Branch, device: str = "cpu") -> Applier:
     ids = branch.batch[1].ids if branch.batch is not None else None
     parts = branch.source if isinstance(branch.source, Parts) else None
     of_epoch = None if applied.key is None else applied.key.fold(branch.where.epoch)
-    return Applier(applied, branch.where, branch.repeats, call, applied.key, of_epoch, device, ids, parts)
+    streams = () if parts is None else tuple(_stream(applied.number, part) for part in parts.branches)
+    return Applier(applied, branch.where, branch.repeats, call, applied.key, of_epoch, device, ids, parts, streams)
+
+
+def _stream(number: int, part: Branch) -> Key | None:
+    """The key of the random stream that the stage of this number has for a part of a mixture."""
+    every = (*part.on_examples, *part.on_host, *part.on_device)
+    return next((applied.key for applied in every if applied.number == number), None)
 
 
 def _of_batches(applied: Applied, branch: Branch, device: str | None = None) -> Operation:
@@ -237,12 +264,12 @@ def _through_stage(number: int, branch: Branch) -> Callable[[Sequence[Any], Rows
         stages = [applier(applied, branch) for applied in branch.on_examples if applied.number == number]
         return lambda examples, rows: _through_all(examples, stages, rows) if stages else list(examples)
     parts = branch.source
-    of_part = {part.where.split: _through_stage(number, part) for part in parts.branches}
+    of_part = [_through_stage(number, part) for part in parts.branches]
 
     def each(examples: Sequence[Any], rows: Rows) -> list[Any]:
         made = list(examples)
         for part, places, own_rows in parts.apart(rows):
-            through = of_part[part.where.split]([examples[place] for place in places.tolist()], own_rows)
+            through = of_part[part]([examples[place] for place in places.tolist()], own_rows)
             for place, example in zip(places.tolist(), through, strict=True):
                 made[place] = example
         return made
@@ -314,70 +341,6 @@ def collator(branch: Branch) -> Callable[[list[Any], Rows], tuple[Any, Rows]]:
         return made, rows
 
     return put_together
-
-
-def _edged(column: str, made: Any, rows: Rows) -> tuple[Any, Rows]:
-    """The batch whose ragged columns of these lengths know the edge that their step is padded to."""
-    lengths = made.get(column) if isinstance(made, dict) else None
-    if not isinstance(lengths, Ragged) or rows.edge is None:
-        return made, rows
-    alike = {
-        name: attrs.evolve(each, edge=rows.edge)
-        for name, each in made.items()
-        if isinstance(each, Ragged) and torch.equal(each.offsets, lengths.offsets)
-    }
-    return {**made, **alike}, rows
-
-
-def _identifying(branch: Branch, name: str) -> Callable[[Any, Rows], tuple[Any, Rows]]:
-    number, batch = branch.batching
-    is_of_sequences = has_sequences(branch.source)
-
-    def identify(made: Any, rows: Rows) -> tuple[Any, Rows]:
-        if is_of_sequences:
-            ids = ids_of(branch.source, rows, branch.where.epoch)
-            with noted(stage_note(number, "batch")):
-                return with_entry(made, name, ids, f"stage {number} (batch): ids"), rows
-        with_entry_ids = with_ids(made, name, rows.ids, number, batch.collate)
-        return with_entry_ids, rows_told(rows, with_entry_ids, name)
-
-    return identify
-
-
-def _originating(branch: Branch, name: str) -> Callable[[Any, Rows], tuple[Any, Rows]]:
-    number, _ = branch.batching
-    parts = branch.source if isinstance(branch.source, Parts) else None
-
-    def originate(made: Any, rows: Rows) -> tuple[Any, Rows]:
-        numbers = torch.zeros_like(rows.ids) if parts is None else parts.numbers(rows.ids)
-        with noted(stage_note(number, "batch")):
-            return with_entry(made, name, numbers, f"stage {number} (batch): origin"), rows
-
-    return originate
-
-
-def with_entry(made: Any, name: str, entry: Any, what: str) -> Any:
-    """The batch with an entry more. Raises `DataError` for a batch that is no dict, or has such an entry."""
-    if not isinstance(made, dict) or name in made:
-        found = f"has an entry {name!r} already" if isinstance(made, dict) else f"is a {type(made).__name__}"
-        msg = f"{what}={name!r} adds an entry to batches that are dicts without it; this one {found}"
-        raise DataError(msg)
-    return {**made, name: entry}
-
-
-def with_ids(made: Any, name: str, ids: Tensor, number: int, collate: Function | None) -> Any:
-    """The batch with the example ids as an entry more, or with those that its `collate` function returned."""
-    returned = ids_returned(made, name, ids) if collate is not None else None
-    if collate is not None and returned is not None:
-        with noted(stage_note(number, "batch")):
-            check_returned(made, name, returned, len(ids), f"stage {number} (batch): {collate.name}")
-        return {**made, name: returned}
-    with noted(stage_note(number, "batch")):
-        identified = with_entry(made, name, ids.clone(), f"stage {number} (batch): ids")
-    if collate is not None:
-        with noted(stage_note(number, "batch")):
-            check_collated(made, name, len(ids), f"stage {number} (batch): {collate.name}")
-    return identified
 
 
 EACH = "each example"  # how the name of an operation ends whose function is called for each example

@@ -2,35 +2,46 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
+from .._arrays.differences import structure
 from .._arrays.interleaved import interleaved
 from .._arrays.ragged import Ragged
 from .._arrays.table import Table
-from .._errors import StageNote, note, stage_note
+from .._errors import StageNote, add_note, note, stage_note
 from .._plans.branch import Branch, Parts, Where, sources_of
 from .._plans.rows import Rows
-from .._plans.sequences import Sequences
+from .._plans.sequences import Sequences, columns_of
 from .._random.key import Key
 from .._sources.loaded import Loaded, kind_of, own
 from .._splits.source import examples
+from .given import batch_of
 from .readahead import ahead
 
 
 Read: TypeAlias = Callable[[Rows], list[Any]]
 
 
-def gatherer(branch: Branch) -> Callable[[Rows], dict[str, Any]]:
-    """A function from rows to their batch, by one gather per column: and per part of a mixture."""
+def gatherer(branch: Branch) -> Callable[[Rows], Any]:
+    """A function from rows to their batch, by one gather per column, and per part of a mixture; or as the source gives it."""
     source = branch.source
     if isinstance(source, Parts):
+        tables = [part.source for part in source.branches]
+        if isinstance(tables[0], Table) and all(
+            table is tables[0] for table in tables
+        ):  # parts that a split made of one
+            gather_all = ahead(tables[0], tables[0].gather)
+            return lambda rows: gather_all(source.own_ids(rows))
         gathers = [gatherer(part) for part in source.branches]
         return lambda rows: _together(source, gathers, rows)
     if isinstance(source, Sequences):
         return partial(_gathered_sequences, source, branch.where)
+    if not isinstance(source, Table):
+        return partial(_given, source, branch.where)
     gather = ahead(source, source.gather)
     return lambda rows: gather(rows.ids)
 
@@ -50,12 +61,11 @@ def source_reader(branch: Branch) -> Read:
 
 def of_parts(parts: Parts, reads: list[Read]) -> Read:
     """A function from the rows of a mixture to their examples, each as its part's function reads it."""
-    names = {name: number for number, name in enumerate(parts.names)}
 
     def read(rows: Rows) -> list[Any]:
         made: list[Any] = [None] * len(rows.ids)
-        for branch, places, own_rows in parts.apart(rows):
-            for place, example in zip(places.tolist(), reads[names[branch.where.split]](own_rows), strict=True):
+        for number, places, own_rows in parts.apart(rows):
+            for place, example in zip(places.tolist(), reads[number](own_rows), strict=True):
                 made[place] = example
         return made
 
@@ -70,10 +80,10 @@ def ids_of(source: Any, rows: Rows, epoch: int) -> Tensor | Ragged:
         return ids
     if isinstance(source, Parts) and any(isinstance(part.source, Sequences) for part in source.branches):
         batches, places = [], []
-        for branch, here, own_rows in source.apart(rows):
-            found = ids_of(branch.source, own_rows, epoch)
+        for number, here, own_rows in source.apart(rows):
+            found = ids_of(source.branches[number].source, own_rows, epoch)
             ragged = found if isinstance(found, Ragged) else Ragged(found, torch.arange(len(found) + 1))
-            first = int(source.offsets[source.names.index(branch.where.split)])
+            first = int(source.offsets[number])
             batches.append({"": Ragged(ragged.values + first, ragged.offsets)})
             places.append(here)
         joined: Ragged = interleaved(batches, places)[""]
@@ -82,9 +92,8 @@ def ids_of(source: Any, rows: Rows, epoch: int) -> Tensor | Ragged:
 
 
 def _together(parts: Parts, gathers: list[Callable[[Rows], dict[str, Any]]], rows: Rows) -> dict[str, Any]:
-    numbers = {name: number for number, name in enumerate(parts.names)}
     apart = parts.apart(rows)
-    batches = [gathers[numbers[branch.where.split]](own_rows) for branch, _, own_rows in apart]
+    batches = [gathers[number](own_rows) for number, _, own_rows in apart]
     return interleaved(batches, [places for _, places, _ in apart])
 
 
@@ -119,6 +128,14 @@ def _read(source: Any, ids: Tensor, where: Where) -> list[Any]:
         raise
 
 
+def _given(source: Any, where: Where, rows: Rows) -> Any:
+    try:
+        return batch_of(own(source), rows.ids)
+    except Exception as error:
+        note(error, _note_of_reading(source, where, rows.ids))
+        raise
+
+
 def _drawn(source: Loaded, key: Key, repeats: bool, where: Where, rows: Rows) -> list[Any]:
     keys = (key.fold(where.epoch) if rows.passes is None else key.fold(rows.passes)).fold(rows.ids)
     keys = keys.fold(rows.positions) if repeats else keys
@@ -141,11 +158,21 @@ def has_sequences(source: Any) -> bool:
 
 def ragged_columns(source: Any) -> dict[str, Ragged]:
     """The columns whose rows become `Ragged` when examples of a source are put together."""
-    first = sources_of(source)[0]
-    columns: Any = first if isinstance(first, Table) else {}
-    if isinstance(first, Sequences):
-        columns = first.gather(torch.empty(0, dtype=torch.int64, device="cpu"), 0)
-    return {name: column for name, column in columns.items() if isinstance(column, Ragged)}
+    sources = [each for each in sources_of(source) if isinstance(each, Table | Sequences)]
+    columns = chain.from_iterable(columns_of(each).items() for each in reversed(sources))  # those of the first count
+    return {name: column for name, column in columns if isinstance(column, Ragged)}
+
+
+def tell_batch(error: BaseException, batch: Any, count: int) -> None:
+    """Note on an error what a function that stands after batch was called with: it may have been written for one example."""
+    if isinstance(error, TypeError | AttributeError | LookupError | ValueError | RuntimeError | AssertionError):
+        parts = structure(batch, batched=False, exact=True)[:6]
+        told = ", ".join(f"{at or 'it'}: {kind}" for at, kind in parts)
+        add_note(
+            error,
+            f"its item was a batch of {count} example{'s' * (count != 1)} ({told}), since the stage stands after batch; before "
+            f"batch it gets one example at a time",
+        )
 
 
 def numbered(numbers: Tensor) -> str:

@@ -86,7 +86,7 @@ def check_collated(made: Any, name: str, count: int, by: str) -> None:
     found = row_counts(made)
     if found and count not in found:
         msg = (
-            f"{by} returned {_told(found)} for {count} examples, so whose ids they have is not known; return the ids "
+            f"{by} returned {rows_in_words(found)} for {count} examples, so whose ids they have is not known; return the ids "
             f"beside the rows: an example that is a dict has its own under {name!r}, and so the batch has them there. "
             f"Or leave examples out in a transform after batch, together with their ids, or in a split"
         )
@@ -101,7 +101,7 @@ def check_returned(made: Any, name: str, ids: Tensor, count: int, by: str) -> No
     found = _counts_beside(made, name)
     if found and len(ids) not in found and (len(ids) < count or max(found) < count):
         msg = (
-            f"{by} returned {_told(found)}, and {len(ids)} ids beside them under {name!r}, which are of others; return "
+            f"{by} returned {rows_in_words(found)}, and {len(ids)} ids beside them under {name!r}, which are of others; return "
             f"the ids of the examples that the rows are of, in their order"
         )
         raise DataError(msg)
@@ -115,7 +115,7 @@ def check_keyed(item: Any, rows: Rows, name: str | None) -> None:
     if found and len(rows.ids) not in found:
         remedy = "ask for ids, fdm.batch(size, ids='id')" if name is None else f"keep the entry {name!r}"
         msg = (
-            f"the batch has {_told(found)}, but is of {len(rows.ids)} examples, so the keys would be those of others; a "
+            f"the batch has {rows_in_words(found)}, but is of {len(rows.ids)} examples, so the keys would be those of others; a "
             f"collate or a stage before this one left rows out or added some: {remedy}, and return the ids beside the "
             f"rows that they belong to"
         )
@@ -144,7 +144,7 @@ class Told:
         found = _counts_beside(made, self.name) if self.has_row_each else frozenset()
         if found and len(ids) not in found:
             msg = (
-                f"it returned {_told(found)}, and {len(ids)} ids beside them under {self.name!r}, which are of others; "
+                f"it returned {rows_in_words(found)}, and {len(ids)} ids beside them under {self.name!r}, which are of others; "
                 f"do to the ids what is done to the rows, batch[{self.name!r}][keep] say, or leave that entry out"
             )
             raise DataError(msg)
@@ -169,7 +169,8 @@ def _times_before(ids: Tensor) -> Tensor:
     return torch.empty_like(times).index_put_((order,), times)
 
 
-def _told(counts: frozenset[int]) -> str:
+def rows_in_words(counts: frozenset[int]) -> str:
+    """How many rows these are, as a message says it."""
     few: Sequence[int] = sorted(counts)[:4]
     return f"{' and '.join(map(str, few))} row{'' if few == [1] else 's'}"
 

@@ -31,10 +31,10 @@ class Where:
 
 @attrs.frozen(eq=False)
 class Seen:
-    """A batch with the ids of its examples, and how many steps its epoch has."""
+    """A batch with the ids of its examples, of sequences lists of them, and how many steps its epoch has."""
 
     batch: Any
-    ids: list[int]
+    ids: list[Any]
     steps: int
 
 
@@ -48,7 +48,9 @@ def batch_at(p: Pipeline, where: Where, *, store: str | None) -> Seen:
             rank = f" on rank {where.rank} of {where.world_size}" if where.world_size > 1 else ""
             msg = f"--step {where.step}: there is no such step in epoch {where.epoch} of {where.split!r}{rank}; {steps}"
             raise UsageError(msg)
-        return Seen(loader[where.step], loader.indices(where.step).tolist(), len(loader))
+        ids = loader.indices(where.step)
+        numbers = [row.tolist() for row in ids] if isinstance(ids, Ragged) else ids.tolist()
+        return Seen(loader[where.step], numbers, len(loader))
 
 
 def looked_at(seen: Seen, where: Where) -> dict[str, Any]:
@@ -102,10 +104,15 @@ def structure_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             " ".join([*([row["type"]] if row["type"] != "tensor" else []), row.get("dtype", "")]).strip(),
             "x".join(map(str, row.get("shape", ()))),
             row.get("device", ""),
-            f"{row['rows']} rows of {row['shortest']} to {row['longest']}" if "rows" in row else "",
+            _rows_in_words(row) if "rows" in row else "",
         ]
         for row in rows
     )
+
+
+def _rows_in_words(row: Mapping[str, Any]) -> str:
+    of = f"sequences of {row['documents']} documents," if "documents" in row else "rows of"
+    return f"{row['rows']} {of} {row['shortest']} to {row['longest']}" + (" values" if "documents" in row else "")
 
 
 def as_json(facts: Mapping[str, Any]) -> Any:
@@ -127,10 +134,13 @@ def _as_json(value: Any) -> Any:
 def _described(leaf: Any) -> dict[str, Any]:
     if isinstance(leaf, Tensor):
         return {"type": "tensor", "dtype": _dtype(leaf), "shape": list(leaf.shape), "device": str(leaf.device)}
-    if isinstance(leaf, Ragged):
+    if isinstance(leaf, Ragged | Packed):
         lengths = leaf.lengths.tolist()
         about = {"rows": len(lengths), "shortest": min(lengths, default=0), "longest": max(lengths, default=0)}
-        kind = {"type": f"ragged {leaf.kind}", "dtype": _dtype(leaf.values)}
+        if isinstance(leaf, Packed):
+            about["documents"] = len(leaf.documents) - 1
+        name = "packed" if isinstance(leaf, Packed) else f"ragged {leaf.kind}"
+        kind = {"type": name, "dtype": _dtype(leaf.values)}
         return {**kind, "shape": list(leaf.values.shape), "device": str(leaf.values.device), **about}
     if isinstance(leaf, Packed):
         about = {
@@ -158,7 +168,7 @@ def _is_leaf(value: Any) -> bool:
     return isinstance(value, Ragged | Packed | Tensor | set | frozenset) or (isinstance(value, Mapping) and not value)
 
 
-def _summary(leaf: Any, ids: list[int]) -> dict[str, Any]:
+def _summary(leaf: Any, ids: list[Any]) -> dict[str, Any]:
     if isinstance(leaf, Ragged) and leaf.kind != "tensor":
         return {"preview": short(leaf[:3].tolist(), 100)}
     values = leaf.values if isinstance(leaf, Ragged | Packed) else leaf
@@ -176,7 +186,7 @@ def _summary(leaf: Any, ids: list[int]) -> dict[str, Any]:
     return {**summary, **odd, "not_finite": _not_finite(leaf, numbers, ids), **preview}
 
 
-def _not_finite(leaf: Any, numbers: Tensor, ids: list[int]) -> list[int] | None:
+def _not_finite(leaf: Any, numbers: Tensor, ids: list[Any]) -> list[Any] | None:
     """The ids of the examples with values that are not finite; None where rows are not those of the examples."""
     if len(leaf) != len(ids) if numbers.ndim else True:
         return None
@@ -189,7 +199,7 @@ def _not_finite(leaf: Any, numbers: Tensor, ids: list[int]) -> list[int] | None:
     return [number for number, is_odd in zip(ids, rows, strict=True) if is_odd]
 
 
-def _listed(ids: list[int]) -> str:
+def _listed(ids: list[Any]) -> str:
     text = ", ".join(map(str, ids[:32]))
     return text if len(ids) <= 32 else f"{text}, and {len(ids) - 32} more"
 

@@ -12,7 +12,7 @@ from .._data import Data, branches_of
 from .._executor import Executor
 from .._pipeline import Pipeline
 from .._prepare.pool import cores
-from .._prepare.progress import bar
+from .._processes.progress import bar
 from .._text import aligned
 from .target import UsageError, checked_split, context_of
 

@@ -12,7 +12,7 @@ from .._errors import PipelineError, did_you_mean, unknown
 from .._pipeline import Pipeline, pipeline
 from .._stages import constructors
 from .._stages.describe import summary
-from .._stages.function import Function, function
+from .._stages.function import Function, function, own_parameters
 from .._stages.stage import Alias, Split, Stage, evolved
 from .target import UsageError
 
@@ -107,7 +107,15 @@ def _settable(stage: Stage) -> list[str]:
     if isinstance(stage, Alias):
         return list(dict(stage.names))
     parameters = inspect.signature(getattr(constructors, stage.kind)).parameters
-    return [*_sizes(stage), *(name for name in parameters if name != "into")]
+    own = [name for name, each in parameters.items() if name != "into" and each.kind is not each.VAR_KEYWORD]
+    return [*_sizes(stage), *_params_of_divider(stage), *own]
+
+
+def _params_of_divider(stage: Stage) -> list[str]:
+    """The parameters of the function of a split; nothing where sizes decide."""
+    if not isinstance(stage, Split) or not isinstance(stage.into, Function):
+        return []
+    return list(own_parameters(stage.into.call))
 
 
 def _sizes(stage: Stage) -> dict[str, Any]:
@@ -122,6 +130,8 @@ def _changed(stage: Stage, name: str, value: Any) -> dict[str, Any]:
         return {"function": function(held.call, {**dict(held.params), name: value}, stage.kind)}
     if isinstance(stage, Alias):
         return {"names": {**dict(stage.names), name: value}}
+    if isinstance(stage, Split) and isinstance(stage.into, Function) and name in _params_of_divider(stage):
+        return {"into": function(stage.into.call, {**dict(stage.into.params), name: value}, stage.kind)}
     if name in _sizes(stage):
         return {"into": {**_sizes(stage), name: value}}
     if name not in _settable(stage):

@@ -1,7 +1,7 @@
 """Show: what a pipeline is, what of it is prepared, and the plan and first batch of what can be opened at once."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, TypeGuard
 
@@ -11,10 +11,15 @@ from torch import Tensor
 from .._arrays.table import Table
 from .._data import Data, branches_of, prepared_of
 from .._executor import Executor
-from .._orders.order import written_out
+from .._loaders.loader import Loader, plan_of
+from .._orders.blocks import BlockShuffle, BlockShuffled, variance_ratio
+from .._orders.mixed import Mixed
+from .._orders.order import Order, Window, written_out
 from .._pipeline import Pipeline, describe, fingerprint, pipeline
+from .._plans.epochs import mixtures
 from .._plans.plan import check_names
-from .._stages.stage import Clean, Cut, Fold, Load, Measure, Preparation, Source, Split
+from .._stages.constructors import alias
+from .._stages.stage import Alias, Clean, Cut, Fold, Load, Measure, Mix, Preparation, Source, Split, Stage
 from .._text import aligned, bar, chart, cut, size, visible, without_secrets
 from ..store._artifacts import Kept, kept_facts, kept_sources
 from ..store._manifest import manifest
@@ -46,10 +51,12 @@ def shown(p: Pipeline, *, store: str | None, world_size: int, split: str | None)
     with ExitStack() as stack:
         bare = stack.enter_context(executor.open(_up_to_splits(p)))
         splits = prepared_of(bare).splits
-        check_names(p, splits)
+        mixed = mixtures(p, splits)
+        check_names(p, [*splits, *mixed])
         kept += kept_facts(p, splits, folder)
         found |= {"kept": _entries(kept), "world_size": world_size, "splits": dict(bare.splits)}
-        checked_split(bare, split)
+        if split not in mixed:
+            checked_split(bare, split)
         if not all(each.is_prepared for each in kept):
             return {**found, "classes": _class_counts(bare), "missing": _missing(kept)}
         return {**found, **_of_data(stack.enter_context(executor.open(p)), split), "missing": None}
@@ -75,11 +82,21 @@ def show_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from kept_lines(found["kept"])
     if "splits" in found:
         yield from ("", "examples", *chart(found["splits"]))
+    if found.get("mixtures"):
+        rows = [[name, f"{of['examples']:,}", f"of {', '.join(of['parts'])}"] for name, of in found["mixtures"].items()]
+        yield from ("", "examples of an epoch of mixtures", *aligned(rows))
     if found.get("classes"):
         yield from ("", "classes", *_class_lines(found["classes"]))
     if "plans" in found:
         ranks = "" if found["world_size"] == 1 else f" on each of {found['world_size']} ranks"
         yield from ("", f"steps of an epoch{ranks}", *_plan_lines(found["plans"]))
+        yield from _bucket_lines(found["plans"])
+    if found.get("blocks"):
+        yield from (
+            "",
+            "variance of batch means over that of a true shuffle, for sorted data: 1 + batch / window * (1 - in play)",
+        )
+        yield from _block_lines(found["blocks"])
     if found.get("facts"):
         yield from ("", "facts", *aligned([name, _short(value)] for name, value in found["facts"].items()))
     if found.get("first_batch"):
@@ -125,7 +142,16 @@ def _missing(kept: list[Kept]) -> str:
 
 
 def _up_to_splits(p: Pipeline) -> Pipeline:
-    return pipeline(*(stage for stage in p.stages if isinstance(stage, Source | Cut)), seed=p.seed)
+    """The pipeline that makes the splits alone, without the aliases of mixtures, which are made later."""
+    later, stages = {mix.into for _, mix in p.of_kind(Mix)}, list[Stage]()
+    for stage in p.stages:
+        if isinstance(stage, Alias):
+            later |= {new for new, old in stage.names if old in later}
+            names = {new: old for new, old in stage.names if new not in later}
+            stages += [alias(**names)] if names else []
+        elif isinstance(stage, Source | Cut):
+            stages.append(stage)
+    return pipeline(*stages, seed=p.seed)
 
 
 def _of_data(data: Data, split: str | None) -> dict[str, Any]:
@@ -135,7 +161,56 @@ def _of_data(data: Data, split: str | None) -> dict[str, Any]:
     chosen = split or next((name for name in ["train", *batched] if name in batched), None)
     loader = data.loader(chosen) if chosen is not None and chosen in batched else None
     first = {"split": chosen, "entries": structure(loader[0])} if loader else None
-    return {"classes": _class_counts(data), "plans": plans, "facts": as_json(data.facts), "first_batch": first}
+    blocks = [row for name in batched for row in _block_shuffles(data.loader(name))]
+    return {
+        "classes": _class_counts(data),
+        "plans": plans,
+        "mixtures": {
+            name: {"examples": data.splits[name], "parts": list(data.origins(name))}
+            for name in data.splits
+            if name not in prepared_of(data).splits
+        },
+        "blocks": blocks,
+        "facts": as_json(data.facts),
+        "first_batch": first,
+    }
+
+
+def _block_shuffles(loader: Loader) -> list[dict[str, Any]]:
+    """How well the block shuffles of a split mix its steps; in a mixture, how well each part's share of a step is mixed."""
+    plan = plan_of(loader)
+    orders: list[tuple[str, Order, float]] = [(loader.split, plan.order, 1.0)]
+    mixed = _whole(plan.order)
+    if isinstance(mixed, Mixed):
+        shares = dict(mixed.run.phases[0].shares)
+        orders = [
+            (f"{name} in {loader.split}", mixed.epoch_of(number, loader.epoch), shares[name] / sum(shares.values()))
+            for number, name in enumerate(mixed.run.names)
+            if name in shares
+        ]
+    found = []
+    for name, order, share in orders:
+        shuffled = _whole(order)
+        if isinstance(shuffled, BlockShuffled):
+            batch = min(round(plan.steps.whole * share), order.size)
+            found.append({"split": name, **_quality(shuffled.shuffle, batch)})
+    return found
+
+
+def _quality(shuffle: BlockShuffle, batch: int) -> dict[str, Any]:
+    return {
+        "block": shuffle.block,
+        "window": shuffle.window,
+        "lanes": shuffle.lanes,
+        "batch": batch,
+        "in_play": min(1.0, shuffle.window * shuffle.block / shuffle.n) if shuffle.n else 1.0,
+        "variance_ratio": variance_ratio(batch, shuffle.n, shuffle.block, shuffle.window),
+    }
+
+
+def _whole(order: Order) -> Order:
+    """The order of which `take` left this one."""
+    return _whole(order.of) if isinstance(order, Window) else order
 
 
 def _class_counts(data: Data) -> dict[str, dict[str, int]]:
@@ -176,12 +251,36 @@ def _plan_lines(plans: Mapping[str, Any]) -> list[str]:
     return aligned(rows)
 
 
+def _bucket_lines(plans: Mapping[str, Any]) -> list[str]:
+    """The buckets of all splits whose batches are made by length, and how much of what they compute is padding."""
+    by_length = {name: plan for name, plan in plans.items() if plan is not None and "buckets" in plan}
+    if not by_length:
+        return []
+    rows: list[list[object]] = [["", "padded to", "examples", "steps", "of"]]
+    for name, plan in by_length.items():
+        rows += [[name, *row.values()] for row in plan["buckets"]]
+    padding = ", ".join(f"{plan['padding']:.1%} of {name}" for name, plan in by_length.items())
+    return ["", f"buckets; padding is {padding}", *aligned(rows, right=(1, 2, 3, 4))]
+
+
+def _block_lines(blocks: Sequence[Mapping[str, Any]]) -> list[str]:
+    return aligned(
+        [
+            row["split"],
+            f"{row['variance_ratio']:.2f}",
+            f"1 + {row['batch']:,} / {row['window']:,} * (1 - {row['in_play']:.3g})",
+            f"blocks of {row['block']:,}" + (f", {row['lanes']:,} lanes" if row["lanes"] > 1 else ""),
+        ]
+        for row in blocks
+    )
+
+
 def _class_lines(classes: Mapping[str, Mapping[str, int]]) -> list[str]:
     """The classes of all splits side by side, with bars of the first one."""
     (split, first), *_ = classes.items()
     names, most = dict.fromkeys(name for counts in classes.values() for name in counts), max(first.values())
     rows = [[name, *(of.get(name, 0) for of in classes.values()), bar(first.get(name, 0) / most, 20)] for name in names]
-    return aligned([["", *classes, split], *rows])
+    return aligned([["class", *classes, f"share in {split}"], *rows])
 
 
 def _short(value: Any) -> str:

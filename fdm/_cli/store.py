@@ -13,7 +13,7 @@ from typing import Any
 from .. import store as stores
 from .._errors import did_you_mean
 from .._pipeline import Pipeline
-from .._text import aligned, size, visible
+from .._text import aligned, cut, size, visible
 from ..store._access import check_readable
 from .target import UsageError
 
@@ -27,7 +27,7 @@ def list_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """What `kept_in` found, for a terminal."""
     kept = found["artifacts"]
     if kept:
-        head = ["stage", "function", "address", "size", "made", "used"]
+        head = ["stage", "function", "parameters", "script", "address", "size", "made", "used"]
         yield from aligned([head, *(_row(each) for each in kept)], indent="")
     yield from (visible(f"damaged: {each['folder']}: {each['damage']}") for each in kept if each["damage"])
     total = sum(each["bytes"] for each in kept)
@@ -135,6 +135,8 @@ def _told(artifact: stores.Artifact) -> dict[str, Any]:
     return {
         "stage": artifact.stage,
         "function": artifact.function,
+        "parameters": artifact.parameters,
+        "script": artifact.script,
         "address": artifact.address,
         "bytes": artifact.size,
         "created": artifact.created.isoformat(timespec="seconds"),
@@ -146,7 +148,13 @@ def _told(artifact: stores.Artifact) -> dict[str, Any]:
 
 def _row(each: Mapping[str, Any]) -> list[str]:
     made, used = (each[name][:16].replace("T", " ") for name in ("created", "used"))
-    return [each["stage"], each["function"], each["address"][:12], size(each["bytes"]), made, used]
+    told = [cut(each["parameters"], 40), _from_home(each["script"])]
+    return [each["stage"], each["function"], *told, each["address"][:12], size(each["bytes"]), made, used]
+
+
+def _from_home(script: str) -> str:
+    home = str(Path.home())
+    return f"~{script.removeprefix(home)}" if script.startswith(f"{home}/") else script
 
 
 _AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}

@@ -1,5 +1,6 @@
 """Arguments: what code changes by handing it to functions of the user's own, followed through their parameters."""
 
+import ast
 import inspect
 import types
 from collections import ChainMap
@@ -10,10 +11,9 @@ import attrs
 
 from .changes import Passed, changes_of
 from .excerpt import closure_of, function_excerpt
-from .imports import imported, is_own_code, is_own_namespace
-from .in_place import is_in_place
-from .origins import RESULT
-from .syntax import Use, uses_of
+from .imports import imported, is_own_code, is_own_namespace, late_sources
+from .origins import RESULT, is_in_place
+from .syntax import Import, Use, uses_of
 
 
 Known = dict[int, tuple[Any, list[Use]]]
@@ -25,12 +25,33 @@ def changing_uses(text: str, scope: Mapping[str, Any], known: Known) -> list[Use
     changes = changes_of(text)
     if not changes.uses and not changes.passed:
         return []
-    statements = uses_of(text).imports
-    names = ChainMap(dict(imported(statements, scope)), dict.fromkeys(_bound_by(statements), _LIBRARY), dict(scope))
+    uses = uses_of(text)
+    late: dict[str, Any] = _late_names(uses.late, scope.get("__package__") or None)
+    libraries: dict[str, Any] = dict.fromkeys(_bound_by((*uses.imports, *uses.late)), _LIBRARY)
+    names: ChainMap[str, Any] = ChainMap(late, dict(imported(uses.imports, scope)), libraries, dict(scope))
     found = [use for use in changes.uses if not isinstance(names.get(use.path[0]), types.ModuleType) or not use.is_deep]
     for each in changes.passed:
         found += _changed_by_call(each, names, known)
     return list(dict.fromkeys(found))
+
+
+@attrs.frozen
+class _Late:
+    """A function or module of the user's that is imported only when code runs, and whether it changes anything in place."""
+
+    changes: bool
+
+
+def _late_names(statements: tuple[Import, ...], package: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for node in statements:
+        for alias in node.names:
+            name = "." * node.level + (node.module or "") if isinstance(node, ast.ImportFrom) else alias.name
+            texts = [text for _, text, _ in late_sources(name, package)]
+            if texts:
+                bound = alias.asname or alias.name.partition(".")[0]
+                found[bound] = _Late(any(bool(changes_of(text).uses) for text in texts))
+    return found
 
 
 def changed_parameters(function: Any, known: Known) -> list[Use]:
@@ -51,6 +72,12 @@ def changed_parameters(function: Any, known: Known) -> list[Use]:
 
 def _changed_by_call(passed: Passed, names: Mapping[str, Any], known: Known) -> Iterator[Use]:
     if not passed.origin.path[0].startswith("(") and passed.origin.path[0] not in names:
+        return
+    late = names.get(passed.callee[0]) if passed.callee else None
+    if isinstance(late, _Late):
+        if late.changes and not passed.origin.fresh:  # what it changes of it cannot be known before it is imported
+            yield _use(passed, "[]")
+            yield attrs.evolve(_use(passed, "[]"), is_deep=True)
         return
     function, is_bound = _found(passed.callee, names)
     if isinstance(function, types.FunctionType) and is_own_code(function):

@@ -13,12 +13,13 @@ import typing
 import uuid
 from argparse import Namespace
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from dataclasses import is_dataclass
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from functools import cache, cached_property, partial, partialmethod
+from functools import cached_property, partial, partialmethod
+from itertools import takewhile
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -29,7 +30,7 @@ import torch
 from toolz import valmap
 
 from .._arrays.table import Table
-from .._arrays.tree import field_names
+from .._arrays.tree import counted, field_names
 from .._errors import PipelineError
 from .._public import is_module_of_fdm, public_module
 from .._text import short
@@ -76,21 +77,28 @@ def digest(plain: object) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def canonical(value: Any, name_function: Callable[[Any], Any] | None = None) -> Any:
+def canonical(
+    value: Any,
+    name_function: Callable[[Any], Any] | None = None,
+    otherwise: Callable[[Any, Callable[[Any], Any]], Any] | None = None,
+) -> Any:
     """`value` as plain JSON values, tagged with types so that 1, 1.0, True and "1" stay apart.
 
     Knows numbers, strings, paths, containers (with their order), enums, tensors and arrays (by a digest of their bytes),
     dtypes, devices, partials, attrs and dataclass instances, modules without parameters, classes and functions (by name).
-    `name_function` renders functions, classes and modules in another way. Raises `PipelineError` for anything else.
+    `name_function` renders functions, classes and modules in another way, and `otherwise` what has no form, with the function
+    that renders its parts. Raises `PipelineError` for anything else.
     """
     if value is None or type(value) in (bool, str):
         return value
 
     def recur(child: Any) -> Any:
-        return canonical(child, name_function)
+        return canonical(child, name_function, otherwise)
 
     if isinstance(value, Enum):
-        return {"enum": [recur(type(value)), value.name, recur(value.value)]}
+        own = set_on_member(value)
+        plain = {"enum": [recur(type(value)), value.name, recur(value.value)]}
+        return {**plain, "attributes": recur(own)} if own else plain
     if isinstance(value, type):
         return name_function(value) if name_function else {"name": qualified_name(value)}
     for tag, types_, render in _SCALARS:
@@ -102,20 +110,43 @@ def canonical(value: Any, name_function: Callable[[Any], Any] | None = None) -> 
         return {"alias": [recur(typing.get_origin(value)), recur(list(typing.get_args(value)))]}
     if isinstance(value, typing.NewType):
         return {"new type": [value.__name__, recur(value.__supertype__)]}
+    if isinstance(value, typing.TypeVar):
+        return {"typing": [repr(value), recur(value.__bound__), recur(list(value.__constraints__))]}
     if type(value).__module__ == "typing":
         return {"typing": repr(value)}
     if is_named(value):
         return name_function(value) if name_function else {"name": qualified_name(value)}
-    return _container(value, recur)
+    plain = _container(value, recur)
+    if plain is not None or otherwise is not None:
+        return plain if otherwise is None or plain is not None else otherwise(value, recur)
+    msg = f"a {qualified_name(type(value))} cannot be compared by value"
+    raise PipelineError(msg)
+
+
+def set_on_member(member: Enum) -> dict[str, Any]:
+    """What was set on a member of an enum beside its value."""
+    return {name: item for name, item in vars(member).items() if name not in _OF_MEMBERS and not name.startswith("__")}
 
 
 def _with_type(plain: dict[str, Any], value: Any, recur: Callable[[Any], Any]) -> dict[str, Any]:
     """The form of a value with its class, and what was set on it, where it is no plain instance of a known one."""
     if type(value) not in _PLAIN and not _SAYS_TYPE & plain.keys():
         plain["type"] = recur(type(value))
-    if not _SAYS_TYPE & plain.keys() and (attributes := getattr(value, "__dict__", None)):  # tensors may have them too
+    if _SAYS_TYPE & plain.keys():
+        return plain
+    attributes = getattr(value, "__dict__", {})  # tensors may have them too
+    if type(value) not in _PLAIN:
+        attributes = {**_slots(value, of=_PLAIN), **attributes}
+    if attributes:
         plain["attributes"] = recur(dict(attributes))
     return plain
+
+
+def _slots(value: Any, *, of: Container[type]) -> dict[str, Any]:
+    """What is in the slots of an instance, of classes below those that are known."""
+    below = takewhile(lambda cls: cls not in of, type(value).__mro__)
+    every = ((name, item) for cls in below for name, item in vars(cls).items() if hasattr(value, name))
+    return {name: item.__get__(value) for name, item in every if isinstance(item, types.MemberDescriptorType)}
 
 
 def _container(value: Any, recur: Callable[[Any], Any]) -> Any:
@@ -139,7 +170,13 @@ def _container(value: Any, recur: Callable[[Any], Any]) -> Any:
     if isinstance(value, slice):
         return {"slice": [recur(end) for end in (value.start, value.stop, value.step)]}
     if type(value) in (partial, partialmethod):
-        return {type(value).__name__: [recur(value.func), recur(list(value.args)), recur(value.keywords)]}
+        parts = [
+            value.func,
+            list(value.args),
+            value.keywords,
+            *([vars(value)] if isinstance(value, partial) and vars(value) else []),
+        ]
+        return {type(value).__name__: [recur(part) for part in parts]}
     if isinstance(value, operator.itemgetter | operator.attrgetter | operator.methodcaller):
         return {"getter": recur(list(value.__reduce__()))}
     if isinstance(value, types.MethodType):
@@ -151,8 +188,7 @@ def _container(value: Any, recur: Callable[[Any], Any]) -> Any:
     state = _state(value)
     if state is not None:
         return {"record": [_class(value, recur), _attributes(value, state, recur)]}
-    msg = f"a {qualified_name(type(value))} cannot be compared by value"
-    raise PipelineError(msg)
+    return None
 
 
 def _class(value: Any, recur: Callable[[Any], Any]) -> Any:
@@ -183,25 +219,9 @@ def _state(value: Any) -> Mapping[str, Any] | None:
         return None
     if is_module_of_fdm(type(value).__module__):
         return counted(value, names)
-    beside = getattr(value, "__dict__", {}).keys() - names - _computed(type(value))
+    held = {**_slots(value, of=()), **getattr(value, "__dict__", {})}
+    beside = held.keys() - names - _computed(type(value))
     return {name: getattr(value, name) for name in [*names, *sorted(beside)]}
-
-
-@cache
-def _later_defaults(cls: Hashable) -> dict[str, Any]:
-    """The defaults of the fields that a record of fdm has got since: with these it is the same value as before."""
-    fields = attrs.fields(cls) if isinstance(cls, type) and attrs.has(cls) else ()
-    return {field.name: field.default for field in fields if field.metadata.get("is_later")}
-
-
-def counted(record: Any, names: Sequence[str]) -> Mapping[str, Any]:
-    """The fields of a record of fdm that count, by name: all, or those that it tells itself, without secrets."""
-    own: Mapping[str, Any] = record.counted() if hasattr(record, "counted") else {}
-    if own:
-        return own
-    cls: Any = type(record)
-    usual = _later_defaults(cls)
-    return {name: getattr(record, name) for name in names if name not in usual or getattr(record, name) != usual[name]}
 
 
 def _computed(cls: type) -> set[str]:
@@ -227,7 +247,8 @@ def is_named(value: object) -> bool:
         return owner is None or isinstance(owner, type | types.ModuleType) or is_library_method(value)
     if isinstance(value, np.ufunc):  # those that frompyfunc makes hide the function that they call
         return any(getattr(sys.modules.get(name), value.__name__, None) is value for name in _WITH_UFUNCS)
-    if inspect.isroutine(value) or hasattr(value, "__code__"):
+    is_method = isinstance(value, staticmethod | classmethod) or type(value).__flags__ & _HEAP  # or a descriptor
+    if (inspect.isroutine(value) and not is_method) or hasattr(value, "__code__"):
         return True
     # Decorators may leave an instance in place of a function: one that tells which, or that a library knows by name.
     return hasattr(value, "__qualname__") and (hasattr(value, "__wrapped__") or type(value).__module__ == "torch._ops")
@@ -295,7 +316,11 @@ def _array(array: Any) -> list[Any]:
     if array.dtype.names is not None:  # field by field, since there may be anything between them
         return [str(array.dtype), list(array.shape), *(_array(array[name]) for name in array.dtype.names)]
     contiguous = np.ascontiguousarray(array)
-    return [str(array.dtype), list(array.shape), hashlib.sha256(contiguous.tobytes()).hexdigest()]
+    return [_dtype(array.dtype), list(array.shape), hashlib.sha256(contiguous.tobytes()).hexdigest()]
+
+
+def _dtype(dtype: np.dtype[Any]) -> str:
+    return f"{dtype} {sorted(dtype.metadata.items())!r}" if dtype.metadata else str(dtype)
 
 
 def _tensor(tensor: torch.Tensor) -> list[Any]:
@@ -336,6 +361,8 @@ def _repr(value: object) -> str:
     return text
 
 
+_HEAP = 1 << 9  # a flag of classes in CPython
+_OF_MEMBERS = frozenset(["_name_", "_value_", "_sort_order_"])
 _BARE_MODULE = frozenset(vars(torch.nn.Module()))
 _HOOKS = ("_backward_hooks", "_backward_pre_hooks", "_forward_hooks", "_forward_pre_hooks")
 _WITH_UFUNCS = ("numpy", "scipy.special")
@@ -353,7 +380,7 @@ _SCALARS: tuple[tuple[str, tuple[Any, ...], Callable[[Any], Any]], ...] = (
     ("range", (range,), repr),
     ("ndarray", (np.ndarray,), _array),
     ("generic", (np.generic,), lambda value: _array(np.asarray(value))),
-    ("dtype", (np.dtype,), str),
+    ("dtype", (np.dtype,), _dtype),
     ("Tensor", (torch.Tensor,), _tensor),
     ("torch", (torch.dtype, torch.device, torch.memory_format, torch.layout), str),
     ("Logger", (logging.Logger,), lambda logger: module_name(logger.name)),
@@ -362,23 +389,10 @@ _SCALARS: tuple[tuple[str, tuple[Any, ...], Callable[[Any], Any]], ...] = (
     ("date", (dt.date, dt.time, dt.timedelta, dt.tzinfo), _repr),
     ("UUID", (uuid.UUID,), repr),
 )
-_PLAIN: frozenset[type] = frozenset(
-    {
-        int,
-        float,
-        complex,
-        bytes,
-        bytearray,
-        Path,
-        type(Path()),
-        PurePath,
-        PurePosixPath,
-        PureWindowsPath,
-        Fraction,
-        Decimal,
-    }
-    | {range, np.ndarray, np.memmap, torch.Tensor, torch.dtype, torch.device, torch.memory_format, torch.layout}
-    | {types.EllipsisType, types.NotImplementedType, re.Pattern, *_DATES, uuid.UUID}
-    | {str, dict, list, tuple, set, frozenset, deque}
-)
+_NUMBERS = (bool, int, float, complex, Fraction, Decimal, range)
+_CONTAINERS = (str, bytes, bytearray, dict, list, tuple, set, frozenset, deque)
+_PATHS = (Path, type(Path()), PurePath, PurePosixPath, PureWindowsPath)
+_OF_TORCH = (torch.Tensor, torch.dtype, torch.device, torch.memory_format, torch.layout)
+_OTHERS = (np.ndarray, np.memmap, types.EllipsisType, types.NotImplementedType, re.Pattern, uuid.UUID)
+_PLAIN: frozenset[type] = frozenset([*_NUMBERS, *_CONTAINERS, *_PATHS, *_OF_TORCH, *_OTHERS, *_DATES])
 _SAYS_TYPE = frozenset({"generic", "dtype", "Logger"})

@@ -7,9 +7,22 @@ from typing import TypeAlias
 
 import attrs
 
-from .in_place import CHANGING, CHANGING_FUNCTIONS, PLAIN_TYPES, is_in_place
-from .origins import GLOBALS, NOTHING, RESULT, Names, Origin, Origins, items, union
-from .scopes import Scope, scope_of
+from .origins import (
+    CHANGING,
+    CHANGING_FUNCTIONS,
+    GLOBALS,
+    NOTHING,
+    PLAIN_TYPES,
+    RESULT,
+    Names,
+    Origin,
+    Origins,
+    Scope,
+    is_in_place,
+    items,
+    scope_of,
+    union,
+)
 from .syntax import WHEN_DEFINED, Use
 
 

@@ -1,23 +1,33 @@
 """Classes as code: what was written, and what was put in its place after that."""
 
+import abc
 import ast
 import sys
 import types
-from collections import ChainMap, deque
-from collections.abc import Iterator, Mapping
+from collections import ChainMap, Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from functools import cached_property, partialmethod, singledispatchmethod
-from typing import Any
+from functools import cached_property, partial, partialmethod, singledispatchmethod
+from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
 import torch
 
+from .._errors import listed
 from .arguments import changed_parameters, changing_uses
-from .canonical import is_named, module_of, namespace_of, qualified_name
-from .constants import Place, UncoveredError, check_defaults
-from .excerpt import class_excerpts, closure_of, function_excerpt, is_inside
+from .canonical import module_of, namespace_of, qualified_name, set_on_member
+from .constants import Place, check_defaults, edited, unreadable
+from .excerpt import (
+    Excerpt,
+    class_excerpts,
+    closure_of,
+    function_excerpt,
+    is_inside,
+    is_literally,
+)
 from .imports import is_own_code, is_own_namespace, is_standard
+from .instances import state_of
 from .syntax import Use, uses_of
 
 
@@ -31,10 +41,13 @@ def class_code(reach: Any, cls: type, label: str, *, runs: bool) -> None:
         for subclass in subclasses:
             reach.follow(subclass, qualified_name(subclass), runs=runs)
     try:
-        excerpts = class_excerpts(cls, reach.kept)
+        excerpts = [] if _is_namedtuple(cls) else class_excerpts(cls, reach.kept)
     except (OSError, TypeError, KeyError, SyntaxError):
+        excerpts = []
+    if not excerpts:
         _without_source(reach, cls, label, runs=runs)
         return
+    _check_unedited(cls, excerpts, label)
     runs_when_called = runs and not issubclass(cls, type)  # a metaclass makes classes, before anything runs
     methods = {name: list(_functions_of(item)) for name, item in vars(cls).items()}
     within: dict[str, Any] = {}
@@ -44,6 +57,7 @@ def class_code(reach: Any, cls: type, label: str, *, runs: bool) -> None:
                 within |= {name: value for name, value in closure_of(layer).items() if name != "__class__"}
     for excerpt in excerpts:
         reach.add(f"{label}()", excerpt.text)
+        reach.importing(excerpt.around, namespace_of(cls))
         if runs_when_called:
             reach.running(excerpt)
         scope = ChainMap(within, {"(self)": cls, "(cls)": cls}, dict(namespace_of(cls)))
@@ -52,14 +66,62 @@ def class_code(reach: Any, cls: type, label: str, *, runs: bool) -> None:
         reach.uses(uses, scope, label, f"class {label}", runs=runs_when_called)
         if runs_when_called:
             _check_methods(reach, cls, node=excerpt.node, methods=methods, changing=changing, label=label)
-        written = _written(excerpt.node)
+        defined = Counter(definitions_in(excerpt.node))
         for name, layers in methods.items():
-            for layer in layers:
-                if not is_inside(layer, cls, excerpt.node) and not _is_generated(layer):
+            for layer in (layer for layer in layers if is_inside(layer, cls, excerpt.node)):
+                reach.state_of_method(layer, label, runs=runs)
+                if defined[name] != 1 or layer.__code__.co_name != name:  # the source does not tell which one it is
                     reach.follow(layer, f"{label}.{name}", runs=runs)
-        for name, item in vars(cls).items():
-            if not methods[name] and _was_set(cls, name, item, written):
-                _note_attribute(reach, name, item, label, name in written, runs=runs)
+    nodes: list[Any] = [excerpt.node for excerpt in excerpts]
+    written: dict[str, ast.expr | None] = {}
+    for node in nodes:
+        written |= _written(node)
+    for name, item in vars(cls).items():
+        outside = [each for each in methods[name] if not any(is_inside(each, cls, node) for node in nodes)]
+        for layer in outside:
+            if not _is_generated(cls, layer):
+                reach.follow(layer, f"{label}.{name}", runs=runs)
+        is_function = methods[name] and isinstance(item, _OF_FUNCTIONS)
+        if not is_function and not _is_told(cls, name, item, written):
+            place = Place(name, namespace_of(cls), nodes[-1])
+            reach.at_end(partial(_note_attribute, reach, cls, item, place, f"{label}.{name}", runs=runs))
+    for name, item in _beside(reach, cls):
+        reach.held(item, f"{label}.{name}", runs=runs)
+
+
+def definitions_in(node: ast.AST) -> Iterator[str]:
+    """The names of all functions that a class defines, in branches too; one that has a condition may come twice."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield child.name
+        elif not isinstance(child, ast.ClassDef | ast.expr):
+            yield from definitions_in(child)
+
+
+def defined_in(node: ast.AST) -> Iterator[str]:
+    """What the body of a class always defines: methods and classes, and values where no decorator could take them away."""
+    cls = getattr(node, "name", "").lstrip("_")
+    is_bare = not getattr(node, "decorator_list", ()) and not getattr(node, "keywords", ())
+    for child in getattr(node, "body", ()):
+        match child:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                pass
+            case ast.Assign(targets=[ast.Name(id=name)]) if is_bare and not name.startswith("_"):
+                pass
+            case ast.Delete():
+                return
+            case _:
+                continue
+        is_private = name.startswith("__") and not name.endswith("__")
+        yield f"_{cls}{name}" if is_private and cls else name
+
+
+def _check_unedited(cls: type, excerpts: Sequence[Excerpt], label: str) -> None:
+    """Refuse a class whose file has methods now that it does not have in memory."""
+    if any(set(defined_in(excerpt.node)) <= {*vars(cls), "_"} for excerpt in excerpts):
+        return
+    names = sorted(set(defined_in(excerpts[0].node)) - set(vars(cls)))
+    raise edited(label, f"{listed(names)} came later")
 
 
 def class_attribute(reach: Any, cls: Any, use: Use, where: str) -> None:
@@ -105,13 +167,6 @@ def _check_methods(
                 check_defaults(layer, excerpt.node, uses, f"{label}.{name}", f"class {label}")
 
 
-def instance_state(value: object) -> Iterator[tuple[str, Any]]:
-    """What an instance holds that stands in place of a function."""
-    for name, item in sorted(getattr(value, "__dict__", {}).items()):
-        if not name.startswith("__") and (is_named(item) or isinstance(item, int | float | str | bytes | tuple)):
-            yield name, item
-
-
 def registered(named: Any) -> list[tuple[type, Any]]:
     """The functions that a function of `singledispatch` chooses from, by the class of its argument."""
     registry = getattr(named, "registry", None)
@@ -131,27 +186,28 @@ def is_made_by_a_call(cls: type) -> bool:
     return value is not cls and hasattr(cls, "__dict__") and "__module__" in vars(cls)
 
 
-def unreadable(label: str) -> UncoveredError:
-    """The error for code without a source."""
-    msg = (
-        f"the source of {label} cannot be read, so its fingerprint could not cover it; define it in a file with def, "
-        f'or pin the stage by hand with .version("1") and change the string whenever its result changes'
-    )
-    return UncoveredError(msg)
-
-
 def _without_source(reach: Any, cls: Any, label: str, *, runs: bool) -> None:
     """Classes that a call has made, such as `namedtuple("Point", "x y")`: what they were made of."""
     names = vars(cls)
     if issubclass(cls, Enum):
-        made_of: Any = {name: member.value for name, member in cls.__members__.items()}
+        made_of: Any = {name: (member.value, set_on_member(member)) for name, member in cls.__members__.items()}
     elif issubclass(cls, tuple) and "_fields" in names:
-        made_of = [list(names["_fields"]), names["_field_defaults"]]
+        made_of = [list(names["_fields"]), names["_field_defaults"], names.get("__annotations__")]
     elif "__total__" in names:  # a TypedDict
-        made_of = [sorted(names["__annotations__"]), names["__total__"]]
+        made_of = [dict(sorted(names["__annotations__"].items())), names["__total__"]]
     else:
         raise unreadable(label)
-    reach.add(f"{label}()", reach.value(made_of, label, runs=runs))
+    bases = [base for base in cls.__bases__ if base is not tuple]
+    made = (
+        {name for name in names if name.startswith("_")} | {*cls.__members__} if issubclass(cls, Enum) else _OF_TUPLES
+    )
+    beside = {name: item for name, item in names.items() if name not in made and not isinstance(item, _OF_PYTHON)}
+    reach.held([made_of, bases, beside], f"{label}()", runs=runs)
+
+
+def _is_namedtuple(cls: type) -> bool:
+    """Whether `namedtuple` made a class, whose name may be that of a class statement around the call."""
+    return cls.__bases__ == (tuple,) and "_fields" in vars(cls) and "__annotations__" not in vars(cls)
 
 
 def _functions_of(item: Any) -> Iterator[types.FunctionType]:
@@ -171,9 +227,12 @@ def _functions_of(item: Any) -> Iterator[types.FunctionType]:
             yield from _functions_of(getattr(item, "__wrapped__", None))
 
 
-def _is_generated(function: types.FunctionType) -> bool:
+def _is_generated(cls: type, function: Any) -> bool:
     """Whether dataclasses, attrs or their like have written a method, from what the class says."""
-    return function.__code__.co_filename.startswith("<") and function.__name__.startswith("__")
+    if not isinstance(function, types.FunctionType):
+        return False
+    has_fields = any(name in vars(cls) for name in ("__attrs_attrs__", "__dataclass_fields__", "_fields"))
+    return has_fields and function.__code__.co_filename.startswith("<") and function.__name__ in _GENERATED
 
 
 def _written(node: ast.AST) -> dict[str, ast.expr | None]:
@@ -194,39 +253,118 @@ def _written(node: ast.AST) -> dict[str, ast.expr | None]:
     return written
 
 
-def _was_set(cls: type, name: str, item: Any, written: Mapping[str, ast.expr | None]) -> bool:
-    """Whether the source of a class does not tell the value of an attribute."""
-    if isinstance(item, Enum) and isinstance(item, cls):
+def _is_told(cls: type, name: str, item: Any, written: Mapping[str, ast.expr | None]) -> bool:
+    """Whether the source of a class tells the value of an attribute, or Python derives it from what it tells."""
+    if isinstance(item, _OF_PYTHON) or name in _BY_PYTHON:
         return True
-    if isinstance(item, _OF_PYTHON) or name.startswith("__") or name in ("_abc_impl", "_is_protocol"):
-        return False
-    if name not in written:
-        return not (name.startswith("_") and issubclass(cls, Enum | tuple))
-    value = written[name]
-    if value is None:
-        return "<locals>" in cls.__qualname__ and isinstance(item, _SIMPLE)
-    try:
-        literal = ast.literal_eval(value)
-    except (ValueError, TypeError):
-        return "<locals>" in cls.__qualname__
-    return type(literal) is not type(item) or bool(literal != item)
+    if name not in written and issubclass(cls, Enum) and not isinstance(item, cls):
+        return name.startswith("_")
+    return name in written and is_literally(written[name], item)
 
 
-def _note_attribute(reach: Any, name: str, item: Any, label: str, is_written: bool, *, runs: bool) -> None:
-    def note() -> None:
-        if name in reach.changed_attributes:
-            return  # while the code runs, which begins with what the source says
-        if isinstance(item, Enum):
-            reach.value_if_plain(item.value, f"{label}.{name}", runs=runs)
-        elif is_written or not isinstance(item, _SIMPLE):
-            reach.value_if_plain(item, f"{label}.{name}", runs=runs)
-        else:
-            reach.add(f"{label}.{name}", reach.value(item, f"{label}.{name}", runs=runs))
-
-    reach.at_end(note)
+def _note_attribute(reach: Any, cls: type, item: Any, place: Place, label: str, *, runs: bool) -> None:
+    if reach.knows(item, place):
+        return
+    if isinstance(item, Enum) and isinstance(item, cls):
+        reach.held([item.value, set_on_member(item)], label, runs=runs)
+    else:
+        reach.held(item, label, runs=runs)
 
 
-_SIMPLE = (bool, int, float, complex, str, bytes, tuple, frozenset, type(None), list, dict, set)
+def _beside(reach: Any, cls: Any) -> Iterator[tuple[str, Any]]:
+    """What Python and libraries keep of a class: its fields, its docstring if it is read, what is registered with it."""
+    fields = (*vars(cls).get("__attrs_attrs__", ()), *vars(cls).get("__dataclass_fields__", {}).values())
+    for field in fields:
+        yield field.name, {name: value for name, value in (state_of(field) or {}).items() if name != "type"}
+    generated = [name for name, item in vars(cls).items() if _is_generated(cls, item)]
+    if fields and generated:
+        yield "generated", sorted(generated)
+    if cls.__name__ != cls.__qualname__.rpartition(".")[2]:
+        yield "__name__", cls.__name__
+    if "docstrings" in reach.kept:
+        yield "__doc__", cls.__doc__
+    if "_abc_impl" in vars(cls):
+        alike = [each() for each in vars(abc)["_get_dump"](cls)[0]]
+        if alike:
+            yield "register()", sorted(filter(None, alike), key=qualified_name)
+
+
+_OF_TUPLES = frozenset(
+    [
+        "__annotations__",
+        "__dict__",
+        "__doc__",
+        "__getnewargs__",
+        "__match_args__",
+        "__module__",
+        "__mutable_keys__",
+        "__new__",
+        "__optional_keys__",
+        "__orig_bases__",
+        "__qualname__",
+        "__readonly_keys__",
+        "__replace__",
+        "__repr__",
+        "__required_keys__",
+        "__slots__",
+        "__total__",
+        "__weakref__",
+        "_asdict",
+        "_field_defaults",
+        "_fields",
+        "_make",
+        "_replace",
+    ]
+)
+_GENERATED = frozenset(
+    [
+        "__attrs_init__",
+        "__delattr__",
+        "__eq__",
+        "__ge__",
+        "__getstate__",
+        "__gt__",
+        "__hash__",
+        "__init__",
+        "__le__",
+        "__lt__",
+        "__ne__",
+        "__new__",
+        "__replace__",
+        "__repr__",
+        "__setattr__",
+        "__setstate__",
+        "__str__",
+    ]
+)
+_BY_PYTHON = frozenset(
+    [
+        "__abstractmethods__",
+        "__annotations__",
+        "__attrs_attrs__",
+        "__attrs_own_setattr__",
+        "__attrs_props__",
+        "__callable_proto_members_only__",
+        "__dataclass_fields__",
+        "__dataclass_params__",
+        "__dict__",
+        "__doc__",
+        "__firstlineno__",
+        "__module__",
+        "__non_callable_proto_members__",
+        "__orig_bases__",
+        "__parameters__",
+        "__protocol_attrs__",
+        "__qualname__",
+        "__static_attributes__",
+        "__weakref__",
+        "_abc_impl",
+    ]
+)
+_OF_FUNCTIONS = (types.FunctionType, staticmethod, classmethod, property, cached_property)
 _MADE_BY_PYTHON = 1 << 9  # classes that C code has laid out for good lack this flag
 _SHARED = (list, dict, set, deque, bytearray, np.ndarray, torch.Tensor)
-_OF_PYTHON = (types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType)
+_OF_PYTHON = (
+    *(types.MemberDescriptorType, types.GetSetDescriptorType, types.WrapperDescriptorType),
+    type(vars(NamedTuple("Point", [("x", int)]))["x"]),
+)

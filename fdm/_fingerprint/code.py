@@ -1,27 +1,54 @@
 """Code as a value: a function's normalised source, with the user's helpers and constants that it reaches."""
 
 import ast
-import sys
+import builtins
 import types
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from .._errors import PipelineError
-from .._public import is_module_of_fdm
-from .arguments import Known, changing_uses
+from .arguments import Known, changed_parameters, changing_uses
 from .canonical import canonical, digest, is_named, module_name, qualified_name
-from .classes import class_attribute, class_code, instance_state, is_made_by_a_call, registered, unreadable
-from .constants import Constant, Place, Span, UncoveredError, check_defaults, computed, key_of
-from .excerpt import Excerpt, closure_of, defaults_of, function_excerpt, functions_around, module_excerpt, span_of
-from .imports import imported, is_own_code, is_own_namespace, is_patched, own_module
-from .in_place import CHANGING
-from .origins import GLOBALS
-from .scopes import names_stored
+from .classes import class_attribute, class_code, is_made_by_a_call, registered
+from .constants import (
+    Constant,
+    Place,
+    Span,
+    UncoveredError,
+    check_defaults,
+    computed,
+    edited,
+    key_of,
+    unreadable,
+)
+from .excerpt import (
+    EditedError,
+    Excerpt,
+    closure_of,
+    defaults_now,
+    function_excerpt,
+    functions_around,
+    span_of,
+)
+from .imports import imported, is_own_code, is_own_namespace
+from .instances import closure_at_first, function_state, instance_form, set_on_wrapper, wrapper_state
+from .modules import (
+    OF_THE_MODULE,
+    by_text,
+    check_path,
+    check_value,
+    check_words,
+    imports,
+    late_code,
+    late_paths,
+    module_code,
+    use_of_module,
+)
+from .origins import GLOBALS, names_stored
 from .syntax import Use, Uses, uses_of
 
 
@@ -66,6 +93,8 @@ class Reach:
     words: set[str] = attrs.field(factory=set)
     changed_attributes: set[str] = attrs.field(factory=set)
     known: Known = attrs.field(factory=dict)
+    files: dict[int, ast.Module] = attrs.field(factory=dict)
+    late: set[str] = attrs.field(factory=set)
     _constants: dict[object, Constant] = attrs.field(factory=dict)
     _rendered: dict[object, Any] = attrs.field(factory=dict)
     _spans: list[Span] = attrs.field(factory=list)
@@ -142,8 +171,15 @@ class Reach:
 
     def value(self, value: Any, label: str, *, runs: bool) -> Any:
         """A value as plain JSON; the functions, classes and modules in it are followed."""
+        return self._form(value, label, None, runs=runs)
 
+    def held(self, value: Any, label: str, *, runs: bool) -> None:
+        """Note a value that code, a class or an instance holds; an instance counts by its class and all that it consists of."""
+        self.add(label, self._form(value, label, instance_form(), runs=runs))
+
+    def _form(self, value: Any, label: str, otherwise: Any, *, runs: bool) -> Any:
         def by_name(named: Any) -> dict[str, str]:
+            check_value(named, label)
             if isinstance(named, types.ModuleType):
                 self.follow(named, label, runs=runs)
                 return {"ModuleType": module_name(named.__name__)}
@@ -153,20 +189,15 @@ class Reach:
             return {"name": name}
 
         try:
-            return canonical(value, by_name)
+            return canonical(value, by_name, otherwise)
         except UncoveredError:
             raise
-        except PipelineError as error:
+        except (PipelineError, RecursionError) as error:
             msg = (
                 f"{label} has no value that a fingerprint could cover ({error}); pass it as a parameter, or pin the "
                 f'stage by hand with .version("1") and change the string whenever its result changes'
             )
             raise UncoveredError(msg) from None
-
-    def value_if_plain(self, value: Any, label: str, *, runs: bool) -> None:
-        """Note a value where it has a form, and leave it out where it has none, since the source tells of it too."""
-        with suppress(UncoveredError):
-            self.add(label, self.value(value, label, runs=runs))
 
     # Code
 
@@ -176,12 +207,19 @@ class Reach:
         self._seen[id(named)] = named
         if isinstance(named, types.ModuleType):
             if is_own_namespace(vars(named)):
-                self._module(named, label, runs=runs)
+                module_code(self, named, label, runs=runs)
         elif isinstance(named, type):
             if is_own_code(named) or is_made_by_a_call(named):
                 class_code(self, named, label, runs=runs)
+            elif "subclasses" in self.kept:
+                subclasses: list[type] = type.__subclasses__(named)
+                for subclass in filter(is_own_code, subclasses):
+                    self.follow(subclass, qualified_name(subclass), runs=runs)
         elif isinstance(named, types.MethodType):  # of a class, whose other methods it can call
-            self.follow(named.__self__, qualified_name(named.__self__), runs=runs)
+            if isinstance(named.__self__, type):
+                self.follow(named.__self__, qualified_name(named.__self__), runs=runs)
+            else:
+                self.held(named.__self__, f"{label} of", runs=runs)
             self.follow(named.__func__, label, runs=runs)
         else:
             self._callable(named, label, runs=runs)
@@ -199,21 +237,26 @@ class Reach:
                 raise unreadable(label)
         elif is_own_code(type(named)):
             self.follow(type(named), qualified_name(type(named)), runs=runs)
-            for name, value in instance_state(named):
-                self.value_if_plain(value, f"{label} with {name}", runs=runs)
+            wrapper_state(self, named, label, runs=runs)
+        else:
+            set_on_wrapper(self, named, inner, label, runs=runs)
         for kind, function in registered(named):
-            self.value_if_plain([kind, function], f"{label} for {qualified_name(kind)}", runs=runs)
+            self.held([kind, function], f"{label} for {qualified_name(kind)}", runs=runs)
         if inner is not None:
             self.follow(inner, label, runs=runs)
 
     def _library_closure(self, function: Any, label: str, *, runs: bool) -> None:
-        for name, value in closure_of(function).items():
-            if is_named(value) or isinstance(value, int | float | str | bytes | tuple):
-                self.value_if_plain(value, f"{label} with {name}", runs=runs)
+        of_dispatch = function.__qualname__.startswith("singledispatch.<locals>")  # its cache is made of its registry
+        for name, value in () if registered(function) else closure_at_first(function):
+            if of_dispatch and name != "registry":
+                continue
+            self.held(value, f"{label} with {name}", runs=runs)
 
     def _source(self, function: Any, label: str) -> Excerpt:
         try:
             return function_excerpt(function, self.kept)
+        except EditedError as error:
+            raise edited(label, error) from None
         except (OSError, TypeError, SyntaxError, AttributeError):
             raise unreadable(label) from None
 
@@ -223,6 +266,7 @@ class Reach:
         self.add(f"{label}()", excerpt.text)
         if excerpt.compiled:
             self.add(f"{label}() as imported", digest(excerpt.compiled))
+        self.importing(excerpt.around, function.__globals__)
         scope = ChainMap(closure_of(function), function.__globals__)
         where = f"{function.__name__} ({Path(function.__code__.co_filename).name}:{function.__code__.co_firstlineno})"
         name = function.__name__
@@ -234,13 +278,18 @@ class Reach:
             check_defaults(function, excerpt.node, changing, label, where)
         around = functions_around(excerpt.node, excerpt.around) if function.__closure__ else []
         self.uses(uses, scope, label, where, runs=runs, around=(around, excerpt.around), without=own)
-        note = self.strictly if "<locals>" in function.__qualname__ else self.value_if_plain
-        for name, value in defaults_of(function, excerpt.node):
-            note(value, f"{label} -> {name}", runs=runs)
+        changed = {use.path[0] for use in changing}
+        function_state(self, function, excerpt.node, label, changed, runs=runs)
 
-    def strictly(self, value: Any, label: str, *, runs: bool) -> None:
-        """Note a value, which has to have a form."""
-        self.add(label, self.value(value, label, runs=runs))
+    def importing(self, tree: ast.Module, names: Mapping[str, Any]) -> None:
+        """Note what the file of something that is reached does to others when it is imported."""
+        imports(self, tree, names)
+
+    def state_of_method(self, method: types.FunctionType, label: str, *, runs: bool) -> None:
+        """Note what a method holds that the source of its class does not tell, and that it is what its file says."""
+        excerpt = self._source(method, f"{label}.{method.__name__}")
+        changed = {use.path[0] for use in changed_parameters(method, self.known)} if defaults_now(method) else set()
+        function_state(self, method, excerpt.node, f"{label}.{method.__name__}", changed, runs=runs)
 
     def running(self, excerpt: Excerpt) -> None:
         """Remember that this code runs, and may change what it uses."""
@@ -260,6 +309,10 @@ class Reach:
     ) -> None:
         """Follow all names that a piece of code uses from outside itself."""
         self.words |= uses.words
+        check_words(uses.words, where)
+        for statement in uses.late:
+            late_code(self, statement, scope.get("__package__") or None, where)
+        paths = late_paths(uses.late)
         bound: dict[str, list[Any]] = {}
         for name, value in imported(uses.imports, scope):
             bound.setdefault(name, []).append(value)
@@ -267,16 +320,18 @@ class Reach:
                 self._use(value, Use((name,), "", True, True, 0), Place(name, scope), label, where, runs=runs)
         for use in sorted(uses.names, key=lambda use: use.path):
             name = use.path[0]
-            if name in _OF_THE_MODULE or name == without:
+            if name in OF_THE_MODULE or name == without:
                 continue
             if (name,) == GLOBALS and use.runs and runs:
                 raise computed(where)
+            if name in paths:
+                check_path((*paths[name], *use.path[1:]), use, where)
             place = self._place(name, scope, around)
-            for value in bound.get(name, [scope[name]] if name in scope else []):
+            for value in bound.get(name, [scope[name]] if name in scope else _builtin(name)):
                 self._use(value, attrs.evolve(use, runs=use.runs and runs), place, label, where, runs=runs and use.runs)
-        for call, text in uses.calls:
-            if call not in scope:
-                self._by_text(call, text, scope, label, where, runs=runs)
+        for call in uses.calls:
+            if call.function not in scope:
+                by_text(self, call, scope, label, where, runs=runs)
 
     def _place(self, name: str, scope: Mapping[str, Any], around: tuple[Sequence[Any], ast.Module] | None) -> Place:
         if around is not None:
@@ -289,14 +344,29 @@ class Reach:
 
     def _use(self, value: Any, use: Use, place: Place, label: str, where: str, *, runs: bool) -> None:
         if isinstance(value, types.ModuleType):
-            self._use_of_module(value, use, label, where, runs=runs)
-        elif (is_named(value) or callable(getattr(value, "__wrapped__", None))) and use.by != "=":
+            use_of_module(self, value, use, label, where, runs=runs)
+            return
+        if not use.is_told:
+            check_value(value, where)
+        if value is getattr(builtins, use.path[0], _MISSING) and not is_own_code(value):
+            return
+        if (is_named(value) or callable(getattr(value, "__wrapped__", None))) and use.by != "=":
             name = qualified_name(value)
             self.add(f"{label} -> {use.path[0]}", {"name": name})
             self.follow(value, f"{label} -> {use.path[0]}" if "<" in name else name, runs=runs)
             self._use_of_attribute(value, use, label, where)
         else:
             self.constant(f"{label} -> {use.path[0]}", value, place).add(use, where)
+
+    def attribute(self, value: Any, use: Use, names: Mapping[str, Any], label: str, where: str, *, runs: bool) -> None:
+        """Follow what a module has under the first name of a use."""
+        if is_named(value) and use.by != "=":
+            name = qualified_name(value)
+            self.follow(value, label if "<" in name else name, runs=runs)
+            self.add(label, {"name": name})
+            self._use_of_attribute(value, use, label, where)
+        else:
+            self.constant(label, value, Place(use.path[0], names)).add(use, where)
 
     def _use_of_attribute(self, value: Any, use: Use, label: str, where: str) -> None:
         """What was set on a function, and is read from it."""
@@ -310,91 +380,17 @@ class Reach:
             constant = self.constant(f"{label} -> {use.path[0]}.{name}", names[name], Place(name, names))
             constant.add(by, where)
 
+    def knows(self, value: Any, place: Place) -> bool:
+        """Whether a value is a constant already, whose uses tell what becomes of it."""
+        return key_of(value, place) in self._constants
+
     def constant(self, label: str, value: Any, place: Place) -> Constant:
         return self._constants.setdefault(key_of(value, place), Constant(label, value, place))
 
-    def _use_of_module(self, module: types.ModuleType, use: Use, label: str, where: str, *, runs: bool) -> None:
-        """What is read as `name.x` from one of the user's modules, through its submodules."""
-        is_method = use.by in CHANGING or use.by.endswith("_")  # or a function of a module that is named like one
-        path = [*use.path[1:], *([use.by] if is_method else [])]
-        value: Any = module
-        names, at = vars(module), 0
-        while at < len(path) and isinstance(value, types.ModuleType):
-            names, name = vars(value), path[at]
-            own = is_own_namespace(names)
-            known = getattr(value, name, _MISSING) if own else names.get(name, _MISSING)
-            if known is _MISSING:
-                return
-            if not own and not isinstance(known, types.ModuleType) and not is_patched(known):
-                return
-            label, value, at = f"{module_name(value.__name__)}.{name}", known, at + 1
-        if isinstance(value, types.ModuleType):
-            self.follow(value, f"{label} -> {'.'.join(use.path)}", runs=runs)
-            return
-        used_up = at == len(path)
-        by = "" if is_method and used_up else "=" if use.by == "." and at == len(use.path) - 1 else use.by
-        rest = attrs.evolve(
-            use,
-            path=(path[at - 1], *path[at : len(use.path) - 1]),
-            by=by,
-            is_read=use.is_read or (is_method and used_up),
-        )
-        place = Place(path[at - 1], names)
-        if is_named(value) and by != "=":
-            self.follow(value, label if "<" in qualified_name(value) else qualified_name(value), runs=runs)
-            self.add(label, {"name": qualified_name(value)})
-            self._use_of_attribute(value, rest, label, where)
-        else:
-            self.constant(label, value, place).add(rest, where)
 
-    def _module(self, module: types.ModuleType, label: str, *, runs: bool) -> None:
-        """A module that is passed around as a whole, or reached by text, so that anything in it may be used."""
-        try:
-            excerpt = module_excerpt(module, self.kept)
-        except (OSError, TypeError, SyntaxError):
-            if module.__spec__ is not None and module.__spec__.origin is None:  # a folder, which has no source
-                return
-            raise unreadable(label) from None
-        self.add(f"module {module_name(module.__name__)}", excerpt.text)
-        self.words |= uses_of(excerpt.bare).words
-        for name, value in sorted(vars(module).items()):
-            if name.startswith("__") or is_module_of_fdm(type(value).__module__):
-                continue
-            if isinstance(value, types.ModuleType) or is_named(value):
-                self.follow(value, f"{module_name(module.__name__)}.{name}", runs=runs)
-            else:
-                self.value_if_plain(value, f"{module_name(module.__name__)}.{name}", runs=runs)
-
-    def _by_text(
-        self, call: str, text: str | None, scope: Mapping[str, Any], label: str, where: str, *, runs: bool
-    ) -> None:
-        """What code reaches by a text: names that it evaluates, modules that it imports."""
-        if call in ("import_module", "__import__", "sys.modules"):
-            if text is None:
-                msg = (
-                    f"{where} imports a module by a name that it computes, so a fingerprint cannot cover it; write "
-                    f"import statements, pass the functions as parameters, or pin the stage by hand with "
-                    f'.version("1") and change the string whenever its result changes'
-                )
-                raise UncoveredError(msg)
-            module = own_module(text, scope.get("__package__") or None)
-            if module is not None:
-                self.follow(module, f"{label} -> {text}", runs=runs)
-            return
-        try:
-            evaluated = None if text is None else uses_of(text)
-        except SyntaxError:
-            evaluated = None
-        if evaluated is not None:
-            self.uses(evaluated, scope, label, where, runs=runs)
-            return
-        module = sys.modules.get(str(scope.get("__name__")))
-        if module is not None:
-            self.follow(module, f"{label} -> {call}", runs=runs)
+def _builtin(name: str) -> list[Any]:
+    """What a name stands for that the module does not have."""
+    return [vars(builtins)[name]] if name in vars(builtins) else []
 
 
 _MISSING = object()
-# Python gives these to every module; they differ by machine and by how a script is started.
-_OF_THE_MODULE = frozenset(
-    ["__builtins__", "__cached__", "__file__", "__loader__", "__name__", "__package__", "__path__", "__spec__"]
-)

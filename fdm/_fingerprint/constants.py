@@ -7,6 +7,7 @@ import linecache
 import types
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import attrs
@@ -17,7 +18,7 @@ from .._arrays.tree import field_names
 from .._errors import PipelineError
 from .changes import changes_in
 from .excerpt import defaults_now, defaults_written, parsed
-from .in_place import CHANGING, CHANGING_FUNCTIONS, is_in_place
+from .origins import CHANGING, CHANGING_FUNCTIONS, is_in_place
 from .syntax import Use, uses_in
 
 
@@ -106,6 +107,33 @@ def changed(label: str, use: Use, where: str) -> UncoveredError:
         f"{label} is changed while the code runs, by {_how(use)} in {where}, so its value cannot tell what the "
         f"code computes; change a copy, pass it as a parameter, keep what is to be computed once by functools.cache, "
         f'or pin the stage by hand with .version("1") and change the string whenever its result changes'
+    )
+    return UncoveredError(msg)
+
+
+def unreadable(label: str) -> UncoveredError:
+    """The error for code without a source."""
+    msg = (
+        f"the source of {label} cannot be read, so its fingerprint could not cover it; define it in a file with def, "
+        f'or pin the stage by hand with .version("1") and change the string whenever its result changes'
+    )
+    return UncoveredError(msg)
+
+
+def edited(label: str, why: object) -> UncoveredError:
+    """The error for code in memory that its file no longer has."""
+    msg = (
+        f"{label} was edited after it was imported ({why}): what would run is not what its file says; restart, or "
+        f'reload the module, or pin the stage by hand with .version("1")'
+    )
+    return UncoveredError(msg)
+
+
+def dynamic(where: str, how: str) -> UncoveredError:
+    """The error for code that reaches other code in a way that its text does not tell."""
+    msg = (
+        f"{where} {how}, so a fingerprint cannot cover it; write import statements and names, pass the functions as "
+        f'parameters, or pin the stage by hand with .version("1") and change the string whenever its result changes'
     )
     return UncoveredError(msg)
 
@@ -233,7 +261,7 @@ def _bound_once(
         return None
     lines = [(span.first, span.last) for span in spans if span.tree is tree]
     for line in _lines_of_changes(scope, tree, name):
-        if not any(first <= line <= last for first, last in lines):
+        if not any(first <= line <= last for first, last in lines) or _is_called_at_the_top(tree, line):
             return None
     return ast.unparse(values[0])
 
@@ -251,6 +279,38 @@ def _lines_of_changes(scope: Binding | ast.Module, tree: ast.Module, name: str) 
             yield passed.line
 
 
+def _is_called_at_the_top(tree: ast.Module, line: int) -> bool:
+    """Whether the function that a line is in may be called when its file is imported, as a decorator is."""
+    around = [each for each in _functions_of(tree) if each.lineno <= line <= (each.end_lineno or 0)]
+    return bool(around) and max(around, key=lambda each: each.lineno).name in _called_at_the_top(tree)
+
+
+@lru_cache(maxsize=64)
+def _functions_of(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+@lru_cache(maxsize=64)
+def _called_at_the_top(tree: ast.Module) -> set[str]:
+    return {getattr(node, "id", "") or getattr(node, "attr", "") for node in _evaluated_at_the_top(tree)}
+
+
+def _evaluated_at_the_top(node: ast.AST) -> Iterator[ast.AST]:
+    """What is called when a file is imported: the functions of calls, and decorators."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            for decorator in getattr(child, "decorator_list", ()):
+                yield decorator
+                yield from _evaluated_at_the_top(decorator)
+        elif isinstance(child, ast.If) and any(getattr(each, "id", "") == "__name__" for each in ast.walk(child.test)):
+            continue
+        else:
+            if isinstance(child, ast.Call):
+                yield child.func
+            yield from getattr(child, "decorator_list", ())
+            yield from _evaluated_at_the_top(child)
+
+
 def _top_statements(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
     """The statements of a body and of the blocks in it, without those of functions and classes."""
     for node in body:
@@ -261,6 +321,11 @@ def _top_statements(body: Sequence[ast.AST]) -> Iterator[ast.AST]:
 
 def _names_in(target: ast.AST) -> set[str]:
     return {node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def is_plain(node: ast.AST) -> bool:
+    """Whether an expression is an empty container or a literal."""
+    return _is_empty(node) or _is_literal(node)
 
 
 def _is_empty(node: ast.AST) -> bool:

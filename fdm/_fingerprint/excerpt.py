@@ -1,11 +1,14 @@
 """Excerpts: the source of a function or class, found in its file and normalised."""
 
 import ast
-import inspect
+import linecache
 import sys
 import types
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import attrs
@@ -15,12 +18,16 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 
 
+class EditedError(OSError):
+    """What was compiled is not what the file says now."""
+
+
 @attrs.frozen
 class Excerpt:
     """The source of one definition: its tree, as it stands in its file, its normalised code, and the text that counts.
 
-    `compiled` is empty where the source says what the code in memory does, and else, where a file was edited after it
-    was imported, tells what was compiled.
+    `compiled` is empty where the source says what the code in memory does, and else, where a loader rewrites what it
+    imports, tells what was compiled.
     """
 
     node: ast.AST
@@ -36,7 +43,7 @@ def function_excerpt(function: Any, kept: frozenset[str]) -> Excerpt:
     Raises `OSError` where there is no source, or it does not have the function.
     """
     code = function.__code__
-    return _of_code(code, id(code), kept)
+    return _of_code(code, id(code), kept, type(function.__globals__.get("__loader__")) not in _LOADERS)
 
 
 def class_excerpts(cls: type, kept: frozenset[str]) -> list[Excerpt]:
@@ -55,9 +62,23 @@ def class_excerpts(cls: type, kept: frozenset[str]) -> list[Excerpt]:
 
 def module_excerpt(module: types.ModuleType, kept: frozenset[str]) -> Excerpt:
     """The excerpt that is a whole module."""
-    text = "".join(inspect.findsource(module)[0])
+    return text_excerpt(text_of_file(str(getattr(module, "__file__", ""))), kept)
+
+
+def text_excerpt(text: str, kept: frozenset[str]) -> Excerpt:
+    """The excerpt that is the whole text of a file."""
     tree, _ = _indexed(text)
     return Excerpt(tree, *_normalised(text, tree, kept), tree)
+
+
+def text_of_file(file: str) -> str:
+    """The text of a file, or of a notebook's cell, as it is now; `OSError` where there is none."""
+    linecache.checkcache(file)
+    text = "".join(linecache.getlines(file))
+    if not text:
+        msg = f"{file} has no text"
+        raise OSError(msg)
+    return text
 
 
 def parsed(text: str) -> ast.Module:
@@ -95,9 +116,16 @@ def defaults_of(function: types.FunctionType, node: ast.AST) -> Iterator[tuple[s
     """The default values that the source does not write out."""
     written = dict(defaults_written(node))
     for name, value in sorted(defaults_now(function) if isinstance(node, Function) else ()):
-        default = written.get(name)
-        if default is None or any(isinstance(each, ast.Name | ast.Call | ast.Lambda) for each in ast.walk(default)):
+        if not is_literally(written.get(name), value):
             yield name, value
+
+
+def is_literally(node: ast.expr | None, value: Any) -> bool:
+    """Whether an expression is a literal for a value."""
+    try:
+        return node is not None and repr(ast.literal_eval(node)) == repr(value)
+    except (ValueError, TypeError, SyntaxError):
+        return False
 
 
 def defaults_written(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
@@ -111,11 +139,11 @@ def defaults_written(node: ast.AST) -> Iterator[tuple[str, ast.expr]]:
             yield arg.arg, default
 
 
-def defaults_now(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+def defaults_now(function: types.FunctionType) -> list[tuple[str, Any]]:
     """The default values of parameters, as the function has them."""
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    yield from zip(names[::-1], (function.__defaults__ or ())[::-1], strict=False)
-    yield from (function.__kwdefaults__ or {}).items()
+    pairs = zip(names[::-1], (function.__defaults__ or ())[::-1], strict=False)
+    return [*pairs, *(function.__kwdefaults__ or {}).items()]
 
 
 def is_inside(function: Any, cls: type, node: ast.AST) -> bool:
@@ -128,19 +156,20 @@ def is_inside(function: Any, cls: type, node: ast.AST) -> bool:
 # To open a pipeline asks several times for the code of each function, and a good part of that time is Python's to read
 # and parse it. What a code object was compiled from does not change, so it is read and parsed once.
 @lru_cache(maxsize=2048)
-def _of_code(
-    code: types.CodeType, _identity: int, kept: frozenset[str]
-) -> Excerpt:  # codes of other files may be equal
-    lines, _ = inspect.findsource(code)
-    text = "".join(lines)
-    tree, index = _indexed(text)
+def _of_code(code: types.CodeType, _identity: int, kept: frozenset[str], is_rewritten: bool) -> Excerpt:
+    text = text_of_file(code.co_filename)
+    try:
+        tree, index = _indexed(text)
+    except SyntaxError as error:
+        raise EditedError(str(error)) from None
     found = [node for _, node in index if _name(node) == code.co_name and _first_line(node) == code.co_firstlineno]
     if len(found) > 1:
         found = [node for node in found if _holds(node, code)][-1:]
     if not found:
         msg = f"{code.co_qualname} is not where its file should have it"
-        raise OSError(msg)
-    return Excerpt(found[0], *_normalised(text, found[0], kept), tree, _differs(code, text, found[0]))
+        raise EditedError(msg)
+    compiled = _what_runs(code, text, found[0], is_rewritten=is_rewritten)
+    return Excerpt(found[0], *_normalised(text, found[0], kept), tree, compiled)
 
 
 @lru_cache(maxsize=64)
@@ -192,36 +221,47 @@ def _text_of_class(cls: type) -> str:
     for code in _codes_of(cls):
         if code.co_qualname.startswith(f"{cls.__qualname__}.") and not code.co_filename.startswith("<attrs"):
             try:
-                return "".join(inspect.findsource(code)[0])
+                return text_of_file(code.co_filename)
             except OSError:
                 continue
-    return "".join(inspect.findsource(sys.modules[cls.__module__])[0])
+    return text_of_file(str(getattr(sys.modules[cls.__module__], "__file__", "")))
 
 
 @lru_cache(maxsize=64)
-def _compiled(text: str, file: str) -> Mapping[tuple[str, int], types.CodeType]:
-    def codes(code: types.CodeType) -> Iterator[types.CodeType]:
-        yield code
+def _compiled(text: str, file: str) -> Mapping[tuple[str, int], list[Any]]:
+    """What a file compiles to now, by the names of functions and their lines: a line may have several lambdas."""
+    found: dict[tuple[str, int], list[Any]] = {}
+
+    def gather(code: types.CodeType) -> None:
+        found.setdefault((code.co_qualname, code.co_firstlineno), []).append(code)
         for constant in code.co_consts:
             if isinstance(constant, types.CodeType):
-                yield from codes(constant)
+                gather(constant)
 
-    whole = compile(text, file, "exec", dont_inherit=True)
-    return {(code.co_qualname, code.co_firstlineno): code for code in codes(whole)}
+    gather(compile(text, file, "exec", dont_inherit=True))
+    return found
 
 
-def _differs(code: types.CodeType, text: str, node: ast.AST) -> str:
-    """What a function was compiled to, where that is something else than what its file says now; else nothing."""
+def _what_runs(code: types.CodeType, text: str, node: ast.AST, *, is_rewritten: bool) -> str:
+    """Nothing where a function was compiled to what its file says, or how it was rewritten by what imported it.
+
+    Raises `EditedError` where the file was edited after it was imported.
+    """
     if code.co_filename.startswith("<"):
         return ""
-    if any(isinstance(child, ast.Assert) for child in ast.walk(node)):  # test runners rewrite these
+    if is_rewritten and any(isinstance(child, ast.Assert) for child in ast.walk(node)):  # as test runners do
         return ""
     try:
-        now = _compiled(text, code.co_filename).get((code.co_qualname, code.co_firstlineno))
+        now = _compiled(text, code.co_filename).get((code.co_qualname, code.co_firstlineno), [])
     except (SyntaxError, ValueError):
-        return repr(_plain(code))
-    same = [_plain(each) for each in [now] if each is not None]
-    return "" if not same or same[0] == _plain(code) else repr(_plain(code))
+        now = []
+    plain = _plain(code)
+    if any(each is code or _plain(each) == plain for each in now):
+        return ""
+    if is_rewritten:
+        return repr(plain)
+    msg = f"{Path(code.co_filename).name} has changed"
+    raise EditedError(msg)
 
 
 def _plain(code: types.CodeType) -> list[Any]:
@@ -252,6 +292,17 @@ class _Bare(ast.NodeTransformer):
     def __init__(self, kept: frozenset[str]) -> None:
         self.kept = kept
         self.depth = 0
+        self.names: list[tuple[Counter[str], Counter[str]]] = []
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        if isinstance(node, ast.mod | ast.expr):
+            return node
+        for block in (getattr(node, name, None) for name in ("body", "orelse")):
+            if isinstance(block, list):
+                doing = [each for each in block if not isinstance(each, ast.Pass)]
+                block[:] = doing or [ast.Pass()][: block is node.body]  # type: ignore[attr-defined]
+        return node
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
         return self._function(node)
@@ -266,12 +317,16 @@ class _Bare(ast.NodeTransformer):
         self.depth = depth
         return node
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        if self.depth and "annotations" not in self.kept:
-            if node.value is not None and node.simple:
-                return self.generic_visit(ast.Assign([node.target], node.value, lineno=node.lineno))
-            node.annotation = ast.Constant(None)
-        return self.generic_visit(node)
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        if not self.depth or "annotations" in self.kept:
+            return self.generic_visit(node)
+        if node.value is not None:
+            return self.generic_visit(ast.Assign([node.target], node.value, lineno=node.lineno))
+        loads, stores = self.names[-1]
+        if isinstance(node.target, ast.Name) and stores[node.target.id] == 1 and loads[node.target.id]:
+            node.annotation = ast.Constant(None)  # makes the name a local one
+            return node
+        return None
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
         self._drop_docstring(node)
@@ -282,13 +337,21 @@ class _Bare(ast.NodeTransformer):
                 if arg is not None:
                     arg.annotation = None
         self.depth += 1
+        names = [each for each in ast.walk(node) if isinstance(each, ast.Name)]
+        loads = Counter(each.id for each in names if isinstance(each.ctx, ast.Load))
+        self.names.append((loads, Counter(each.id for each in names if not isinstance(each.ctx, ast.Load))))
         self.generic_visit(node)
+        self.names.pop()
         self.depth -= 1
         return node
 
-    def _drop_docstring(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+    def visit_Module(self, node: ast.Module) -> ast.AST:
+        self._drop_docstring(node)
+        return self.generic_visit(node)
+
+    def _drop_docstring(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module) -> None:
         if "docstrings" not in self.kept and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
+            node.body = node.body[1:]
 
 
 def _is_inert(decorator: ast.expr) -> bool:
@@ -297,6 +360,7 @@ def _is_inert(decorator: ast.expr) -> bool:
     return getattr(called, "attr", getattr(called, "id", "")) in _INERT
 
 
+_LOADERS = (SourceFileLoader, types.NoneType)  # which compile what the file says
 _INERT = frozenset(
     [
         "abstractmethod",

@@ -1,14 +1,15 @@
 """Imports: which functions, classes and modules are the user's own, and what import statements bind."""
 
 import ast
-import importlib
 import importlib.util
+import linecache
 import os
 import sys
 import sysconfig
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def is_own_namespace(names: Mapping[str, Any], *, is_python: bool = True) -> boo
 
 
 def imported(statements: Sequence[ast.Import | ast.ImportFrom], scope: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """What import statements bind, where that is the user's own; a name may come more than once."""
+    """What import statements have bound, where that is the user's own; a name may come more than once."""
     package = scope.get("__package__") or None
     for node in statements:
         if isinstance(node, ast.Import):
@@ -60,27 +61,56 @@ def imported(statements: Sequence[ast.Import | ast.ImportFrom], scope: Mapping[s
 
 
 def own_module(name: str, package: str | None = None) -> types.ModuleType | None:
-    """The user's module of this name, imported if need be: the function would import it itself, but too late."""
+    """The user's module of this name, if it is imported already."""
+    try:
+        module = sys.modules.get(importlib.util.resolve_name(name, package))
+    except (ImportError, ValueError):
+        return None
+    return module if module is not None and is_own_code(module) else None
+
+
+def source_of_module(module: types.ModuleType) -> str | None:
+    """The text of the user's module, or None where there is none, as of a folder."""
+    file = str(getattr(module, "__file__", None) or "")
+    return "".join(linecache.getlines(file)) if file.endswith(".py") else None
+
+
+def late_sources(name: str, package: str | None) -> Iterator[tuple[str, str, str]]:
+    """The user's module of this name, its text and its package, without importing anything."""
     try:
         absolute = importlib.util.resolve_name(name, package)
-        top = absolute.partition(".")[0]
-        if is_module_of_fdm(top) or (top not in sys.modules and not _may_be_own(top)):
-            return None
-        if top in sys.modules and not is_own_code(sys.modules[top]):
-            return None
-        module = importlib.import_module(absolute)
-    except (ImportError, TypeError, ValueError):  # the function will say so itself, if it comes to that
+    except (ImportError, ValueError):  # the function will say so itself, if it comes to that
+        return
+    found = _found_file(absolute)
+    if found is not None:
+        file, is_package = found
+        linecache.checkcache(file)
+        yield absolute, "".join(linecache.getlines(file)), absolute if is_package else absolute.rpartition(".")[0]
+
+
+def _found_file(name: str) -> tuple[str, bool] | None:
+    """The file of the user's module of this name, and whether it is that of a package."""
+    path: Sequence[str] | None = None
+    file: str | None = None
+    is_package = False
+    parts = name.split(".")
+    if is_module_of_fdm(parts[0]):
         return None
-    return module if is_own_code(module) else None
-
-
-def _may_be_own(top: str) -> bool:
-    """Whether a package that nobody has imported yet is the user's, to be found out without importing it."""
-    spec = importlib.util.find_spec(top)
-    places = [spec.origin] if spec and spec.origin else list(spec.submodule_search_locations or ()) if spec else []
-    return any(
-        place not in ("built-in", "frozen") and not _is_installed(str(Path(place).resolve())) for place in places
-    )
+    for count in range(1, len(parts) + 1):
+        absolute = ".".join(parts[:count])
+        module = sys.modules.get(absolute)
+        if module is not None:
+            file, places = getattr(module, "__file__", None), getattr(module, "__path__", None)
+        else:
+            spec = PathFinder.find_spec(absolute, path)
+            if spec is None:
+                return None
+            file, places = spec.origin, spec.submodule_search_locations
+        is_package = places is not None
+        path = list(places or ())
+        if not path and count < len(parts):
+            return None
+    return (file, is_package) if file and file.endswith(".py") and not _is_installed(file) else None
 
 
 def is_standard(name: str) -> bool:
@@ -98,11 +128,6 @@ def _library_folders() -> tuple[str, ...]:
 def _is_installed(file: str) -> bool:
     path = Path(file).resolve()
     return bool({"site-packages", "dist-packages"} & set(path.parts)) or str(path).startswith(_library_folders())
-
-
-def is_patched(value: Any) -> bool:
-    """Whether what is found in a library's module is a function of the user's that was put there."""
-    return isinstance(value, types.FunctionType) and is_own_code(value)
 
 
 _MISSING = object()

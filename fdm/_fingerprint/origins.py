@@ -1,13 +1,10 @@
 """Origins: which names from outside the values in a piece of code may come from, through its local names."""
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import attrs
-
-from .in_place import is_in_place
-from .scopes import Scope
 
 
 GLOBALS = ("globals()",)
@@ -45,6 +42,56 @@ class Origin:
 
 Origins: TypeAlias = frozenset[Origin]
 NOTHING: Origins = frozenset()
+
+
+@attrs.frozen
+class Scope:
+    """The names that a function binds, and those that it declares global; a class's own are not seen from within."""
+
+    bound: frozenset[str]
+    declared: frozenset[str] = frozenset()
+    is_class: bool = False
+
+
+def scope_of(args: ast.arguments | None, body: Sequence[ast.AST]) -> Scope:
+    bound, declared, elsewhere = set[str](), set[str](), set[str]()
+    if args is not None:
+        every = (*args.posonlyargs, *args.args, *args.kwonlyargs, args.vararg, args.kwarg)
+        bound |= {arg.arg for arg in every if arg is not None}
+    for node in (found for statement in body for found in _same_scope(statement)):
+        match node:
+            case ast.Global(names=names):
+                declared |= set(names)
+            case ast.Nonlocal(names=names):
+                elsewhere |= set(names)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                bound.add(name)
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                bound.add(name)
+            case ast.MatchMapping(rest=str(name)):
+                bound.add(name)
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+                bound.add(name)
+    # What an import statement binds is looked up as if it came from outside, which it does.
+    return Scope(frozenset(bound - declared - elsewhere), frozenset(declared))
+
+
+def _same_scope(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all below it that bind names in the same scope."""
+    yield node
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+        return
+    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        for child in ast.walk(node):
+            if isinstance(child, ast.NamedExpr):
+                yield child.target
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _same_scope(child)
+
+
+def names_stored(target: ast.AST) -> list[str]:
+    return [node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
 
 
 class Names(ast.NodeVisitor):
@@ -192,6 +239,11 @@ def union(many: Iterable[Origins]) -> Origins:
     return frozenset(origin for each in many for origin in each)
 
 
+def is_in_place(method: str) -> bool:
+    """Whether a method is named as torch names those that change a tensor: `add_`."""
+    return method.endswith("_") and not method.startswith("_") and not method.endswith("__")
+
+
 _COPYING_ITEMS: dict[str, int] = dict.fromkeys(
     ("list", "tuple", "set", "frozenset", "sorted", "reversed", "iter", "filter"), 1
 )
@@ -249,3 +301,80 @@ _SHARING = frozenset(
         "view_as",
     ]
 )
+CHANGING = frozenset(
+    [
+        "__delattr__",
+        "__delitem__",
+        "__iadd__",
+        "__iand__",
+        "__imul__",
+        "__ior__",
+        "__isub__",
+        "__ixor__",
+        "__setattr__",
+        "__setitem__",
+        "add",
+        "append",
+        "appendleft",
+        "clear",
+        "difference_update",
+        "discard",
+        "extend",
+        "extendleft",
+        "fill",
+        "insert",
+        "intersection_update",
+        "itemset",
+        "move_to_end",
+        "partition",
+        "pop",
+        "popitem",
+        "popleft",
+        "put",
+        "remove",
+        "resize",
+        "reverse",
+        "rotate",
+        "setdefault",
+        "setflags",
+        "sort",
+        "subtract",
+        "symmetric_difference_update",
+        "update",
+    ]
+)
+CHANGING_FUNCTIONS = frozenset(
+    [
+        "copyto",
+        "delattr",
+        "delitem",
+        "fill_diagonal",
+        "heapify",
+        "heappop",
+        "heappush",
+        "heappushpop",
+        "heapreplace",
+        "iadd",
+        "iand",
+        "iconcat",
+        "ifloordiv",
+        "imatmul",
+        "imod",
+        "imul",
+        "insort",
+        "insort_left",
+        "insort_right",
+        "ior",
+        "ipow",
+        "isub",
+        "itruediv",
+        "ixor",
+        "place",
+        "put_along_axis",
+        "putmask",
+        "setattr",
+        "setitem",
+        "shuffle",
+    ]
+)
+PLAIN_TYPES = frozenset({"list", "dict", "set", "bytearray", "deque", "OrderedDict", "Counter"})

@@ -3,11 +3,11 @@
 import ast
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import TypeAlias
 
 import attrs
 
-from .in_place import CHANGING, CHANGING_FUNCTIONS, PLAIN_TYPES, is_in_place
-from .scopes import Scope, names_stored, scope_of
+from .origins import CHANGING, CHANGING_FUNCTIONS, PLAIN_TYPES, Scope, is_in_place, names_stored, scope_of
 
 
 @attrs.frozen
@@ -18,7 +18,8 @@ class Use:
     items, `.` for attributes, `=` where the name itself is bound anew. `is_read` tells whether what was there can be
     learned from the use; `runs` whether the use is made when the code is called, not when it is defined. `is_deep`
     means that something inside is changed, such as an item of an item. `only` tells of which values the use holds: a
-    slice shares the memory of "arrays", but only the items of "containers".
+    slice shares the memory of "arrays", but only the items of "containers". `is_told` means that the use is a call whose
+    text says what it reaches.
     """
 
     path: tuple[str, ...]
@@ -28,15 +29,32 @@ class Use:
     line: int
     is_deep: bool = False
     only: str = ""
+    is_told: bool = False
+
+
+@attrs.frozen
+class Call:
+    """A call that reaches code by a text: which function it calls, and the text, or the name that holds it."""
+
+    function: str
+    text: str | None = None
+    name: str | None = None
+
+
+Import: TypeAlias = ast.Import | ast.ImportFrom
 
 
 @attrs.frozen
 class Uses:
-    """What a piece of code uses: names, import statements, and words that tell what it reads of other code."""
+    """What a piece of code uses: names, import statements, and words that tell what it reads of other code.
+
+    `imports` are made when it is defined, and `late` ones when it runs.
+    """
 
     names: tuple[Use, ...]
-    imports: tuple[ast.Import | ast.ImportFrom, ...]
-    calls: tuple[tuple[str, str | None], ...]
+    imports: tuple[Import, ...]
+    late: tuple[Import, ...]
+    calls: tuple[Call, ...]
     words: frozenset[str]
     attributes_changed: frozenset[str]
 
@@ -52,6 +70,7 @@ def uses_of(text: str) -> Uses:
     return Uses(
         tuple(visitor.names),
         tuple(visitor.imports),
+        tuple(visitor.late),
         tuple(visitor.calls),
         frozenset(visitor.words),
         frozenset(visitor.attributes_changed),
@@ -72,8 +91,10 @@ class _Visitor(ast.NodeVisitor):
         self.scopes: list[Scope] = []
         self.functions: list[str] = []
         self.names: list[Use] = []
-        self.imports: list[ast.Import | ast.ImportFrom] = []
-        self.calls: list[tuple[str, str | None]] = []
+        self.imports: list[Import] = []
+        self.late: list[Import] = []
+        self.calls: list[Call] = []
+        self.is_told = False
         self.words: set[str] = set()
         self.attributes_changed: set[str] = set()
 
@@ -173,13 +194,13 @@ class _Visitor(ast.NodeVisitor):
     # Uses
 
     def visit_Import(self, node: ast.Import) -> None:
-        self.imports.append(node)
+        (self.late if self._runs() else self.imports).append(node)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        self.imports.append(node)
+        (self.late if self._runs() else self.imports).append(node)
 
     def visit_Constant(self, node: ast.Constant) -> None:
-        if isinstance(node.value, str) and node.value in TELLING:
+        if isinstance(node.value, str) and node.value in _WORDS:
             self.words.add(node.value)
 
     def visit_Expr(self, node: ast.Expr) -> None:
@@ -201,12 +222,13 @@ class _Visitor(ast.NodeVisitor):
                 changed = node.args[0]
             case ast.Attribute(value=receiver, attr=by) if by in CHANGING or is_in_place(by):
                 changed = receiver
-        self._told(node)
         if changed is None or not self._change(changed, by, is_read=is_read):
+            self.is_told = self._tells(node)
             self.visit(node.func)
+            self.is_told = False
             changed = None
         elif isinstance(node.func, ast.Attribute):
-            self.words |= {node.func.attr} & TELLING
+            self.words |= {node.func.attr} & _WORDS
             if changed is not node.func.value:
                 self.visit(node.func)
         else:
@@ -218,20 +240,23 @@ class _Visitor(ast.NodeVisitor):
             if not (keyword.arg == "out" and self._change(keyword.value, "out", is_read=False)):
                 self.visit(keyword.value)
 
-    def _told(self, node: ast.Call) -> None:
-        """Remember calls that reach code by a text, with that text where it is written out."""
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    def _tells(self, node: ast.Call) -> bool:
+        """Whether a call reaches code by a text, which is remembered where it is written out."""
         is_method = isinstance(node.func, ast.Attribute)
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if name not in BY_TEXT or (is_method and name != "import_module") or (not is_method and self._is_local(name)):
-            return
+            return False
         match node.args:
             case [ast.Constant(value=str(text)), *_]:
-                self.calls.append((name, text))
+                self.calls.append(Call(name, text))
+            case [ast.Name(id=holder)] if not self._is_local(holder):
+                self.calls.append(Call(name, name=holder))
             case _:
-                self.calls.append((name, None))
+                self.calls.append(Call(name))
+        return True
 
     def visit_Name(self, node: ast.Name) -> None:
-        self.words |= {node.id} & TELLING
+        self.words |= {node.id} & _WORDS
         if self._is_local(node.id):
             return
         if isinstance(node.ctx, ast.Load):
@@ -240,7 +265,7 @@ class _Visitor(ast.NodeVisitor):
             self._add((node.id,), "=", node, is_read=False)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
-        self.words |= {node.attr} & TELLING
+        self.words |= {node.attr} & _WORDS
         if not isinstance(node.ctx, ast.Load):
             on_self = isinstance(node.value, ast.Name) and node.value.id == "self"
             if self._runs() and not on_self:
@@ -262,9 +287,14 @@ class _Visitor(ast.NodeVisitor):
     def visit_Subscript(self, node: ast.Subscript) -> None:
         match node:
             case ast.Subscript(value=ast.Attribute(attr="modules"), slice=ast.Constant(value=str(name))):
-                self.calls.append(("sys.modules", name))
+                self.calls.append(Call("sys.modules", name))
+                self.is_told = True
+            case ast.Subscript(value=ast.Attribute(attr="modules"), slice=ast.Name(id="__name__")):
+                self.calls.append(Call("globals"))
+                self.is_told = True
         if isinstance(node.ctx, ast.Load) or not self._change(node.value, "[]", is_read=False):
             self.visit(node.value)
+        self.is_told = False
         self.visit(node.slice)
 
     def _change(self, receiver: ast.expr, by: str, *, is_read: bool) -> bool:
@@ -281,10 +311,11 @@ class _Visitor(ast.NodeVisitor):
         return True
 
     def _add(self, path: tuple[str, ...], by: str, node: ast.AST, *, is_read: bool, is_deep: bool = False) -> None:
-        self.names.append(Use(path, by, is_read, self._runs(), getattr(node, "lineno", 0), is_deep))
+        line = getattr(node, "lineno", 0)
+        self.names.append(Use(path, by, is_read, self._runs(), line, is_deep, is_told=self.is_told))
 
     def _words_of(self, node: ast.AST) -> None:
-        self.words |= {child.attr for child in ast.walk(node) if isinstance(child, ast.Attribute)} & TELLING
+        self.words |= {child.attr for child in ast.walk(node) if isinstance(child, ast.Attribute)} & _WORDS
 
     def _slices(self, node: ast.AST) -> None:
         while isinstance(node, ast.Attribute | ast.Subscript):
@@ -331,6 +362,21 @@ TELLING = frozenset(
         "__subclasses__",
     ]
 )
+FRAMES = frozenset(
+    [
+        "__builtins__",
+        "__globals__",
+        "ag_frame",
+        "cr_frame",
+        "f_back",
+        "f_builtins",
+        "f_globals",
+        "f_locals",
+        "gi_frame",
+        "tb_frame",
+    ]
+)
 """Words that tell that code reads docstrings, annotations, source text or subclasses of other code."""
 
+_WORDS = TELLING | FRAMES
 WHEN_DEFINED = frozenset({"__init_subclass__", "__set_name__", "__prepare__"})

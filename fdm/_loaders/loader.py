@@ -14,6 +14,8 @@ from .._batches.reading import ids_of
 from .._batches.rows import rows_told
 from .._checks import integer
 from .._errors import DataError
+from .._habits.attributes import OtherNames
+from .._habits.calls import guided
 from .._plans.branch import Branch
 from .._plans.plan import Plan, by_length
 from .._plans.rows import Rows
@@ -32,7 +34,7 @@ from .threads import Inline
 
 @public
 @attrs.frozen(eq=False, repr=False)
-class Loader:
+class Loader(OtherNames):
     """The batches of one epoch of a split for one rank, from a start to the end of the epoch.
 
     Can be iterated any number of times, always with the same batches; nothing happens before the first `next`.
@@ -101,6 +103,7 @@ class Loader:
         """Whether all ranks have the same number of steps: unless there are fewer examples than ranks."""
         return self._plan.is_even
 
+    @guided
     def snapshot(self, done: int) -> Snapshot:
         """The place after `done` steps of this loader: after the last of an epoch, the start of the next.
 
@@ -184,8 +187,15 @@ class Loader:
         return f"<fdm.Loader of {self.split!r}, epoch {self.epoch}, {len(self)} steps{ranks}>"
 
     def _repr_html_(self) -> str:
-        rows = [(name.replace("_", " "), _told(value)) for name, value in self.plan().items()]
-        return page(f"fdm.Loader of {self.split!r}", table(["plan", ""], rows))
+        plan = self.plan()
+        buckets, padding = plan.pop("buckets", []), plan.pop("padding", None)
+        rows = [(name.replace("_", " "), _told(value)) for name, value in plan.items()]
+        rows += [] if padding is None else [("padding", f"{padding:.1%}")]
+        heads = ["padded to", "examples", "steps", "examples of a full step"]
+        pieces = (
+            [table(heads, ([_told(value) for value in row.values()] for row in buckets), "buckets")] if buckets else []
+        )
+        return page(f"fdm.Loader of {self.split!r}", table(["plan", ""], rows), *pieces)
 
     def plan(self) -> dict[str, Any]:
         """The plan of the epoch from this loader's start, as plain values: for people and machines to read.

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from html import escape
 from statistics import median
 from typing import Any
 
@@ -16,7 +17,7 @@ from .._plans.branch import Branch
 from .._plans.rows import Rows
 from .._prepare.pool import cores
 from .._public import public
-from .._text import aligned, visible
+from .._text import aligned, page, table, visible
 from .device import Crossing
 
 
@@ -58,19 +59,34 @@ class Profile:
         return max(self.stages, key=lambda stage: stage.seconds)
 
     def __str__(self) -> str:
+        lines = [
+            f"{visible(self.split)}: medians of {self.steps} steps",
+            *aligned([_HEAD, *self._rows()], indent="", right=(1, 2, 3)),
+            self._as_opened(),
+            visible(self._told()),
+        ]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        title = f"fdm.Profile of {self.split!r}: medians of {self.steps} steps"
+        below = "".join(f"<div>{escape(visible(text))}</div>" for text in (self._as_opened(), self._told()))
+        return page(title, table(_HEAD, self._rows()), below)
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
         rows = [
             (stage.name, f"{stage.seconds * 1e3:,.3f}", f"{stage.share:.0%}", f"{stage.per_second:,.0f}")
             for stage in self.stages
         ]
-        head = ("stage", "ms a batch", "share", "batches/s alone")
-        whole = ("all, one after the other", f"{self.seconds * 1e3:,.3f}", "100%", f"{1 / self.seconds:,.0f}")
-        lines = [
-            f"{visible(self.split)}: medians of {self.steps} steps",
-            *aligned([head, *rows, whole], indent="", right=(1, 2, 3)),
-            f"as opened, the loader gives {self.per_second:,.0f} batches/s",
-            visible(f"limit: {self.limit.name}. {self.advice}"),
+        return [
+            *rows,
+            ("all, one after the other", f"{self.seconds * 1e3:,.3f}", "100%", f"{1 / self.seconds:,.0f}"),
         ]
-        return "\n".join(lines)
+
+    def _as_opened(self) -> str:
+        return f"as opened, the loader gives {self.per_second:,.0f} batches/s"
+
+    def _told(self) -> str:
+        return f"limit: {self.limit.name}. {self.advice}"
 
     def __repr__(self) -> str:
         return f"<fdm profile of {self.split!r}: {self.seconds * 1e3:.3f} ms a batch, limit {visible(self.limit.name)}>"
@@ -176,3 +192,4 @@ def _advice(stages: Sequence[StageTime], gain: float | None, workers: int, threa
 
 _CHEAP = 0.5e-3  # seconds for a batch, of which handing it from thread to thread would be a good part
 _WORTH = 1.3
+_HEAD = ("stage", "ms a batch", "share", "batches/s alone")

@@ -255,8 +255,8 @@ class _Maker(Dataset[Any]):
     def _on_threads(self, make: Read) -> Read:
         def parts(rows: Rows) -> list[Any]:
             flush = flushes()
-            pieces = map(Rows, rows.ids.tensor_split(self.threads), rows.positions.tensor_split(self.threads))
-            return list(chain.from_iterable(self._pool.map(lambda piece: flushing(flush, make, piece), pieces)))
+            pieces = self._pool.map(lambda piece: flushing(flush, make, piece), rows.pieces(self.threads))
+            return list(chain.from_iterable(pieces))
 
         return parts
 

@@ -11,7 +11,7 @@ from .order import Ids, Order, Window
 
 @attrs.frozen(eq=False)
 class Mixed:
-    """The examples of a run from `start` on, `size` of them: ids are those of the parts' sources, joined.
+    """The examples of a run from `start` on, `size` of them: ids are those of what the parts are read from, joined.
 
     `offsets` has the first id of each part, `epoch_of` the order of an epoch of a part by their numbers.
     """
@@ -31,15 +31,28 @@ class Mixed:
         parts, draws = self.run.at(positions + self.start)
         passes, places = self.run.passes(parts, draws)
         ids = np.empty_like(positions)
-        for part in np.unique(parts).tolist():
-            for epoch in np.unique(passes[parts == part]).tolist():
-                (here,) = np.nonzero((parts == part) & (passes == epoch))
-                ids[here] = self.epoch_of(part, epoch).at(places[here]) + self.offsets[part]
+        for here in together(parts, passes):
+            part, epoch = int(parts[here[0]]), int(passes[here[0]])
+            ids[here] = self.epoch_of(part, epoch).at(places[here]) + self.offsets[part]
         return ids, draws
+
+
+def together(parts: Ids, passes: Ids) -> list[Ids]:
+    """The places of each part and epoch of it, in their order: those of one stand together in an array."""
+    if not len(parts):
+        return []
+    first = int(passes.min())
+    groups = parts * (int(passes.max()) - first + 1) + (passes - first)
+    # Few groups fit into 16 bits, by which numpy sorts in one pass.
+    small = int(groups.max()) < 2**16
+    order = np.argsort(groups.astype(np.uint16) if small else groups, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
 
 
 def drawn(order: Order, positions: Ids) -> tuple[Ids, Ids | None]:
     """The ids at `positions` of an order; of a mixture, or the first examples of one, also which draws of parts they are."""
-    if isinstance(order, Window) and isinstance(order.of, Mixed):
-        return order.of.drawn(positions + order.start)
-    return order.drawn(positions) if isinstance(order, Mixed) else (order.at(positions), None)
+    within, places = order, positions
+    while isinstance(within, Window):
+        places = places + within.start
+        within = within.of
+    return within.drawn(places) if isinstance(within, Mixed) else (order.at(positions), None)

@@ -98,6 +98,28 @@ class Chosen:
         return self.of.at(self.positions[positions])
 
 
+@attrs.frozen(eq=False)
+class Concatenated:
+    """Other orders of the same source, one after the other."""
+
+    parts: tuple[Order, ...]
+
+    @property
+    def size(self) -> int:
+        """The number of positions."""
+        return sum(part.size for part in self.parts)
+
+    def at(self, positions: Ids) -> Ids:
+        """Equivalent to `numpy.concatenate([part.at(all positions) for part in parts])[positions]`."""
+        starts = np.cumsum([0, *(part.size for part in self.parts)])
+        number = np.searchsorted(starts, positions, side="right") - 1
+        ids = np.empty(positions.shape, dtype=np.int64)
+        for each, part in enumerate(self.parts):
+            here = number == each
+            ids[here] = part.at(positions[here] - starts[each])
+        return ids
+
+
 @attrs.frozen(eq=False, slots=False)
 class Drawn:
     """Draws with replacement from another order, in proportion to the weights of its source's examples."""

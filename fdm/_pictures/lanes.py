@@ -78,7 +78,7 @@ def sizes_of(stages: Sequence[Stage]) -> dict[str, str]:
         if isinstance(stage, Split | Fold):
             found |= parts(stage)
         elif isinstance(stage, Alias):
-            found |= {new: f"= {old}" for new, old in stage.names}
+            found |= {new: f"= {old if isinstance(old, str) else ' + '.join(old)}" for new, old in stage.names}
     return found
 
 

@@ -1,17 +1,23 @@
 """Branches: the pipeline as one split goes through it, each stage in the place where it works."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Self
 
 import attrs
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from .._arrays.packed import Packed
+from .._arrays.ragged import Ragged
 from .._arrays.table import Table
 from .._errors import DataError, noted, stage_note
 from .._pipeline import Pipeline
 from .._random.key import Key
 from .._ranks.context import RankContext
+from .._splits.source import gives_batches
 from .._stages.limits import applying
 from .._stages.orders import order_stages_of
 from .._stages.stage import Augment, Batch, Change, Ordering, Sample, Shuffle, Source, Transfer
@@ -75,9 +81,14 @@ class Branch:
 
     @property
     def is_gathered(self) -> bool:
-        """Whether examples come from the source by one gather per column, and no stage works on single ones."""
+        """Whether the source gives whole batches, and no stage works on single examples."""
         if isinstance(self.source, Parts):
-            return all(part.is_gathered for part in self.source.branches)
+            return all(part.has_columns for part in self.source.branches)
+        return self.has_columns or (gives_batches(self.source) and not self.on_examples)
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether examples come from the source by one gather per column, and no stage works on single ones."""
         return isinstance(self.source, Table | Sequences) and not self.on_examples
 
     @property
@@ -103,44 +114,75 @@ class Branch:
 
 @attrs.frozen(eq=False)
 class Parts:
-    """The parts of a mixture as one source: a branch for each, the first of its ids in the mixture, and how many an epoch has."""
+    """The parts of a mixture as one source: a branch for each, where its rows begin, and how many an epoch has.
+
+    `firsts` has the first row of each, a sequence where it is packed, and `offsets` the first example id.
+    """
 
     branches: tuple[Branch, ...]
-    offsets: Tensor
-    sizes: Tensor
+    firsts: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
 
     def __len__(self) -> int:
-        return int(self.offsets[-1]) + len(self.branches[-1].source)
+        return int(self.firsts[-1]) + len(self.branches[-1].source)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the parts, by their numbers."""
         return tuple(branch.where.split for branch in self.branches)
 
-    def numbers(self, ids: Tensor) -> Tensor:
-        """The number of the part that each id of the mixture is of."""
-        return torch.searchsorted(self.offsets, ids, right=True) - 1
+    def numbers(self, rows: Rows) -> Tensor:
+        """The number of the part that each row of the mixture is of."""
+        return torch.from_numpy(self._numbers(rows.ids.numpy()))
+
+    def own_ids(self, rows: Rows) -> Tensor:
+        """The ids that rows have in their parts' sources."""
+        ids = rows.ids.numpy()
+        return torch.from_numpy(ids - self.firsts[self._numbers(ids)])
 
     def own(self, rows: Rows) -> tuple[Tensor, Rows]:
         """The number of the part of each row, and the rows as the parts have them: ids, places and epochs of their own."""
-        numbers = self.numbers(rows.ids)
-        draws = rows.positions if rows.draws is None else rows.draws
-        sizes = self.sizes[numbers]
-        passes = draws.div(sizes, rounding_mode="floor")
-        return numbers, Rows(rows.ids - self.offsets[numbers], draws - passes * sizes, passes=passes, edge=rows.edge)
+        numbers = self._numbers(rows.ids.numpy())
+        return torch.from_numpy(numbers), _rows(*self._own(rows, numbers, np.arange(len(numbers))), rows.edge)
 
-    def apart(self, rows: Rows) -> list[tuple[Branch, Tensor, Rows]]:
-        """The rows of each part that has some, and their places among all."""
-        numbers, own = self.own(rows)
-        places = [(numbers == number).nonzero().flatten() for number in range(len(self.branches))]
-        return [
-            (branch, here, own.chosen(here)) for branch, here in zip(self.branches, places, strict=True) if len(here)
-        ]
+    def apart(self, rows: Rows) -> list[tuple[int, Tensor, Rows]]:
+        """The numbers of the parts that have some of the rows, with these rows and their places among all."""
+        numbers = self._numbers(rows.ids.numpy())
+        if not len(numbers):
+            return []
+        # Numbers of 16 bits are sorted in one pass.
+        small = len(self.branches) <= 2**16
+        order = np.argsort(numbers.astype(np.uint16) if small else numbers, kind="stable")
+        numbers = numbers[order]
+        ends = [*(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+        ids, positions, passes = self._own(rows, numbers, order)
+        apart = []
+        for start, end in pairwise([0, *ends]):
+            own = _rows(ids[start:end], positions[start:end], passes[start:end], rows.edge)
+            apart.append((int(numbers[start]), torch.from_numpy(order[start:end]), own))
+        return apart
+
+    def _numbers(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.searchsorted(self.firsts, ids, side="right") - 1
+
+    def _own(
+        self, rows: Rows, numbers: NDArray[np.int64], places: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The ids, positions and epochs that the rows at some places, of parts of these numbers, have in their parts."""
+        draws = (rows.positions if rows.draws is None else rows.draws).numpy()[places]
+        sizes = self.sizes[numbers]
+        passes = draws // sizes
+        return rows.ids.numpy()[places] - self.firsts[numbers], draws - passes * sizes, passes
+
+
+def _rows(ids: NDArray[np.int64], positions: NDArray[np.int64], passes: NDArray[np.int64], edge: int | None) -> Rows:
+    return Rows(torch.from_numpy(ids), torch.from_numpy(positions), passes=torch.from_numpy(passes), edge=edge)
 
 
 def check_alike(parts: Sequence[Branch]) -> None:
     """Raise `DataError` for parts of a mixture whose columns differ in name, kind, dtype or shape of a row."""
-    gathered = [part for part in parts if part.is_gathered]
+    gathered = [part for part in parts if part.has_columns]
     for part in gathered[1:]:
         first, other = (columns_of(each.source) for each in (gathered[0], part))
         for name in dict.fromkeys([*first, *other]):
@@ -159,9 +201,12 @@ def _said(column: Any) -> str:
     if column is None:
         return "missing"
     values = column if isinstance(column, Tensor) else column.values
+    kind = "packed" if isinstance(column, Packed) else "ragged"
     shape = " x ".join(map(str, values.shape[1:]))
     dtype = str(values.dtype).removeprefix("torch.") + (f" of {shape}" if shape else "")
-    return dtype if isinstance(column, Tensor) else f"ragged {dtype if column.kind == 'tensor' else column.kind}"
+    if isinstance(column, Tensor):
+        return dtype
+    return f"{kind} {column.kind if isinstance(column, Ragged) and column.kind != 'tensor' else dtype}"
 
 
 def sources_of(source: Any) -> list[Any]:
@@ -218,7 +263,8 @@ def applied_stages(
 
     Of a part of a `mixture`, which that names, they are those of the part, with its own streams, and the mixture's.
     """
-    keys = (dict(streams(p, mixture)) if mixture else {}) | dict(streams(p, names))
+    keys = dict(streams(p, names))
+    keys |= dict(streams(p, mixture, beside=keys))
     applied = []
     for number in sorted(keys):
         stage: Any = p.stages[number]
@@ -229,15 +275,21 @@ def applied_stages(
     return applied
 
 
-def streams(p: Pipeline, names: Sequence[str]) -> list[tuple[int, Key | None]]:
+def streams(p: Pipeline, names: Sequence[str], beside: Container[int] = ()) -> list[tuple[int, Key | None]]:
     """The transform and augment stages of a split, by number, with the keys that name the streams of the augments.
 
     A stream is named by the seed, the function and its count among those of the same name: not by its place, so that
-    another stage moves none, and an augment draws the same before `batch` and after it.
+    another stage moves none, and an augment draws the same before `batch` and after it. `beside` has the numbers of stages
+    that are counted already: those of a part, beside which the stages of its mixture have other streams.
     """
-    seen: dict[str, int] = {}
+    changes: list[tuple[int, Change]] = list(p.of_kind(Change))
+    augments = [stage for number, stage in changes if number in beside and isinstance(stage, Augment)]
+    names_before = [stage.function.qualified_name for stage in augments]
+    seen = {name: names_before.count(name) - 1 for name in names_before}
     keys: list[tuple[int, Key | None]] = []
-    for number, stage in applying(list(p.of_kind(Change)), names):
+    for number, stage in applying(changes, names):
+        if number in beside:
+            continue
         key = None
         if isinstance(stage, Augment):
             name = stage.function.qualified_name

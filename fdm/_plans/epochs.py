@@ -81,6 +81,12 @@ class Epochs:
         return size
 
     @property
+    def rows(self) -> int:
+        """The number of different examples, or sequences, that orders may name: those of what they are read from."""
+        packs = [number for number, stage in self.stages if isinstance(stage, Pack)]
+        return self.packings[packs[-1]].size if packs else self.source_size
+
+    @property
     def is_strided(self) -> bool:
         """Whether ranks take positions by turns, so that each reads from lanes of its own."""
         return any(isinstance(stage, Shuffle) and stage.lanes > 1 for _, stage in self.stages)
@@ -159,14 +165,15 @@ class Epochs:
 class MixedEpochs:
     """What decides the order of a mixture in each epoch: its run, and the epochs of its parts in the order of the run's.
 
-    `offsets` has the first id of each part, `stages` are the order stages after the mixture, and `orders` gives the order
-    of an epoch of a part.
+    `offsets` has the first id of each part, and `firsts` the first of its rows, which are not examples but sequences where
+    a part is packed. `stages` are the order stages after the mixture, and `orders` gives the order of an epoch of a part.
     """
 
     mix: Mix
     run: Mixture
     parts: tuple[Epochs, ...]
     offsets: Ids
+    firsts: Ids
     stages: Numbered
     orders: Callable[[int, int], Order]
 
@@ -186,7 +193,7 @@ class MixedEpochs:
 
     def order(self, epoch: int) -> Order:
         """The order of an epoch: as many examples of the run as an epoch has."""
-        mixed = Mixed(self.run, epoch * self.run.size, self.run.size, self.offsets, self.orders)
+        mixed = Mixed(self.run, epoch * self.run.size, self.run.size, self.firsts, self.orders)
         return taken(mixed, [stage for _, stage in self.stages])
 
     def entries(self, epoch: int, seen: int) -> list[Entry]:
@@ -209,7 +216,8 @@ class MixedEpochs:
             for phase in begun.phases
         ]
         after = [entry_of(attrs.evolve(stage, splits=())) for _, stage in self.stages]
-        return [*source_entries(self.parts[0].pipeline), *of_parts, size, *phases, *after]
+        # Phases first, since a snapshot shows a few entries only, and a phase with a new part is what differs then.
+        return [*source_entries(self.parts[0].pipeline), size, *phases, *of_parts, *after]
 
 
 def epochs_of(
@@ -243,8 +251,9 @@ def epochs_of(
             phases = [(0, first), *((start, dict(shares)) for start, shares in mix.later)]
             run = mixture(phases, sizes, until=mix.until, key=derive(p.seed, "mix", mix.into))
         ordered = tuple(parts[name] for name in run.names)
-        starts = np.cumsum([0, *(source_sizes[part.examples.source] for part in ordered)])[:-1]
-        return MixedEpochs(mix, run, ordered, starts, order_stages_of(p.stages, names), _remembered(ordered))
+        offsets = _starts([part.source_size for part in ordered])
+        firsts = _starts([part.rows for part in ordered])
+        return MixedEpochs(mix, run, ordered, offsets, firsts, order_stages_of(p.stages, names), _remembered(ordered))
 
     return {
         **{name: epochs(examples) for name, examples in splits.items()},
@@ -268,9 +277,19 @@ def mixtures(p: Pipeline, splits: Iterable[str]) -> dict[str, tuple[str, ...]]:
             msg = f"stage {number} (mix): there is already a split {stage.into!r}; a mixture has a new name"
             raise DataError(msg)
         names[stage.into] = (stage.into,)
-    for _, stage in p.of_kind(Alias):
-        names |= {new: (new, *names[old]) for new, old in stage.names if old in names}
+    for number, stage in p.of_kind(Alias):
+        for new, old in stage.names:
+            if old in names and (new in splits or new in names):
+                msg = f"stage {number} (alias): there is already a split {new!r}; an alias is a new name"
+                raise DataError(msg)
+            if old in names:
+                names[new] = (new, *names[old])
     return names
+
+
+def _starts(sizes: Sequence[int]) -> Ids:
+    """Where each of several begins, one after the other."""
+    return np.cumsum([0, *sizes[:-1]], dtype=np.int64)
 
 
 def _part(name: str, splits: Mapping[str, Examples]) -> Examples:

@@ -30,6 +30,10 @@ class Rows(NamedTuple):  # made once a batch, and several times faster than a fr
         draws, passes = (None if each is None else each[places] for each in (self.draws, self.passes))
         return Rows(self.ids[places], self.positions[places], draws, passes, self.edge)
 
+    def pieces(self, count: int) -> "list[Rows]":
+        """The rows in so many pieces, one after the other, as even as can be."""
+        return [self.chosen(places) for places in torch.arange(len(self.ids), device="cpu").tensor_split(count)]
+
 
 def as_arrays(rows: Rows) -> tuple[Any, ...]:
     """Rows as a pipe takes them: arrays, which travel as their bytes, and numbers."""

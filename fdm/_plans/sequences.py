@@ -138,5 +138,6 @@ def _remedy(name: str, column: str) -> str:
 
 
 def columns_of(source: Table | Sequences) -> Mapping[str, Any]:
-    """The columns of what can be gathered whole, by name."""
-    return dict((source.table if isinstance(source, Sequences) else source).items())
+    """The columns of what can be gathered whole, by name; of sequences as a batch without any has them."""
+    empty = torch.empty(0, dtype=torch.int64, device="cpu")
+    return source.gather(empty, 0) if isinstance(source, Sequences) else dict(source.items())

@@ -147,3 +147,18 @@ def check_same_order(snapshot: Snapshot, fingerprint: str, stages: Sequence[str]
             raise SnapshotError(msg)
     msg = f"the snapshot belongs to another pipeline: its fingerprint is {snapshot.fingerprint}, not {fingerprint}"
     raise SnapshotError(msg)
+
+
+def check_start(start: object, split: str, epoch: int | None) -> None:
+    if not isinstance(start, Snapshot):
+        msg = (
+            f"start is a Snapshot, as loader.snapshot(step) makes it, not a {type(start).__name__}; from plain values: "
+            f"Snapshot.from_dict(...)"
+        )
+        raise SnapshotError(msg)
+    if start.split != split:
+        msg = f"the snapshot is of split {start.split!r}, but the loader of {split!r} was asked for"
+        raise SnapshotError(msg)
+    if epoch is not None and epoch != start.epoch:
+        msg = f"the snapshot is of epoch {start.epoch}, but epoch {epoch} was asked for; leave out one of them"
+        raise SnapshotError(msg)

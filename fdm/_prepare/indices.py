@@ -1,5 +1,6 @@
 """Indices: the plans of pack stages and of batches by length, made from lengths; those of large splits are kept."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,9 +22,9 @@ from .._plans.branch import batch_of
 from .._plans.epochs import taken
 from .._plans.sequences import lengths_of, packing_for
 from .._splits.splits import Examples
-from .._stages.digest import address
+from .._stages.digest import address, plan_digest
 from .._stages.orders import order_stages_of
-from .._stages.stage import Batch, Pack, Source
+from .._stages.stage import Batch, Load, Pack, Source
 from ..store._artifacts import plan_place
 from ..store._manifest import checked_manifest, lasting
 from ..store._publish import Staging, publish
@@ -61,7 +62,7 @@ def prepare_indices(
             where = f"split {name!r}, for which it holds; .on(...) limits it to others"
             with noted(stage_note(number, stage.kind, where)):
                 make = partial(_made, stage, source, order)
-                address = _address(p, examples, stage, order) if order.size >= _LARGE else None
+                address = _address(p, source, examples, stage, order) if order.size >= _LARGE else None
                 made = make() if address is None else _kept(stage, address, make, means)
                 if isinstance(stage, Pack):
                     packings[name, number] = made
@@ -74,14 +75,17 @@ def _made(stage: Pack | Batch, source: Any, order: Order) -> Any:
     return packing_for(stage, source, order) if isinstance(stage, Pack) else _buckets(stage, source, order)
 
 
-def _address(p: Pipeline, examples: Examples, stage: Pack | Batch, order: Order) -> str | None:
+def _address(p: Pipeline, source: Any, examples: Examples, stage: Pack | Batch, order: Order) -> str | None:
     """The address of a plan; None where nothing tells whether the examples are still the same: it is made each time."""
     try:
         upstream = address([*(each for _, each in p.of_kind(Source)), *(p.stages[by] for by in examples.lineage)])
     except PipelineError:  # of a load function whose code has no fingerprint, which it needs for nothing else
         return None
-    decisive = [stage.kind, stage.column, *_decisive(stage)]
-    return digest([upstream, examples.source, examples.names[-1], order.size, decisive])
+    entries = [upstream, examples.source, examples.names[-1], order.size, plan_digest(stage)]
+    if any(p.of_kind(Load)):  # what it reads may be another file by now, whose rows have other lengths
+        lengths = lengths_of(source, str(stage.column), stage.kind)
+        entries.append(hashlib.sha256(np.ascontiguousarray(lengths).data).hexdigest())
+    return digest(entries)
 
 
 def layout_of(batch: Batch, buckets: Buckets) -> Layout:
@@ -101,18 +105,11 @@ def _buckets(batch: Batch, source: Any, order: Order) -> Buckets:
     return Buckets.of(lengths, edges)
 
 
-def _decisive(stage: Pack | Batch) -> list[Any]:
-    return (
-        [stage.length, stage.whole, stage.most]
-        if isinstance(stage, Pack)
-        else [stage.buckets, stage.edges, stage.of and stage.size]
-    )
-
-
 def _kept(stage: Pack | Batch, at: str, make: Callable[[], Any], means: Means) -> Any:
     """The plan at an address of the store, mapped, so that all processes of a machine share it; made if need be."""
     folder = plan_place(stage, at, means.folder())
-    about: dict[str, Any] = {"stage": stage.kind, "function": stage.column, "address": at, "digest": at, "inputs": []}
+    about: dict[str, Any] = {"stage": stage.kind, "function": stage.column, "address": at}
+    about |= {"digest": plan_digest(stage), "inputs": []}
 
     def write(staging: Staging) -> None:
         made = make()

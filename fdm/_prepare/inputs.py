@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from .._arrays.tree import leaves
+from .._downloads.download import download
 from .._errors import warn
 from .._fingerprint.canonical import is_frozen_instance
 from .._stages.function import Fact, Function, Tracked
 from .._stages.stage import Stage, functions
-from .download import download
 
 
 def named_by(stages: Sequence[Stage]) -> list[dict[str, Any]]:

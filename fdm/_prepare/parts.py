@@ -2,6 +2,7 @@
 
 import errno
 import pickle
+import shutil
 import time
 import traceback
 import uuid
@@ -16,7 +17,7 @@ from typing import Any
 import attrs
 from toolz import first, frequencies, merge_with
 
-from .._arrays.table import Table, tables_of
+from .._arrays.table import Table
 from .._errors import DataError, PoisonError, StoreError, add_note, stop_of, text_of
 from .._fingerprint.canonical import digest
 from .._processes.owner import owned
@@ -25,6 +26,7 @@ from .._text import printable, short
 from ..store._publish import flush
 from ..store._tables import open_tables, save_tables
 from .pool import Pool
+from .streams import save_returned
 
 
 @attrs.frozen
@@ -131,8 +133,7 @@ def clean_part(part: Part, _attempt: str) -> Exception | None:
         return None
     try:
         made = part.function.bound()(*part.upstream, part.name)
-        tables = tables_of(made, part.function.name)
-        _save(tables, part.folder)
+        _save(made, part.function.name, part.folder)
     except Exception as error:  # noqa: BLE001 - it is raised again where the part was asked for
         return _sendable(stop_of(error) or error)
     except (SystemExit, GeneratorExit) as error:
@@ -199,11 +200,15 @@ def _poison(part: Part, pool: Pool) -> PoisonError:
     return PoisonError(msg)
 
 
-def _save(tables: dict[str, Table], folder: Path) -> None:
+def _save(made: Any, function: str, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = folder.with_name(owned(folder.name))
     staging.mkdir()
-    save_tables({name: [table] for name, table in tables.items()}, staging)
+    try:
+        save_returned(made, function, staging)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
     flush(staging)
     try:
         staging.rename(folder)

@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 
 import attrs
 
-from .._arrays.table import tables_of
+from .._downloads.download import download, download_into
 from .._errors import DataError, PipelineError, StageNote, listed, noted, stage_note
 from .._fingerprint.canonical import digest
 from .._pipeline import Pipeline
 from .._plans.epochs import mixtures
 from .._plans.plan import check_names
+from .._processes.progress import bar
 from .._processes.torch_state import settled
 from .._random.key import Key
 from .._ranks.context import RankContext
@@ -22,22 +23,21 @@ from .._sources.turns import first_on_machine
 from .._splits.source import View, lent
 from .._splits.splits import Examples, resolve_splits
 from .._stages.digest import address, stage_digest, tracked_content
-from .._stages.function import Function, Tracked
+from .._stages.function import Function, Tracked, shown
 from .._stages.stage import Clean, Cut, Fetch, Load, Mix, Preparation, Source, Stage
-from .._text import short
+from .._text import cut, short, without_secrets
 from ..store._access import tell_of_writers
 from ..store._artifacts import measures_at, place_of
 from ..store._facts import open_facts, plain_fact, save_facts
 from ..store._manifest import checked_manifest, lasting, manifest_if_there
 from ..store._publish import Staging, explained, publish
-from ..store._tables import open_tables, save_tables
-from .download import download, download_into
+from ..store._tables import open_tables
 from .indices import Indices, prepare_indices
 from .inputs import named_by, seen, warn_of_others
 from .means import Means
 from .parts import joined, parts_of, run_parts
 from .pool import opened
-from .progress import bar
+from .streams import is_stream, length_of, save_returned
 
 
 T = TypeVar("T")
@@ -184,6 +184,10 @@ def _published(stages: Sequence[Stage], at: str, make: Callable[[Staging], None]
         "function": stage.function.qualified_name,
         "address": at,
         "digest": stage_digest(stage),
+        "parameters": cut(
+            without_secrets(", ".join(f"{name}={shown(value)}" for name, value in stage.function.params)), 400
+        ),
+        "script": stage.function.script,
     }
     named = named_by([each for each in stages if each is stage or not isinstance(each, Fetch | Clean)])
     # What an earlier stage keeps was made from what its own manifest says, which may be no more what is there now.
@@ -249,13 +253,25 @@ def _fetch(function: Function, number: int, staging: Staging, means: Means) -> N
 def _clean(stage: Clean, number: int, staging: Staging, upstream: tuple[Any, ...], means: Means) -> None:
     where = _where(stage.function, number, stage.kind, means.context)
     made = _called(stage.function, upstream, where)
-    with noted(where):
-        # One table without a name is kept as such, so that the next clean gets what this one returned.
-        tables = tables_of(made, stage.function.name)
-        if not any(map(len, tables.values())):
-            msg = f"{stage.function.name} returned an empty table: it has columns but no rows"
+    is_shown = means.shown and is_stream(made)
+    with (
+        noted(where),
+        bar(length_of(made) if is_shown else None, stage.function.name, "example", shown=is_shown) as progress,
+    ):
+
+        def tell(done: int) -> None:
+            progress.update(done - progress.n)
+
+        rows = settled(save_returned)(made, stage.function.name, staging.into, tell)
+        if not any(rows.values()):
+            msg = f"{stage.function.name} returned an empty table: it has no rows"
             raise DataError(msg)
-        save_tables({name: [table] for name, table in tables.items()}, staging.into)
+        lacking = [name for name, count in rows.items() if count is None]
+        if lacking:
+            msg = (
+                f"{stage.function.name}: nothing came for {listed(lacking)}, so the columns are not known; leave it out"
+            )
+            raise DataError(msg)
 
 
 def _clean_parts(stage: Clean, number: int, staging: Staging, upstream: tuple[Any, ...], means: Means) -> None:

@@ -47,7 +47,7 @@ def _sorted(positions: NDArray[np.int64], sizes: NDArray[np.int64], keys: Words)
 def _walk(positions: NDArray[np.int64], sizes: NDArray[np.int64], keys: Words) -> NDArray[np.int64]:
     """The cipher of each position, applied again until it is below the size."""
     limits = sizes.astype(np.uint64)
-    lows = _bit_lengths(sizes - 1) // np.uint64(2)
+    lows = (np.frexp(sizes.astype(np.float64))[1] // 2).astype(np.uint64)  # about half of the bits
     counts = (limits + (_ONE << lows) - _ONE) >> lows
     out = _feistel(positions.astype(np.uint64), lows, counts, keys)
     (outside,) = np.nonzero(out >= limits)
@@ -56,13 +56,6 @@ def _walk(positions: NDArray[np.int64], sizes: NDArray[np.int64], keys: Words) -
         out[outside] = walked
         outside = outside[walked >= limits[outside]]
     return out.astype(np.int64)
-
-
-def _bit_lengths(numbers: NDArray[np.int64]) -> Words:
-    """Equivalent to `[int(number).bit_length() for number in numbers]`, for numbers that are not negative."""
-    lengths = np.frexp(numbers.astype(np.float64))[1].astype(np.uint64)
-    # Beyond 2**53 a float may be rounded up to the next power of two.
-    return lengths - (numbers.astype(np.uint64) < (_ONE << np.maximum(lengths, _ONE) - _ONE)) * (lengths > 0)
 
 
 def _feistel(places: Words, lows: Words, counts: Words, keys: Words) -> Words:

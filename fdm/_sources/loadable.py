@@ -55,7 +55,7 @@ def checked_sources(function: Function, made: Any) -> Mapping[str, Any]:
         msg = f"{name} returned None in place of a source or a mapping of sources; end it with a return"
         raise DataError(msg)
     if not isinstance(made, Mapping):
-        _check_source(f"{name} returned", made)
+        _check_source(f"{name} returned", made, name)
         return {"all": made}
     if not made:
         msg = f"{name} returned an empty mapping; it returns a source, or a mapping from names to sources"
@@ -67,16 +67,16 @@ def checked_sources(function: Function, made: Any) -> Mapping[str, Any]:
         if not isinstance(each, str) or not each:
             msg = f"{name}: the name of a source is a string, not {each!r}"
             raise DataError(msg)
-        _check_source(f"{name} returned as source {each!r}", source)
+        _check_source(f"{name} returned as source {each!r}", source, name)
     return made
 
 
-def _check_source(says: str, source: Any) -> None:
+def _check_source(says: str, source: Any, function: str) -> None:
     """Raise `DataError` for what is no source: some things have a length and an index, and mean another thing by it."""
     kind = qualified_name(type(source)).removeprefix("builtins.")
     remedy = _remedy(source)
     if remedy is not None:
-        msg = f"{says} a {kind}, {remedy}"
+        msg = f"{says} a {kind}, {remedy.format(clean=f'fdm.clean({function})')}"
         raise DataError(msg)
     lacking = [name for name in ("__len__", "__getitem__") if not hasattr(source, name)]
     if lacking:
@@ -98,15 +98,13 @@ def _remedy(source: Any) -> str | None:
     name, package = type(source).__name__, type(source).__module__.partition(".")[0]
     if isinstance(source, IterableDataset) or name.startswith("IterableDataset"):
         return (
-            "a stream, whose examples have no numbers; return a map-style dataset, or let fdm.clean save a Table of it"
+            "a stream, whose examples have no numbers; write {clean} in place of fdm.load, which saves them as a Table, "
+            "or return a map-style dataset"
         )
     if isinstance(source, DataLoader):
         return "which makes batches itself; return its dataset, and say fdm.batch(...) in the pipeline"
     if package in _FRAMES and name in ("DataFrame", "LazyFrame", "Table", "RecordBatch", "Dataset", "DataArray"):
-        return (
-            "whose index finds columns, not examples; make it columns: "
-            "fdm.Table({name: frame[name].to_numpy() for name in names}), with fdm.Ragged.of(list) for strings"
-        )
+        return "whose index finds columns, not examples; make it a table: fdm.Table.of(frame)"
     if package in _FRAMES:
         return "whose index need not count examples; return its values: series.to_numpy(), or a list"
     if isinstance(source, Mapping):
@@ -116,7 +114,10 @@ def _remedy(source: Any) -> str | None:
             "whose examples would be single characters; return what is to be read, opened: a dataset, a list, a Table"
         )
     if isinstance(source, AbstractSet) or hasattr(source, "__next__"):
-        return "which has no order by number; return a list of it"
+        return (
+            "which has no order by number; write {clean} in place of fdm.load, which takes examples one after the other "
+            "and saves them as a Table, or return a list of it"
+        )
     return None
 
 

@@ -18,7 +18,8 @@ from .._arrays.table import Table
 from .._errors import DataError
 from .._random.ambient import seeded, seeded_alone
 from .._random.key import Key
-from .._splits.source import examples
+from .._splits.source import examples, gives_batches
+from .files import Files
 
 
 @attrs.define(eq=False)
@@ -147,7 +148,8 @@ class Loading:
 class Loaded:
     """One source of a load stage, for whoever reads it, wherever that is.
 
-    With `key` its examples draw from the global random state, and each is read under a stream of its own.
+    With `key` its examples draw from the global random state, and each is read under a stream of its own. One that
+    `has_gather` gives whole batches.
     """
 
     loading: Loading
@@ -155,6 +157,7 @@ class Loaded:
     size: int
     kind: str
     key: Key | None
+    has_gather: bool = False
 
     def __len__(self) -> int:
         return self.size
@@ -181,7 +184,14 @@ def loaded(
     return {
         name: source
         if is_undisturbed(source) and not is_ambient
-        else Loaded(loading, name, len(source), type(source).__name__, key if is_ambient else None)
+        else Loaded(
+            loading,
+            name,
+            len(source),
+            type(source).__name__,
+            key if is_ambient else None,
+            has_gather=gives_batches(source) and not is_ambient,
+        )
         for name, source in sources.items()
     }
 
@@ -237,7 +247,7 @@ def is_undisturbed(source: Any) -> bool:
     """Whether threads and forks can read a source side by side: it holds nothing but values."""
     if type(source) is Subset:
         return is_undisturbed(source.dataset)
-    return type(source) in _VALUES or isinstance(source, Table | Tensor | np.ndarray)
+    return type(source) in _VALUES or isinstance(source, Table | Files | Tensor | np.ndarray)
 
 
 def _close_here(opened: Sequence[Opened]) -> None:

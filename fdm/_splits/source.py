@@ -1,5 +1,6 @@
 """Sources: anything with a length and examples by index, and views of some of their examples."""
 
+import inspect
 import operator
 from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Subset, TensorDataset
 
+from .._arrays.frames import is_of
 from .._arrays.indexing import row_numbers, select
 from .._arrays.ragged import Ragged
 from .._arrays.table import Column, Table
@@ -28,7 +30,17 @@ from .._text import short
 @public
 @runtime_checkable
 class Source(Protocol):
-    """What examples come from: a `Table`, a list, any map-style torch dataset, a Hugging Face dataset."""
+    """What examples come from: a `Table`, a list, any map-style torch dataset, a Hugging Face dataset.
+
+    A source may offer two methods more. `__getitems__(list of ids)` returns the list of these examples. `gather(ids)`, of an
+    int64 tensor, returns their whole batch: a dict, tuple or tensor with a row for each id, in their order, which nobody
+    else holds, and which is what collating the examples would give. Where no stage works on single examples and `batch`
+    has no `collate`, batches come from `gather` alone, as those of a `Table` do. Hugging Face datasets with the format
+    torch are read in this way too. A class whose `__getitems__` returns a batch says so by that name:
+
+        def gather(self, ids):
+            return self.__getitems__(ids.tolist())
+    """
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: Any, /) -> Any: ...
@@ -206,17 +218,49 @@ def _some_of(size: int, most: int) -> list[int]:
     return sorted({0, *between.tolist(), size - 1})
 
 
+def gives_batches(source: Any) -> bool:
+    """Whether a source that is no table gives whole batches, by `gather(ids)` or as Hugging Face's datasets of tensors."""
+    if isinstance(source, list | tuple | Tensor | np.ndarray):  # a tensor's own is another thing
+        return False
+    known = getattr(source, "has_gather", None)  # of one that is opened elsewhere
+    if isinstance(known, bool):
+        return known
+    return _takes_ids(getattr(source, "gather", None)) or is_of_tensors(source)
+
+
+def is_of_tensors(source: Any) -> bool:
+    """Whether it is a dataset of Hugging Face's in the format torch."""
+    return is_of(source, "datasets", "Dataset") and source.format["type"] == "torch"
+
+
+def _takes_ids(gather: Any) -> bool:
+    try:
+        inspect.signature(gather).bind(None)
+    except (TypeError, ValueError):  # no function, of other arguments, or one that does not tell
+        return False
+    return True
+
+
 def examples(source: Any, ids: Tensor) -> list[Any]:
     """The examples with these ids, by the source's `__getitems__` where it has one.
 
     Raises `DataError` if that gives more or fewer: some would have the ids and keys of others.
     """
     if hasattr(source, "__getitems__"):
-        found = list(source.__getitems__(ids.tolist()))
+        returned = source.__getitems__(ids.tolist())
+        if isinstance(returned, Mapping):
+            msg = (
+                f"__getitems__ of {type(source).__name__} returned a {type(returned).__name__}, a whole batch it seems, and "
+                f"not a list of examples; a source that gives batches has a method gather(ids): "
+                f"def gather(self, ids): return self.__getitems__(ids.tolist()), and needs no stages on single examples"
+            )
+            raise DataError(msg)
+        found = list(returned)
         if len(found) != len(ids):
             msg = (
                 f"__getitems__ of {type(source).__name__} returned {len(found)} examples for {len(ids)} ids; it returns "
-                f"one for each, in their order; leave examples out in clean, or in a split"
+                f"one for each, in their order; leave examples out in clean, or in a split; a method that returns whole "
+                f"batches is called gather"
             )
             raise DataError(msg)
         return found

@@ -11,7 +11,7 @@ from torch import Tensor
 from .._arrays.indexing import refuse_masked
 from .._errors import DataError, UnknownNameError, listed, noted, stage_note, unknown
 from .._orders.blocks import InBlocks
-from .._orders.order import Chosen, Ids, Natural, Order, Shuffled, Window, Without
+from .._orders.order import Chosen, Concatenated, Ids, Natural, Order, Shuffled, Window, Without
 from .._random.permutation import derive, permute
 from .._stages.function import Function
 from .._stages.stage import Alias, Cut, Fold, Split
@@ -27,13 +27,14 @@ class Examples:
     """The examples of a split: an order over the ids of one source.
 
     `names` has the split's own name and, for an alias, the names that it stands for, nearest first; `lineage` has the
-    numbers of the stages that made it.
+    numbers of the stages that made it; `union` the names of the splits that it is made of, where it is a union.
     """
 
     source: str
     order: Order
     names: tuple[str, ...]
     lineage: tuple[int, ...] = ()
+    union: tuple[str, ...] = ()
 
 
 def resolve_splits(
@@ -48,27 +49,61 @@ def resolve_splits(
     """
     with noted("where the sources tell how many examples they have"):
         splits = {name: Examples(name, Natural(len(source)), (name,)) for name, source in sources.items()}
+    later = set(later)
     for number, stage in stages:
         of = None if isinstance(stage, Alias) else stage.of
         with noted(f"of split {', '.join(map(repr, [of] if of else splits))}"), noted(stage_note(number, stage.kind)):
             if isinstance(stage, Alias):
-                splits |= _aliases(stage, splits, later)
+                splits |= _aliases(stage, number, splits, later)
+                later |= {new for new, _ in stage.names} - splits.keys()
             else:
                 splits = _with_parts(stage, number, splits, sources)
     return splits
 
 
-def _aliases(stage: Alias, splits: Mapping[str, Examples], later: Collection[str]) -> dict[str, Examples]:
+def _aliases(stage: Alias, number: int, splits: Mapping[str, Examples], later: Collection[str]) -> dict[str, Examples]:
     made: dict[str, Examples] = {}
+    later = set(later)
     for new, old in stage.names:
         if old in later:
+            later.add(new)
             continue
-        of = splits[_known(old, splits)]
+        of = splits[_known(old, splits)] if isinstance(old, str) else _union(new, old, number, splits, later)
         if new in splits or new in made:
             msg = f"alias: there is already a split {new!r}; an alias is a new name"
             raise DataError(msg)
-        made[new] = attrs.evolve(of, names=(new, *of.names))
+        made[new] = attrs.evolve(of, names=(new, *of.names)) if isinstance(old, str) else of
     return made
+
+
+def _union(
+    name: str, parts: Sequence[str], number: int, splits: Mapping[str, Examples], later: Collection[str]
+) -> Examples:
+    """The examples of several splits of one source, those of each part after those of the one before."""
+    for part in parts:
+        if part in later:
+            msg = f"alias: {part!r} is a mixture, which is made later; mix its parts and the others: fdm.mix(shares, into={name!r})"
+            raise DataError(msg)
+    of = [splits[_known(part, splits)] for part in parts]
+    sources = sorted({each.source for each in of})
+    if len(sources) > 1:
+        msg = (
+            f"alias: {name!r} is made of splits of several sources, {listed(sources)}, whose examples are told apart by one "
+            f"number each; return one table with all of them from clean, or mix them: fdm.mix(shares, into={name!r})"
+        )
+        raise DataError(msg)
+    orders = [
+        order for each in of for order in (each.order.parts if isinstance(each.order, Concatenated) else [each.order])
+    ]
+    others = [each.names[-1] for each in of if len(each.names) > 1 and each.names[-1] not in splits]
+    if len({id(order) for order in orders}) < len(orders) or others:
+        msg = (
+            f"alias: the splits of {name!r}, {', '.join(map(repr, parts))}, have examples in common, since one is another "
+            f"name of another, or of what it was cut from; name each split once"
+        )
+        raise DataError(msg)
+    lineage = tuple(sorted({number, *(by for each in of for by in each.lineage)}))
+    return Examples(sources[0], Concatenated(tuple(orders)), (name,), lineage, tuple(parts))
 
 
 def _with_parts(

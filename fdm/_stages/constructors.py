@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
-from .._errors import PipelineError
+from .._habits.calls import guided
 from .._public import public
 from .._random.ambient import Ambient
 from .._random.key import Key
-from .._text import short
 from .fields import Amount
-from .function import Function, function
+from .held import divider, held
 from .stage import (
     Alias,
     Augment,
@@ -38,12 +37,13 @@ By: TypeAlias = str | Callable[..., Any] | None
 
 
 @public
+@guided
 def fetch(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params: P.kwargs) -> Fetch:
     """Get raw files: `fn(into, **params)` writes them below the folder `into`.
 
     Runs once per store; the folder is published atomically when `fn` returns.
     """
-    return Fetch(_held("fetch", fn, args, params))
+    return Fetch(held("fetch", fn, args, params))
 
 
 # What a stage passes itself (upstream, part) depends on where it stands, so checkers may choose among the forms.
@@ -54,14 +54,19 @@ def clean(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params:
 @overload
 def clean(fn: Callable[Concatenate[Any, Any, P], object], /, *args: P.args, **params: P.kwargs) -> Clean: ...
 @public
+@guided
 def clean(fn: Callable[..., object], /, *args: object, **params: object) -> Clean:
-    """Make tables: `fn(upstream, **params)` returns a `Table` or a mapping of them.
+    """Make tables: `fn(upstream, **params)` returns a `Table`, an iterable of examples, or a mapping from names to them.
 
     `upstream` is the fetched folder (a `Path`), or the table or mapping of tables that the clean before made; a clean
     that is the first stage is called without it. Runs once per store; the tables are saved, and memory-mapped by
     every process that reads them.
+
+    An iterable, such as a generator, torch's `IterableDataset` or a streaming dataset of Hugging Face, has examples
+    (dicts, as `Table.of` takes them) or Tables. It is drained with few of them in memory. Dtypes and shapes are those of
+    its first rows, and a later row that differs is a `DataError` with its number.
     """
-    return Clean(_held("clean", fn, args, params))
+    return Clean(held("clean", fn, args, params))
 
 
 @overload
@@ -69,6 +74,7 @@ def load(fn: Callable[P, object], /, *args: P.args, **params: P.kwargs) -> Load:
 @overload
 def load(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params: P.kwargs) -> Load: ...
 @public
+@guided
 def load(fn: Callable[..., object], /, *args: object, **params: object) -> Load:
     """Open data that is no table: `fn(upstream, **params)` returns a source or a mapping of sources.
 
@@ -80,12 +86,12 @@ def load(fn: Callable[..., object], /, *args: object, **params: object) -> Load:
     and `.shared()` says so of others. The global random state is seeded while it runs, so that all find the same.
     `.ambient()` is for sources whose `__getitem__` draws from that state. Sources with `close()` are closed with the data.
     """
-    return Load(_held("load", fn, args, params))
+    return Load(held("load", fn, args, params))
 
 
-@public
+@overload
 def split(
-    into: Mapping[str, Amount | None] | Callable[[Any], Mapping[str, Any]],
+    into: Mapping[str, Amount | None],
     *,
     of: str | None = None,
     seed: int = 0,
@@ -94,11 +100,29 @@ def split(
     groups: By = None,
     key: By = None,
     block: int | None = None,
+) -> Split: ...
+@overload
+def split(
+    into: Callable[Concatenate[Any, P], Mapping[str, Any]], *, of: str | None = None, seed: int = 0, **params: Any
+) -> Split: ...
+@public
+@guided
+def split(
+    into: Mapping[str, Amount | None] | Callable[..., Mapping[str, Any]],
+    *,
+    of: str | None = None,
+    seed: int = 0,
+    shuffle: bool = True,
+    stratify: By = None,
+    groups: By = None,
+    key: By = None,
+    block: int | None = None,
+    **params: Any,
 ) -> Split:
     """Cut the source `of` into named splits; without `of` there must be one source only.
 
     `into` maps a name to a count (an integer), a fraction (a float), or, once, to None for the rest; what it names must
-    account for every example. Or it is a pure function `fn(source)` that returns the indices of each split.
+    account for every example. Or it is a pure function `fn(source, **params)` that returns the indices of each split.
 
     `stratify` keeps the proportions of the classes, each within one example; `groups` keeps a group whole, and no split
     empty where there are groups enough; `key` puts an example by a hash of its key, so that growing data never moves one
@@ -111,10 +135,11 @@ def split(
 
     Raises `PipelineError` for sizes that cannot be: negative, fractions over 1, two that take the rest.
     """
-    return _of(Split, into, of, seed, shuffle, stratify, groups, key, block)
+    return _of(Split, divider(into, seed, params), of, seed, shuffle, stratify, groups, key, block)
 
 
 @public
+@guided
 def fold(k: int, index: int, *, of: str | None = None, seed: int = 0, stratify: By = None, groups: By = None) -> Fold:
     """Cross-validation: fold `index` of `k` is `"val"`, the other folds are `"train"`.
 
@@ -125,25 +150,40 @@ def fold(k: int, index: int, *, of: str | None = None, seed: int = 0, stratify: 
 
 
 @public
-def alias(**names: str) -> Alias:
+@guided
+def alias(**names: str | list[str] | tuple[str, ...]) -> Alias:
     """More names for splits: `alias(predict="test")` makes `"predict"` the same examples as `"test"`.
 
     Stages `.on("test")` hold for `"predict"` too, unless one of their kind names it.
+
+    Of several splits it makes their union, which has the examples of the first, then those of the second:
+    `alias(test=["normal_rest", "abnormal"])`. They are of one source, and have no example in common. What is `.on` a part
+    does not hold for the union: name it too, `.on("abnormal", "test")`.
+
+    >>> import fdm
+    >>> def numbers():
+    ...     return range(6)
+    >>> p = fdm.pipeline(fdm.load(numbers), fdm.split({"a": 1, "b": 2, "c": 3}), fdm.alias(test=["c", "a"]))
+    >>> with fdm.open(p) as data:
+    ...     dict(data.splits)
+    {'a': 1, 'b': 2, 'c': 3, 'test': 4}
     """
     return _of(Alias, names)
 
 
 @public
+@guided
 def measure(fn: Callable[Concatenate[Any, P], Mapping[str, Any]], /, *args: P.args, **params: P.kwargs) -> Measure:
     """Learn facts from one split: `fn(source, **params)` returns a mapping of JSON values and tensors.
 
     `.on(split)` names the split. Runs once per store; the results are `data.facts`, and `fact(name)` as a parameter of
     a later stage stands for one.
     """
-    return Measure(_held("measure", fn, args, params))
+    return Measure(held("measure", fn, args, params))
 
 
 @public
+@guided
 def shuffle(*, block: int | None = None, window: int | None = None, lanes: int = 1, seed: int | None = None) -> Shuffle:
     """Order the split anew in every epoch, by a permutation that costs no memory.
 
@@ -165,6 +205,7 @@ def shuffle(*, block: int | None = None, window: int | None = None, lanes: int =
 
 
 @public
+@guided
 def sample(weights: str | Callable[[Any], Any], size: int | None = None, seed: int | None = None) -> Sample:
     """Draw `size` examples (default: as many as there are) with replacement, in proportion to `weights`.
 
@@ -175,6 +216,7 @@ def sample(weights: str | Callable[[Any], Any], size: int | None = None, seed: i
 
 
 @public
+@guided
 def take(n_or_fraction: Amount) -> Take:
     """The first examples of the order so far: a count (an integer), or a fraction (a float), rounded down.
 
@@ -184,6 +226,7 @@ def take(n_or_fraction: Amount) -> Take:
 
 
 @public
+@guided
 def pack(length: int, column: str, *, whole: bool = True, most: int | None = None) -> Pack:
     """Sequences of at most `length` values of the ragged column `column`, each made of whole examples.
 
@@ -209,6 +252,7 @@ def pack(length: int, column: str, *, whole: bool = True, most: int | None = Non
 
 
 @public
+@guided
 def mix(
     shares: Mapping[str, float] | list[str] | tuple[str, ...],
     *,
@@ -243,12 +287,13 @@ def mix(
 
 
 @public
+@guided
 def transform(fn: Callable[Concatenate[Any, P], object], /, *args: P.args, **params: P.kwargs) -> Transform:
     """Change items: `fn(item, **params)` returns the new one.
 
     Before `batch` an item is an example; after it, a batch on the host; after `transfer`, a batch on the device.
     """
-    return Transform(_held("transform", fn, args, params))
+    return Transform(held("transform", fn, args, params))
 
 
 @overload
@@ -256,6 +301,7 @@ def augment(fn: Ambient[P], /, *args: P.args, **params: P.kwargs) -> Augment: ..
 @overload
 def augment(fn: Callable[Concatenate[Any, Key, P], object], /, *args: P.args, **params: P.kwargs) -> Augment: ...
 @public
+@guided
 def augment(fn: Callable[..., object], /, *args: object, **params: object) -> Augment:
     """Change items at random: `fn(item, key, **params)` returns the new one, with draws from the `Key` alone.
 
@@ -273,10 +319,11 @@ def augment(fn: Callable[..., object], /, *args: object, **params: object) -> Au
     seed 0
     """
     is_ambient = isinstance(fn, Ambient)
-    return Augment(_held("augment", fn.call if isinstance(fn, Ambient) else fn, args, params), is_ambient)
+    return Augment(held("augment", fn.call if isinstance(fn, Ambient) else fn, args, params), is_ambient)
 
 
 @public
+@guided
 def batch(
     size: int,
     *,
@@ -320,6 +367,7 @@ def batch(
 
 
 @public
+@guided
 def transfer(*, skip: tuple[str, ...] | list[str] = ()) -> Transfer:
     """The device boundary: batches move to the context's device here; stages after it run there.
 
@@ -327,14 +375,6 @@ def transfer(*, skip: tuple[str, ...] | list[str] = ()) -> Transfer:
     stay on the host, and so do the stages after it for them.
     """
     return _of(Transfer, skip)
-
-
-def _held(stage: str, fn: Callable[..., Any], args: tuple[object, ...], params: Mapping[str, Any]) -> Function:
-    """The function of a stage with its parameters, which `args` can only misspell."""
-    if args:
-        msg = f"{stage} takes one function and its parameters by keyword; {short(args[0], 60)} has no name"
-        raise PipelineError(msg)
-    return function(fn, params, stage)
 
 
 def _of(stage: Callable[..., StageT], *fields: object) -> StageT:

@@ -7,8 +7,8 @@ import attrs
 import numpy as np
 from torch import Tensor
 
-from .._arrays.tree import field_names
-from .._fingerprint.canonical import canonical, counted, digest, qualified_name
+from .._arrays.tree import counted, field_names
+from .._fingerprint.canonical import canonical, digest, qualified_name
 from .._public import is_module_of_fdm
 from .._text import plain, visible, without_secrets
 from .function import Fact, Function, Tracked, shown
@@ -31,7 +31,9 @@ def _text(name: str, value: Any) -> str:
             return repr(value)
         case "into", tuple():
             return ", ".join(f"{split}={'rest' if size is None else size}" for split, size in value)
-        case "names" | "shares", tuple():
+        case "names", tuple():
+            return ", ".join(f"{new}={old if isinstance(old, str) else '+'.join(old)}" for new, old in value)
+        case "shares", tuple():
             return ", ".join(f"{new}={old}" for new, old in value)
         case "later", tuple():
             return ", ".join(
@@ -39,12 +41,12 @@ def _text(name: str, value: Any) -> str:
             )
         case "size" | "amount" | "into" | "length", Function() | int() | float():
             return str(value)
+        case "whole", False:
+            return "whole=False"
         case _, None | False | ():
             return ""
         case ("shuffle" | "whole", True) | ("across", "rank") | ("lanes", 1) | ("buckets", 32) | ("until", "all"):
             return ""
-        case "whole", _:
-            return "whole=False"
         case "parts", Function():
             return f"each {value!r}"
         case "pinned", _:
@@ -63,7 +65,7 @@ def described(stage: Stage) -> dict[str, Any]:
     entries = {name: _without_secrets(plain(value, _described)) for name, value in given.items()}
     for name in ("into", "names", "shares"):  # pairs, which are mappings by what they mean
         if isinstance(fields.get(name), tuple):
-            entries[name] = dict(fields[name])
+            entries[name] = {key: list(each) if isinstance(each, tuple) else each for key, each in fields[name]}
     if "later" in entries:
         entries["later"] = [[start, dict(shares)] for start, shares in fields["later"]]
     return {"stage": stage.kind, **entries.pop("function", {}), **entries}

@@ -13,7 +13,7 @@ from .._fingerprint.canonical import canonical, digest, is_named
 from .._fingerprint.code import code_of
 from .._fingerprint.imports import is_own_code
 from .function import Function
-from .stage import Clean, Fetch, Fold, Load, Measure, Split, Stage, functions
+from .stage import Batch, Clean, Fetch, Fold, Load, Measure, Pack, Split, Stage, functions
 from .tracked import content_of, with_content
 
 
@@ -117,3 +117,11 @@ def _code_of_function(function: Function) -> dict[str, Any]:
 
     canonical([function.call, function.params], follow)
     return found
+
+
+def plan_digest(stage: Pack | Batch) -> str:
+    """The digest of what a stage decides of the plan that it makes of lengths: for a pack, and a batch by length."""
+    if isinstance(stage, Pack):
+        return digest([stage.kind, stage.column, stage.length, stage.whole, stage.most])
+    size = stage.size if stage.of is not None else None
+    return digest(canonical([stage.kind, stage.column, stage.buckets, stage.edges, size]))

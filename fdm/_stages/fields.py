@@ -107,22 +107,34 @@ def _pairs(value: Any) -> tuple[tuple[Any, Any], ...]:
     return pairs if all(key not in keys[:place] for place, key in enumerate(keys)) else ()
 
 
-def _new_names(value: Any, stage: Any, _: Any) -> tuple[tuple[str, str], ...]:
+def _new_names(value: Any, stage: Any, _: Any) -> tuple[tuple[str, str | tuple[str, ...]], ...]:
     pairs = _pairs(value)
     if not pairs:
         msg = f'{stage.kind} takes new names for splits: alias(predict="test")'
         raise PipelineError(msg)
     for new, old in pairs:
         text("alias: the name of a split is a string", new, PipelineError)
-        if not isinstance(old, str) or not old:
-            msg = f"alias: {new}={old!r} is not the name of a split"
+        several = old if isinstance(old, list | tuple) else [old]
+        if not several or not all(isinstance(each, str) and each for each in several):
+            msg = f"alias: {new}={old!r} is not the name of a split, nor a list of several"
             raise PipelineError(msg)
-    return pairs
+        if len(set(several)) < len(several):
+            msg = f"alias: {new}={old!r} names a split twice; each of its examples is in a union once"
+            raise PipelineError(msg)
+    return tuple((new, _one_or_several(old)) for new, old in pairs)
+
+
+def _one_or_several(names: Any) -> str | tuple[str, ...]:
+    return names if isinstance(names, str) else names[0] if len(names) == 1 else tuple(names)
 
 
 def _different_splits(value: Any, stage: Any, _: Any) -> tuple[str, ...]:
     is_several = isinstance(value, Sequence) and not isinstance(value, str)
     splits = tuple(value) if is_several else ()
+    if len(splits) == 1 and isinstance(splits[0], list | tuple | set):
+        names = ", ".join(f'"{split}"' for split in splits[0])
+        msg = f"{stage.kind}.on takes names of splits one after the other, .on({names}), not {short(splits[0], 100)}"
+        raise PipelineError(msg)
     for split in splits:
         text(f"{stage.kind}.on takes names of splits, strings", split, PipelineError)
     if not is_several or len(set(splits)) < len(splits):
@@ -136,7 +148,7 @@ def _shares(value: Any, _: Any, __: Any) -> Shares:
     names = value if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value) else ()
     pairs = tuple((name, 1) for name in names) or _pairs(value)
     if not pairs or len({name for name, _ in pairs}) < len(pairs):
-        msg = f'mix takes shares of splits, such as {{"web": 0.7, "code": 0.3}}, not {value!r:.60}'
+        msg = f'mix takes shares of splits, such as {{"web": 0.7, "code": 0.3}}, not {short(value, 60)}'
         raise PipelineError(msg)
     for name, share in pairs:
         text("mix: the name of a part is a string", name, PipelineError)
@@ -178,15 +190,15 @@ def _until(value: Any, stage: Any, field: Any) -> str | int:
 
 
 def _power(value: Any, stage: Any, _: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        msg = f"{stage.kind}: power is a number of at least 0 (0: equal shares, 1: in proportion to the sizes), not {value!r}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 10:
+        msg = f"{stage.kind}: power is a number from 0 to 10 (0: equal shares, 1: in proportion to the sizes), not {value!r}"
         raise PipelineError(msg)
     return float(value)
 
 
 def _edges(value: Any, stage: Any, _: Any) -> tuple[int, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not len(value):
-        msg = f"{stage.kind}: edges are the longest lengths of the buckets, such as (64, 128, 512), not {value!r:.60}"
+        msg = f"{stage.kind}: edges are the longest lengths of the buckets, such as (64, 128, 512), not {short(value, 60)}"
         raise PipelineError(msg)
     edges = tuple(integer(f"{stage.kind}: an edge", edge, PipelineError, least=1) for edge in value)
     if any(low >= high for low, high in pairwise(edges)):

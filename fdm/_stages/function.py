@@ -27,6 +27,7 @@ from .._fingerprint.canonical import (
     namespace_of,
     qualified_name,
 )
+from .._habits.calls import habit
 from .._public import public
 from .._text import short, visible, without_secrets
 
@@ -92,12 +93,7 @@ def tracked(path: str | PurePath) -> Any:
 def _comparable(stage: str, call: Any, error: type[PipelineError]) -> Callable[..., Any]:
     """`call` if it is a function or an instance that has a value, whether or not it can be found by its name now."""
     if not callable(call):
-        is_source = stage == "load" and hasattr(type(call), "__getitem__") and hasattr(type(call), "__len__")
-        kind = type(call).__name__
-        remedy = (
-            f"; pass what makes it: fdm.load({kind}, name=value), or a function that returns it" if is_source else ""
-        )
-        msg = f"{stage} takes a function, not {short(call, 60)}{remedy}"
+        msg = f"{stage} takes a function, not {short(call, 60)}{_remedy_of_value(call, stage)}"
         raise error(msg)
     if not is_named(call) and not _is_value(call):
         name = qualified_name(type(call)).removeprefix("builtins.")
@@ -109,7 +105,7 @@ def _comparable(stage: str, call: Any, error: type[PipelineError]) -> Callable[.
             raise error(msg)
         msg = (
             f"{stage} takes a function with an importable name, not a {name}: its value cannot be compared or sent to "
-            f"a worker; write a function at the top of a module and pass parameters by keyword, or make "
+            f"a worker; write a function at the top of a module that calls it, fdm.{stage}(fn, name=value), or make "
             f"{type(call).__name__} a frozen attrs class or dataclass"
         )
         raise error(msg)
@@ -139,6 +135,11 @@ class Function(Value):
     def qualified_name(self) -> str:
         """`module.qualname` of the function, or of the class of a callable instance."""
         return qualified_name(_named(self.call))
+
+    @property
+    def script(self) -> str:
+        """The file where the function is defined, or the name of its module where that is unknown."""
+        return self.location.rpartition(":")[0] or self.location
 
     @property
     def location(self) -> str:
@@ -287,6 +288,23 @@ def _remedy_of(call: Any, stage: str) -> str | None:
     return None
 
 
+def _remedy_of_value(value: Any, stage: str) -> str:
+    """What to write instead of something that is no function, as an addition to the sentence that says so."""
+    kind = type(value).__name__
+    if stage == "fetch" and isinstance(value, str | PurePath):
+        return f"; a ready-made one downloads: fdm.fetch(fdm.download, files=[fdm.File({short(str(value), 60)})])"
+    if isinstance(value, Fact | Tracked):
+        return f"; it is a parameter of a function: fdm.{stage}(fn, name={short(value, 60)})"
+    is_source = hasattr(type(value), "__getitem__") and hasattr(type(value), "__len__")
+    if stage in ("load", "clean") and is_source:
+        makes = f"fdm.load({kind}, name=value), or " if stage == "load" and kind not in vars(builtins) else ""
+        written = f"def data(): return {kind}(...), at the top of a module, and fdm.{stage}(data)"
+        return f"; pass what makes it: {makes}a function that returns it: {written}"
+    if stage in ("transform", "augment", "measure", "fetch", "clean", "load"):
+        return f"; pass the function itself, without calling it: fdm.{stage}(fn, name=value)"
+    return ""
+
+
 def _resolved(call: Any) -> Any:
     """What the function's own name leads to from the top of its module, or None."""
     head, *rest = call.__qualname__.split(".")
@@ -313,7 +331,16 @@ def _check_names(call: Callable[..., Any], params: Mapping[str, Any], stage: str
                 f"{stage}({_label(call)}): the function has no parameter {name!r}{did_you_mean(name, by_name)}; "
                 f"its signature is {_label(call)}{signature}"
             )
+            msg += f" ({instead})" if (instead := habit(stage, name)) else ""
             raise ParameterError(msg)
+
+
+def own_parameters(call: Callable[..., Any]) -> dict[str, bool]:
+    """The parameters of a function after the first one, which a stage gives; each with whether it has to be given."""
+    signature = _signature(call)
+    taken = [] if signature is None else list(signature.parameters.values())[1:]
+    named = [each for each in taken if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    return {each.name: each.default is each.empty for each in named}
 
 
 def _signature(call: Callable[..., Any]) -> inspect.Signature | None:

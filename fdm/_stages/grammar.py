@@ -116,7 +116,7 @@ def _check_functions(stages: Sequence[Stage]) -> None:
 
 
 def _check_facts(stage: Stage) -> None:
-    early = isinstance(stage, Source)
+    early = isinstance(stage, Source | Split)
     facts = [name for function in functions(stage) for name in function.facts] if early else []
     if facts:
         msg = f"{stage.kind} cannot take the fact {facts[0]!r}, since facts are measured later; give it a value"

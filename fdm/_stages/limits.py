@@ -43,8 +43,11 @@ def named_splits(stages: Sequence[Stage]) -> tuple[dict[str, tuple[str, ...]], b
     is_all = False
     for stage in stages:
         if isinstance(stage, Alias):
-            found |= {old: (old,) for _, old in stage.names if old not in found}
-            found |= {new: (new, *found[old]) for new, old in stage.names}
+            made = {new for new, _ in stage.names}
+            for new, old in stage.names:
+                several = (old,) if isinstance(old, str) else old
+                found |= {each: (each,) for each in several if each not in found and each not in made}
+                found[new] = (new, *found.get(old, (old,))) if isinstance(old, str) else (new,)
         elif isinstance(stage, Split | Fold):
             found = {} if stage.of is None else {name: names for name, names in found.items() if name != stage.of}
             is_all = stage.of is None or is_all

@@ -8,6 +8,7 @@ import attrs
 from .._checks import checked, integer, one_of, or_none
 from .._errors import PipelineError
 from .._fingerprint.canonical import Value
+from .._habits.attributes import OtherNames, OtherOperators
 from . import fields
 from .fields import Amount, Shares, Sizes
 from .function import Function, function
@@ -23,7 +24,13 @@ def evolved(record: RecordT, **values: Any) -> RecordT:
     return changed
 
 
-class Limited(Value):
+class Staged(OtherNames, OtherOperators, Value):
+    """Internal base of all stages."""
+
+    __slots__ = ()
+
+
+class Limited(Staged):
     """Internal base of the stages that `.on` limits to some splits."""
 
     __slots__ = ()
@@ -38,7 +45,7 @@ class Limited(Value):
         return evolved(self, splits=splits)
 
 
-class Versioned(Value):
+class Versioned(Staged):
     """Internal base of the stages whose functions decide what is read; `.version` pins their code by hand."""
 
     __slots__ = ()
@@ -157,9 +164,9 @@ class Fold(Versioned):
 
 
 @attrs.frozen(eq=False)
-class Alias(Value):
+class Alias(Staged):
     kind: ClassVar[str] = "alias"
-    names: tuple[tuple[str, str], ...] = attrs.field(**fields.NEW_NAMES)
+    names: tuple[tuple[str, str | tuple[str, ...]], ...] = attrs.field(**fields.NEW_NAMES)
 
 
 @attrs.frozen(eq=False)
@@ -227,7 +234,7 @@ class Pack(Limited):
 
 
 @attrs.frozen(eq=False)
-class Mix(Value):
+class Mix(Staged):
     kind: ClassVar[str] = "mix"
     shares: Shares = attrs.field(**fields.SHARES)
     into: str = attrs.field(**fields.INTO)
@@ -237,7 +244,7 @@ class Mix(Value):
 
     def __attrs_post_init__(self) -> None:
         fields.check_shares(self.shares, self.power)
-        if self.into in dict(self.shares):
+        if self.into in self.parts:
             msg = f"mix: {self.into!r} is a part; into is the name of a new split, which is made of the parts"
             raise PipelineError(msg)
 

@@ -13,8 +13,8 @@ import attrs
 from .._errors import StoreError
 from .._pipeline import Pipeline
 from .._processes.owner import user_in
-from .._stages.digest import address, stage_digest
-from .._stages.stage import Measure, Preparation
+from .._stages.digest import address, plan_digest, stage_digest
+from .._stages.stage import Batch, Measure, Pack, Preparation
 from ._access import access_told, check_readable
 from ._manifest import (
     MANIFEST,
@@ -35,6 +35,7 @@ class Artifact:
     """Something a store keeps: the result of one stage, as its manifest describes it.
 
     `size` counts bytes; `created` and `used` (when it was opened last) are in UTC; `function` is the one that made it.
+    `parameters` are those that it was given, `script` the file that it was defined in: empty for what an earlier fdm made.
     `damage` is what is wrong with its manifest. Of such an artifact only its folder tells: `stage`, `function` and the
     beginning of `address` are from its name, `created` is when it was changed last.
     """
@@ -47,6 +48,8 @@ class Artifact:
     created: datetime
     used: datetime
     damage: str | None = None
+    parameters: str = ""
+    script: str = ""
 
 
 @attrs.frozen
@@ -136,9 +139,11 @@ def _remove(chosen: Iterable[Artifact]) -> None:
 
 
 def _needs(p: Pipeline) -> Iterator[str]:
-    """The addresses of what a pipeline keeps; for measures, whose data decides, the digests of the stages."""
+    """The addresses of what a pipeline keeps; for measures and plans, whose data decides, the digests of the stages."""
     for number, stage in p.of_kind(Preparation):
         yield stage_digest(stage) if isinstance(stage, Measure) else address(p.stages[: number + 1])
+    for _, stage in p.of_kind(Pack | Batch):
+        yield plan_digest(stage)
 
 
 def _names(artifact: Artifact) -> set[str]:
@@ -179,7 +184,8 @@ def _artifact(folder: Path) -> Artifact | None:
         return None
     size = sum(file["size"] for file in about["files"])
     created = datetime.fromisoformat(about["created"])
-    return Artifact(folder, about["stage"], about["function"], about["address"], size, created, used)
+    told = about.get("parameters", ""), about.get("script", "")
+    return Artifact(folder, about["stage"], about["function"], about["address"], size, created, used, None, *told)
 
 
 def _damaged_artifact(folder: Path, damage: str) -> Artifact | None:

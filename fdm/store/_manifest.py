@@ -167,8 +167,8 @@ def _wrong(about: object, folder: Path) -> str | None:
 def _lacking(about: Mapping[str, Any]) -> Iterator[str]:
     """The entries that a manifest has to have, and has not in the form in which it is written."""
     yield from (repr(name) for name in ("stage", "function", "address") if not isinstance(about.get(name), str))
-    if not isinstance(about.get("digest", ""), str):
-        yield "'digest'"
+    optional = ("digest", "parameters", "script")
+    yield from (repr(name) for name in optional if not isinstance(about.get(name, ""), str))
     if not _is_time(about.get("created")):
         yield "'created'"
     files = about.get("files")

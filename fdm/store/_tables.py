@@ -3,6 +3,7 @@
 import errno
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -87,6 +88,16 @@ def save_table(parts: Sequence[Table], path: Path) -> None:
     """Write the concatenation of tables as one safetensors file, one piece at a time."""
     for _ in saving(parts, parts, path):
         pass
+
+
+def save_taken(paths: Sequence[Path], path: Path) -> None:
+    """Write the concatenation of the tables in files as one file, and take each away once it is written."""
+    if len(paths) == 1:
+        paths[0].rename(path)
+        return
+    for each, _ in zip(paths, saving(map(open_table, paths), map(open_table, paths), path), strict=True):
+        with suppress(OSError):  # some systems keep a file while it is mapped
+            each.unlink()
 
 
 def saving(blocks: Iterable[Table], like: Iterable[Table], path: Path) -> Iterator[None]:

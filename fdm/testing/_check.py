@@ -30,7 +30,8 @@ from ._laws import (
     unchanged_by,
 )
 from ._process import rows_of
-from ._purity import AUGMENT, DRAWS, FINITE, INPUTS, MADE, SOURCE, STRUCTURE, TRANSFORM, Walk, walked
+from ._purity import AUGMENT, DRAWS, FINITE, INPUTS, MADE, ONCE, SOURCE, STRUCTURE, TRANSFORM, Walk, walked
+from ._remedies import REMEDIES
 from ._report import Report, Verdict
 from ._subject import Broken, Skipped, Trial, shown_stage, told, under
 
@@ -147,7 +148,10 @@ def _verdict(examination: Examination, name: str, law: Law) -> Verdict:
 
 def _as_verdict(p: Pipeline, name: str, found: Broken | Skipped | None) -> Verdict:
     if isinstance(found, Broken):
-        return Verdict(name, "broken", found.number, shown_stage(p, found.number), shortened(found.text, 400))
+        remedy = REMEDIES[name]
+        return Verdict(
+            name, "broken", found.number, shown_stage(p, found.number), shortened(found.text, 400), remedy=remedy
+        )
     return Verdict(name, "skipped", why=found.why) if isinstance(found, Skipped) else Verdict(name, "holds")
 
 
@@ -234,6 +238,7 @@ LAWS: dict[str, Law] = {
     TRANSFORM: _walked(TRANSFORM),
     AUGMENT: _walked(AUGMENT, Augment, otherwise="nothing is augmented"),
     DRAWS: _walked(DRAWS, Augment, otherwise="nothing is augmented"),
+    ONCE: _walked(ONCE, Augment, otherwise="nothing is augmented"),
     INPUTS: _walked(INPUTS),
     MADE: _walked(MADE),
     FINITE: _walked(FINITE),

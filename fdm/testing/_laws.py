@@ -39,7 +39,7 @@ from ._subject import LISTS, Broken, Skipped, Trial, told, twice
 
 def disjoint(trial: Trial) -> Broken | None:
     """Splits of one source have no example in common, and all their examples are there."""
-    own = {name: found for name, found in trial.prepared.splits.items() if len(found.names) == 1}
+    own = {name: found for name, found in trial.prepared.splits.items() if len(found.names) == 1 and not found.union}
     ids = {name: ids_of(found.order) for name, found in own.items()}
     for name, found in own.items():
         n = len(trial.prepared.sources[found.source])
@@ -114,10 +114,9 @@ def epochs_differ(trial: Trial) -> Broken | None:
     """Another epoch has another order where it is shuffled or sampled, and there alone."""
     for split in trial.splits:
         branch = trial.branches[split]
-        parts = branch.source.branches if isinstance(branch.source, Parts) else (branch,)
-        if len(parts) > 1:
+        if isinstance(branch.source, Parts):
             continue  # the run of a mixture goes on, so that an epoch is another part of it
-        stages = [pair for part in parts for pair in part.orders if isinstance(pair[1], Shuffle | Sample)]
+        stages = [pair for pair in branch.orders if isinstance(pair[1], Shuffle | Sample)]
         one, other = (_ids_of_epoch(trial, split, epoch) for epoch in (0, 1))
         number = stages[0][0] if stages else None
         if not stages and (how := unlike_ids(one, other)):

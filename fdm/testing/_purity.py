@@ -11,6 +11,7 @@ from .._batches.reading import has_sequences, ragged_columns
 from .._errors import stage_of
 from .._plans.rows import Rows
 from .._stages.stage import Augment
+from ._draws import again_in, recorded_draws
 from ._subject import Broken, Look, Trial, told, under
 
 
@@ -18,6 +19,7 @@ SOURCE = "sources give the same examples again"
 TRANSFORM = "transforms give the same output again"
 AUGMENT = "augments depend on their key alone"
 DRAWS = "augments draw from their key"
+ONCE = "augments draw once from a key"
 INPUTS = "inputs are not changed"
 MADE = "batches can be made"
 FINITE = "batches are finite"
@@ -116,6 +118,8 @@ def _laws_of(trial: Trial, operation: Operation) -> Iterator[Law]:
         return
     is_augment = isinstance(trial.pipeline.stages[operation.number], Augment)
     yield AUGMENT if is_augment else TRANSFORM, _unlike
+    if is_augment:
+        yield ONCE, _drawn_again
     yield INPUTS, _changed
 
 
@@ -134,6 +138,12 @@ def _changed(operation: Operation, given: Any, rows: Rows) -> str | None:
     under(1, lambda: operation.call(used, rows)[0])
     how = difference(_alone(given), _alone(used))
     return how and f"of the input, {how} after the call"
+
+
+def _drawn_again(operation: Operation, given: Any, rows: Rows) -> str | None:
+    with recorded_draws() as draws:
+        run(operation, given, rows)
+    return again_in(draws)
 
 
 def _infinite(operation: Operation, given: Any, rows: Rows) -> str | None:
@@ -167,9 +177,8 @@ def _note(walk: Walk, look: Look, operation: Operation, given: Any, law: Law) ->
 
 def _singles(rows: Rows) -> Iterator[Rows]:
     """Single rows, the smallest id first, but not too many."""
-    positions = rows.positions
-    for at in rows.ids.argsort(stable=True).tolist()[:_SINGLES]:
-        yield Rows(rows.ids[at : at + 1], positions[at : at + 1])
+    for place in rows.ids.argsort(stable=True)[:_SINGLES]:
+        yield rows.chosen(place.reshape(1))
 
 
 class _UntouchableError(Exception):

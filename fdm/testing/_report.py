@@ -13,7 +13,7 @@ class Verdict:
     """Whether a pipeline keeps a law: `"holds"`, `"broken"`, or `"skipped"`, with the reason in `why`.
 
     Of a broken law, `number` and `stage` tell the stage to blame, as the pipeline's table shows it (None where no
-    single one is), and `counterexample` the smallest case that was found.
+    single one is), `counterexample` the smallest case that was found, and `remedy` what to write instead.
     """
 
     law: str
@@ -22,18 +22,22 @@ class Verdict:
     stage: str | None = None
     counterexample: str | None = attrs.field(default=None, converter=attrs.converters.optional(printable))
     why: str | None = attrs.field(default=None, converter=attrs.converters.optional(printable))
+    remedy: str | None = None
 
 
 @attrs.frozen(repr=False)
 class Report:
     """The verdicts on all laws, in order; `str(report)` is a table of them.
 
-    >>> broken = Verdict("inputs are not changed", "broken", 2, "2 transform  scale()", "example 0: x is 0, then 1")
+    >>> broken = Verdict(
+    ...     "inputs are not changed", "broken", 2, "2 transform  scale()", "example 0: x is 0, then 1", remedy="copy it"
+    ... )
     >>> report = Report((Verdict("batches are finite", "holds"), broken))
     >>> print(report)
     law                     verdict  stage                 counterexample
     batches are finite      holds
     inputs are not changed  broken   2 transform  scale()  example 0: x is 0, then 1
+    to mend "inputs are not changed": copy it
     2 laws: 1 broken, 1 holds
     >>> report.passed
     False
@@ -62,7 +66,8 @@ class Report:
         ]
         outcomes = [verdict.outcome for verdict in self.results]
         counts = ", ".join(f"{times} {outcome}" for outcome, times in sorted(frequencies(outcomes).items()))
-        return "\n".join([*aligned([_HEAD, *rows], indent=""), f"{len(rows)} laws: {counts}"])
+        remedies = [f'to mend "{verdict.law}": {verdict.remedy}' for verdict in self.broken if verdict.remedy]
+        return "\n".join([*aligned([_HEAD, *rows], indent=""), *remedies, f"{len(rows)} laws: {counts}"])
 
     def __repr__(self) -> str:
         return f"<fdm report on {len(self.results)} laws, {len(self.broken)} broken\n{self}>"

@@ -71,8 +71,8 @@ def snapshots(draw: st.DrawFn, data: Data | None = None, split: str | None = Non
 def pipelines(draw: st.DrawFn, max_rows: int = 60) -> Pipeline:
     """Whole pipelines from `load` to `transfer` over a table of up to `max_rows` rows.
 
-    With splits of all kinds, nested ones, folds, aliases, order stages for all or some splits, transforms and augments
-    at every place, and a batch stage. Batches have the entries of `example_table`, and `id`.
+    With splits of all kinds, nested ones, folds, aliases, order stages for all or some splits, block shuffles among them,
+    transforms and augments at every place, and a batch stage. Batches have the entries of `example_table`, and `id`.
     """
     n = draw(st.integers(1, max_rows))
     made = [load(example_table, n=n, classes=draw(st.integers(1, 4)))]
@@ -115,6 +115,7 @@ def _cuts(draw: st.DrawFn, n: int) -> tuple[list[Any], list[str]]:
 def _order_stages() -> st.SearchStrategy[Any]:
     return st.one_of(
         st.builds(shuffle, seed=st.none() | st.integers(0, 9)),
+        st.builds(shuffle, block=st.integers(1, 4), window=st.sampled_from([2, 4]), seed=st.none() | st.integers(0, 9)),
         st.builds(take, st.integers(0, 50) | st.sampled_from([0.3, 0.5, 1.0])),
         st.builds(sample, st.just("weight"), seed=st.none() | st.integers(0, 9)),
     )

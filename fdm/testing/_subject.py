@@ -28,7 +28,7 @@ from .._sources.loaded import opened_here
 from .._splits.splits import Examples, resolve_splits
 from .._stages.describe import summary
 from .._stages.function import Function
-from .._stages.stage import Batch, Cut, Source
+from .._stages.stage import Batch, Cut, Mix, Source
 from .._text import shortened
 
 
@@ -119,7 +119,8 @@ class Trial:
         """The splits as another rank finds them, whose global random state is another one."""
         cuts = list(self.pipeline.of_kind(Cut))
         with opened_here(self.prepared.sources) as sources:
-            return under(1, lambda: resolve_splits(cuts, sources))
+            later = [mix.into for _, mix in self.pipeline.of_kind(Mix)]
+            return under(1, lambda: resolve_splits(cuts, sources, later))
 
     def reopened(
         self,

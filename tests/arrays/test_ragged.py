@@ -116,7 +116,7 @@ def test_arrays_of_any_layout_are_rows(array):
         ([torch.zeros(1, 2), torch.zeros(1, 3)], "more than their length"),
         ([torch.zeros(1), torch.zeros(1, 1)], "more than their length"),
         ([torch.tensor(1)], "one dimension or more"),
-        ([[1, 2]], "tensor of one dimension"),
+        ([[1, 2], "ab"], "tensor of one dimension"),
         ([1], "not 1"),
         ([None], "not None"),
         ([np.array(["a"])], "dtype|tensor"),

@@ -229,7 +229,7 @@ def test_a_table_can_be_made_from_another_with_columns_changed_and_added():
         ({"a": torch.zeros(3), "b": torch.zeros(4)}, "'b' has 4"),
         ({"a": torch.zeros(3), "b": fdm.Ragged.of(["x"])}, "'b' has 1"),
         ({}, "one column"),
-        ({"a": [1, 2, 3]}, "'a' is a list"),
+        ({"a": {1, 2, 3}}, "'a' is a set"),
         ({"a": "text"}, "'a' is a str"),
         ({"a": None}, "'a' is a NoneType"),
         ({"a": torch.tensor(3)}, "'a' is a single number"),

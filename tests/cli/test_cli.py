@@ -293,7 +293,9 @@ def test_a_class_that_the_first_split_lacks_has_no_bar(script, capsys):
     found = json.loads(told(capsys, "show", f"{script}:p", "--json")[1])
     lines = list(show_lines({**found, "classes": {"train": {"0": 30}, "val": {"0": 1, "7": 2}}}))
     rows = lines[lines.index("classes") + 1 :][:3]
-    assert [["train", "val", "train"], ["0", "30", "1", "█" * 20], ["7", "0", "2"]] == [row.split() for row in rows]
+    assert [["class", "train", "val", "share", "in", "train"], ["0", "30", "1", "█" * 20], ["7", "0", "2"]] == [
+        row.split() for row in rows
+    ]
 
 
 def test_settings_make_a_new_pipeline(script):
@@ -590,3 +592,42 @@ def test_the_digits_are_shown_by_a_real_process(tmp_path):
     assert 0 == found.returncode, found.stderr
     assert "digits.read_digits" in found.stdout
     assert torch.__version__ not in found.stderr
+
+
+SAME_NAME = """
+import fdm, torch
+def rows(*, n=3):
+    return fdm.Table({"x": torch.arange(n)})
+"""
+
+
+def test_the_store_tells_apart_functions_of_one_name(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FDM_STORE", str(tmp_path / "store"))
+    for script, parameters in (("rows_a.py", "n=3"), ("rows_b.py", "n=30")):
+        (tmp_path / script).write_text(f"{SAME_NAME}p = fdm.pipeline(fdm.clean(rows, {parameters}), fdm.batch(2))")
+        assert 0 == told(capsys, "prepare", f"{tmp_path / script}:p")[0]
+    text = told(capsys, "store", "list")[1]
+    assert ["stage", "function", "parameters", "script", "address", "size", "made", "used"] == text.splitlines()[
+        0
+    ].split()
+    lines = {tuple(line.split()[2:4]) for line in text.splitlines()[1:-1]}
+    assert {("n=3", "rows_a.py"), ("n=30", "rows_b.py")} == {(n, Path(path).name) for n, path in lines}
+    kept = json.loads(told(capsys, "store", "list", "--json")[1])["artifacts"]
+    assert {(each["parameters"], each["script"]) for each in kept} == {
+        ("n=3", str(tmp_path / "rows_a.py")),
+        ("n=30", str(tmp_path / "rows_b.py")),
+    }
+
+
+def test_the_manifest_of_an_earlier_version_is_listed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FDM_STORE", str(tmp_path / "store"))
+    (tmp_path / "rows_d.py").write_text(f"{SAME_NAME}p = fdm.pipeline(fdm.clean(rows), fdm.batch(2))")
+    assert 0 == told(capsys, "prepare", f"{tmp_path / 'rows_d.py'}:p")[0]
+    (manifest,) = tmp_path.glob("store/*/manifest.json")
+    about = json.loads(manifest.read_text())
+    manifest.parent.chmod(0o755)
+    manifest.chmod(0o644)
+    manifest.write_text(
+        json.dumps({name: each for name, each in about.items() if name not in ("parameters", "script")})
+    )
+    assert "1 artifacts" in told(capsys, "store", "list")[1]

@@ -88,6 +88,21 @@ def test_the_digits_are_learned_under_lightning_and_resumed_exactly(tmp_path):
     assert 0.95 < float(re.search(r"accuracy ([\d.]+)% on test", out).group(1)) / 100
 
 
+def test_packed_corpora_are_mixed_and_pretrained_and_resumed_exactly_on_another_number_of_ranks(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    out = run(tmp_path, "examples/pretrain.py", "--steps", "16")
+    assert "one rank saw 128 sequences; two ranks saw 128" in out
+    assert "these are exactly the 128 that were left, each in its step: True" in out
+    assert "together they are the run that nobody stopped: True" in out
+    counts = [int(count) for count in re.findall(r"(\d+) of (?:code|text) \(", out)]
+    assert all(abs(seen - share) < 2 for seen, share in zip(counts, [134.4, 57.6, 19.2, 44.8], strict=True)), counts
+    documents, begun = re.search(r"^([\d,]+) documents, and ([\d,]+) places", out, re.MULTILINE).groups()
+    assert documents == begun
+    assert 0.999 < float(re.search(r"full to ([\d.]+)%", out).group(1)) / 100
+    before, after = (float(loss) for loss in re.findall(r"([\d.]+) on val_code", out))
+    assert after < before
+
+
 def steps(page):
     """What a page asks of a reader: files to save, Python and shell to run, each with the output that it shows.
 

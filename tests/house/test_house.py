@@ -16,12 +16,13 @@ ROOT = Path(__file__).parents[2]
 
 # What data flows through, in that order: rooms import from rooms above them alone.
 HOUSE = (
-    *("_public", "_text", "_errors", "_checks", "_arrays", "_random"),  # words: compute
+    *("_public", "_text", "_errors", "_checks", "_habits", "_arrays", "_random"),  # words: compute
     *("_ranks", "_fingerprint", "_stages", "_pictures", "_pipeline"),  # values: compare
     *("_orders", "_splits", "_plans"),  # still compute
     *(
         "_processes",
         "store",
+        "_downloads",
         "_sources",
         "_prepare",
         "_batches",

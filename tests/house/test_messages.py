@@ -63,8 +63,7 @@ def test_what_is_no_stage_is_told_with_what_to_write(make, message):
     "stage, message",
     [
         (fdm.clean(dataset), "not a Rows.*a dataset .* goes into fdm.load"),
-        (fdm.clean(generated), "not a generator.*collect them"),
-        (fdm.clean(listed), "not a list.*of the rows' values, a tensor for each name"),
+        (fdm.clean(generated), "row 0 is .* dicts that name their values"),
         (fdm.load(generated), "returned a generator, which has no order"),
     ],
 )

@@ -104,6 +104,21 @@ def test_a_loader_shows_its_plan(data):
     assert {"fdm.Loader of 'train'", "world size", "45"} <= set(parsed(loader._repr_html_()))
 
 
+def test_a_loader_by_length_shows_its_buckets_in_a_table(tmp_path):
+    p = fdm.pipeline(fdm.load(of_many_lengths), fdm.batch(64, of="tokens", edges=(4, 16)))
+    with fdm.open(p, store=tmp_path) as data:
+        loader = data.loader("all")
+        plan, texts = loader.plan(), parsed(loader._repr_html_())
+    assert f"{plan['padding']:.1%}" in texts
+    first = texts.index("padded to")
+    cells = [str(cell) for bucket in plan["buckets"] for cell in bucket.values()]
+    assert ["padded to", "examples", "steps", "examples of a full step", *cells] == texts[first:]
+
+
+def of_many_lengths():
+    return fdm.Table({"tokens": fdm.Ragged.of([torch.arange(number % 17) for number in range(100)])})
+
+
 @pytest.mark.parametrize("world_size", [1, 2, 7, 50])
 def test_a_plan_counts_what_the_ranks_see(tmp_path, world_size):
     ranks = []
@@ -153,3 +168,11 @@ def test_charts_and_tables_escape_and_take_nothing():
     assert [EVIL, "0", "0.0%"] == parsed(bars({EVIL: 0}))
     assert [] == parsed(bars({}))
     assert [EVIL] * 3 == parsed(table([EVIL], [[EVIL]], EVIL))[:3]
+
+
+def test_a_profile_shows_its_stages_and_its_advice(data):
+    profile = data.profile("train", steps=2)
+    texts = parsed(profile._repr_html_())
+    assert {"stage", "ms a batch", "share", "batches/s alone", "100%"} <= set(texts)
+    assert {stage.name for stage in profile.stages} <= set(texts)
+    assert any(text.startswith("limit: ") and profile.advice in text for text in texts)

@@ -246,7 +246,7 @@ def test_errors_that_cannot_be_pickled_arrive_as_their_text(tmp_path):
         (fdm.clean(other_columns).each(ten), "tables of one source have the same columns"),
         (fdm.clean(sometimes_named).each(ten), "some parts returned a Table and some a mapping"),
         (fdm.clean(empty).each(ten), "all parts returned empty tables"),
-        (fdm.clean(no_table).each(ten), "returns a Table or a mapping of Tables, not a list"),
+        (fdm.clean(no_table).each(ten), "row 0 is an int; a stream is one of examples"),
         (fdm.clean(empty).each(no_parts), "there are no parts"),
         (fdm.clean(empty).each(twins), "the part 'a' is listed twice"),
         (fdm.clean(empty).each(numbers), "a list of names of parts, strings"),

@@ -18,7 +18,7 @@ import fdm.testing
 from fdm._cli.main import main
 from fdm._errors import stage_note
 from fdm._loaders.profile import Profile, StageTime
-from fdm._prepare.progress import bar, tell
+from fdm._processes.progress import bar, tell
 from fdm._text import aligned, printable, visible
 from fdm.store._lock import turn
 from fdm.testing._report import Report, Verdict

@@ -15,7 +15,7 @@ import torch
 from test_download import cut, serving, status
 
 import fdm
-from fdm._prepare import http as _http
+from fdm._downloads import http as _http
 
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "mnist.py"

@@ -18,7 +18,7 @@ import test_download
 from test_download import BODY, archive_in, download, flipped, found, sha256, tar, zipped
 
 import fdm
-from fdm._prepare import unpack as _unpack
+from fdm._downloads import unpack as _unpack
 
 
 site = test_download.site

@@ -14,7 +14,7 @@ import test_download
 from test_download import BODY, OTHER, cut, download, found, serving, sha256, status, whole
 
 import fdm
-from fdm._prepare import http as _http
+from fdm._downloads import http as _http
 
 
 pauses, site = test_download.pauses, test_download.site

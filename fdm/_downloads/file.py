@@ -13,7 +13,7 @@ from toolz import frequencies
 from .._checks import checked, switch
 from .._errors import PipelineError
 from .._public import public
-from .._text import STARS, bare_url
+from .._text import STARS, bare_url, short
 from .credentials import counted_url
 from .unpack import leads_out
 
@@ -93,12 +93,12 @@ def _check_parts(path: str) -> None:
     odd = next((part for part in parts if part in ("", ".") or not _is_written(part)), None)
     if odd is not None:
         msg = (
-            f"File: {path!r:.300} is no name of a file; its parts, between slashes, are names of 1 to {_LONGEST_NAME} "
-            f"bytes without control characters, and {odd!r:.100} is none"
+            f"File: {short(path, 300)} is no name of a file; its parts, between slashes, are names of 1 to {_LONGEST_NAME} "
+            f"bytes without control characters, and {short(odd, 100)} is none"
         )
         raise PipelineError(msg)
     if parts[0].casefold() == ".partial":
-        msg = f"File: {path!r:.300} is in .partial, where download keeps what is not whole; give another name"
+        msg = f"File: {short(path, 300)} is in .partial, where download keeps what is not whole; give another name"
         raise PipelineError(msg)
 
 

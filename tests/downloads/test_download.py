@@ -24,9 +24,9 @@ import pytest
 import torch
 
 import fdm
-from fdm._prepare import download as _download
-from fdm._prepare import http as _http
-from fdm._prepare import unpack as _unpack
+from fdm._downloads import download as _download
+from fdm._downloads import http as _http
+from fdm._downloads import unpack as _unpack
 
 
 BODY = random.Random(0).randbytes(600_000)

@@ -25,9 +25,9 @@ import fdm.lightning
 import fdm.testing
 from fdm._cli.main import main
 from fdm._cli.show import _short as fact_shown
+from fdm._downloads import http as _http
+from fdm._downloads.credentials import counted_url
 from fdm._fingerprint.canonical import canonical
-from fdm._prepare import http as _http
-from fdm._prepare.credentials import counted_url
 from fdm._splits.values import single_values
 from fdm._text import bare_url, printable, short, shortened, without_secrets
 from fdm.store._facts import Facts, plain_fact

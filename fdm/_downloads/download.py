@@ -16,13 +16,13 @@ from toolz import frequencies
 from .._errors import DownloadError, PipelineError
 from .._fingerprint.canonical import digest
 from .._processes.owner import is_abandoned, owned
+from .._processes.progress import bar, tell
 from .._public import public
 from .._text import bare_url, short
 from ..store._manifest import digest_of
 from ..store._publish import FULL, explained
 from .credentials import environment, headers_from, unsaid
 from .file import File, check_apart, check_not_starred
-from .progress import bar, tell
 from .unpack import unpack
 
 
