@@ -110,7 +110,8 @@ def _again(module: str, name: str, factory: Callable[..., Pipeline], given: Mapp
 def setup(fabric: Any, data: Pipeline | Data, /, **executor_options: Any) -> Data:
     """The pipeline's data for this rank and device of a Fabric: its loaders are sharded, and move batches, already.
 
-    Do not pass them to `fabric.setup_dataloaders`; save `loader.snapshot(step).to_dict()` in `fabric.save`.
+    `fabric.setup_dataloaders` takes DataLoaders alone, such as `data.stream(split)`; loaders need none. Save the stream, or
+    `loader.snapshot(step).to_dict()`, in `fabric.save`.
     """
     pipeline = data.pipeline if isinstance(data, Data) else data
     _check("setup takes", pipeline)
