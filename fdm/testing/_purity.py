@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeAlias
 
 import attrs
+import torch
 
 from .._arrays.differences import copied, difference, nonfinite, structure
 from .._batches.operations import Operation
