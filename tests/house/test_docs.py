@@ -17,7 +17,7 @@ DOCS = ROOT / "docs"
 PAGES = {path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
 FENCE = re.compile(r'^```(\w*)(?: title="(.*?)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
 # A page that imports one of these is skipped where it is not installed.
-OPTIONAL = "PIL", "datasets", "grain", "hypothesis", "lightning", "pyarrow"
+OPTIONAL = "PIL", "accelerate", "datasets", "grain", "hypothesis", "ignite", "lightning", "pyarrow", "transformers"
 NOT_RUN = "not run here: needs "  # begins the titles of blocks that no test runs
 SHELL = """set -euo pipefail
 python() { "$PYTHON" "$@"; }
