@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeAlias
 
 import attrs
-import torch
 
 from .._arrays.differences import copied, difference, nonfinite, structure
 from .._batches.operations import Operation
