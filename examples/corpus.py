@@ -115,8 +115,9 @@ def interrupt_preparation(store: Path, files: int) -> None:
     while finished_parts(store) < files // 4 and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT if sys.platform != "win32" else signal.SIGTERM)
-    last = process.communicate()[1].strip().splitlines()[-1:]
-    print(f"interrupted ({''.join(last) or 'ended'}); {finished_parts(store)} of {files} files are saved")
+    said = process.communicate()[1].splitlines()  # the error, and a note on where it came
+    error = next((line for line in reversed(said) if line.startswith("KeyboardInterrupt")), "ended")
+    print(f"interrupted ({error}); {finished_parts(store)} of {files} files are saved")
 
 
 if __name__ == "__main__":

@@ -37,10 +37,10 @@ def exact_sizes(into: Sizes, n: int) -> list[int]:
 
 
 def block_sizes(into: Sizes, n: int, block: int) -> list[int]:
-    """The sizes of splits of whole blocks; the last split that is not empty has the short last block, if there is one.
+    """The sizes of splits of whole blocks; the last one has the short last block too, if there is one.
 
     >>> block_sizes((("train", 0.8), ("val", None)), 1000, 64)
-    [832, 168]
+    [768, 232]
 
     Raises `DataError` for counts that are no whole blocks, and for sizes that do not sum to `n`.
     """

@@ -264,7 +264,7 @@ class Mix(Staged):
 
         >>> import fdm
         >>> print(fdm.pipeline(fdm.mix({"web": 0.7, "code": 0.3}, into="train", until=10**6).after(800_000, {"code": 1})))
-        0 mix  web=0.7, code=0.3, into=train, until=1000000, after=800000: code=1
+        0 mix  code=0.3, web=0.7, into=train, until=1000000, after=800000: code=1
         seed 0
         """
         phases: tuple[Any, ...] = (*self.later, (examples, shares))
