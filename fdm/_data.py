@@ -217,6 +217,7 @@ class Data(OtherNames):
         first = self.loader(split, epoch=0) if start is None else self.loader(split, start=start)
         return _epochs(self, split, stop, first)
 
+    @guided
     def stream(self, split: str, stop: int | None = None, start: Snapshot | Mapping[str, Any] | None = None) -> Stream:
         """The batches of a split for a loop that others own: each pass over them is the next epoch.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .._arrays.packed import Packed
 from .._arrays.ragged import Ragged
-from .._arrays.tree import entries, map_leaves, with_entries
+from .._arrays.tree import entries, leaves, map_leaves, places, with_entries
 from .._errors import DataError, did_you_mean, listed
 from .._plans.rows import Rows
 
@@ -36,6 +36,22 @@ def _is_on_host(batch: dict[Any, Any]) -> bool:
         if type(value) is not Tensor or not value.is_cpu:
             return False
     return True
+
+
+def left_behind(batch: Any, skip: Sequence[str] = ()) -> tuple[str, Any] | None:
+    """The first object in a batch that a transfer leaves where it is with the tensors that it holds, and its place."""
+    top = entries(batch)
+    rest: Any = {name: top[name] for name in top if name not in skip} if skip else batch
+    for place, leaf in places(rest, is_movable, at="" if skip else "batch"):
+        if not is_movable(leaf) and not isinstance(leaf, type) and _holds_tensors(leaf):
+            return place, leaf
+    return None
+
+
+def _holds_tensors(thing: Any) -> bool:
+    slots = [name for cls in type(thing).__mro__ for name in getattr(cls, "__slots__", ()) if hasattr(thing, name)]
+    held = [*getattr(thing, "__dict__", {}).values(), *(getattr(thing, name) for name in slots)]
+    return any(isinstance(leaf, Tensor | Ragged | Packed) for value in held for leaf in leaves(value, is_movable))
 
 
 def moved_ahead(

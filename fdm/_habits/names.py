@@ -73,19 +73,21 @@ NAMES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
         "Loader": {
             "dataset": 'a loader has batches; the examples of a split are data.dataset("train"), their ids '
-            "loader.indices(step)",
+            "loader.indices(step); loops of others that look for a dataset are given data.stream(split)",
             "batch_size": 'it is in the plan: loader.plan()["batch_size"]',
             "drop_last": 'what is left out is in the plan: loader.plan()["dropped"]',
             "sampler": "the epoch is chosen where a loader is made: data.loader(split, epoch=3); ranks have their shares by "
-            "themselves",
+            "themselves; loops of others that look for a sampler are given data.stream(split)",
             "batch_sampler": "the ids of a batch are loader.indices(step)",
-            "set_epoch": "the epoch is chosen where a loader is made: data.loader(split, epoch=3), or data.epochs(split, 10)",
+            "set_epoch": "the epoch is chosen where a loader is made: data.loader(split, epoch=3), or data.epochs(split, 10); "
+            "loops of others that set it are given data.stream(split)",
             "collate_fn": "it is a stage's: fdm.batch(32, collate=fn)",
             "num_workers": "speed is the executor's: fdm.open(p, workers=4)",
             "pin_memory": "speed is the executor's: fdm.open(p, pin_memory=True)",
             "next": "batches come by a loop, or by next(iter(loader)); loader[i] is that of a step",
-            "state_dict": "a place is loader.snapshot(step).to_dict()",
-            "load_state_dict": "a place is where a loader starts: data.loader(split, start=fdm.Snapshot.from_dict(place))",
+            "state_dict": "a place is loader.snapshot(step).to_dict(); loops of others that keep it are given data.stream(split)",
+            "load_state_dict": "a place is where a loader starts: data.loader(split, start=fdm.Snapshot.from_dict(place)); "
+            "loops of others are given data.stream(split, start=place)",
         },
         "Table": {
             "from_*": "make it of columns, fdm.Table({name: tensor}), or of rows or a frame, fdm.Table.of(rows)",

@@ -5,7 +5,8 @@ from typing import Any
 
 import attrs
 
-from .._batches.transfer import arrived, has_streams, move, moved_ahead, numbered
+from .._batches.draws import Draws
+from .._batches.transfer import arrived, has_streams, left_behind, move, moved_ahead, numbered
 from .._errors import note, noted, stage_note
 from .._plans.rows import Rows
 from .._stages.stage import Transfer
@@ -31,6 +32,33 @@ def on_device(on_host: Iterator[tuple[Rows, Any]], crossing: Crossing) -> Iterat
     if has_streams(crossing.device):
         return _streamed(on_host, crossing, transfer.skip, where)
     return _moved(on_host, crossing.device, transfer.skip, where)
+
+
+def told_if_left(
+    on_host: Iterator[tuple[Rows, Any]], crossing: Crossing, draws: Draws
+) -> Iterator[tuple[Rows, Any]]:
+    """The batches before the transfer; that one is of a class which the transfer does not move is told, once."""
+    if crossing.transfer is None or crossing.transfer[0] in draws.watched:
+        return on_host
+    return _looked_at(on_host, crossing.transfer, draws)
+
+
+def _looked_at(
+    on_host: Iterator[tuple[Rows, Any]], transfer: tuple[int, Transfer], draws: Draws
+) -> Iterator[tuple[Rows, Any]]:
+    number, stage = transfer
+    for rows, batch in on_host:
+        if number not in draws.watched:
+            draws.watched.add(number)
+            left = left_behind(batch, stage.skip)
+            if left is not None:
+                draws.found[number] = (
+                    f"{left[0]} is a {type(left[1]).__name__}, which fdm.transfer leaves on the host with the tensors that it "
+                    f"holds: it moves mappings, lists, tuples, named tuples, dataclasses and attrs classes, and what has a "
+                    f"method .to(device); make it one of them, or give it that method"
+                )
+                draws.tell()
+        yield rows, batch
 
 
 def _moved(

@@ -25,7 +25,7 @@ from .._processes.torch_state import settled
 from .._public import public
 from .._sources.gate import Gate
 from .._text import page, table
-from .device import Crossing, on_device
+from .device import Crossing, on_device, told_if_left
 from .options import Maker
 from .profile import Profile, profiled
 from .repeats import Repeats
@@ -134,6 +134,7 @@ class Loader(OtherNames):
         batches, draws = self._maker.batches(self._branch, self._rows()), self._maker.draws
         if draws.are_open(to_watch(self._branch)):
             batches = told_after_first(batches, draws)
+        batches = told_if_left(batches, self._crossing, draws)
         ids = self._branch.batching[1].ids
         return batches if ids is None else ((rows_told(rows, batch, ids), batch) for rows, batch in batches)
 

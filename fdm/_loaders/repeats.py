@@ -27,7 +27,7 @@ class Repeats:
             if batch is not _END:
                 yield batch
             if first in self._begun:
-                self.tell(f"data.loader({self.split!r})")
+                self.tell(f"data.loader({self.split!r})", f"data.stream({self.split!r})")
             self._begun.add(first)
             yield from batches
         finally:
@@ -38,18 +38,19 @@ class Repeats:
     def read_whole(self) -> None:
         """Note that all examples of a dataset were read, or more than all."""
         if self._is_read:
-            self.tell(f"data.dataset({self.split!r})")
+            self.tell(f"data.dataset({self.split!r})", "a dataset whose set_epoch(epoch) it calls")
         self._is_read = True
 
-    def tell(self, made_by: str) -> None:
-        """Warn, once, that what `made_by` gives is the epoch that was there before."""
+    def tell(self, made_by: str, for_others: str) -> None:
+        """Warn, once, that what `made_by` gives is the epoch that was there before, and what loops of others are given."""
         if not self._is_told:
             self._is_told = True
             call = made_by.removesuffix(")")
             warn(
                 f"{made_by} gives epoch 0 again: the same order and the same augmentation as the pass before. For another "
                 f"one say which: `for train in data.epochs({self.split!r}, 10):`, or {call}, epoch=epoch); where the same "
-                f"is meant, {call}, epoch=0)"
+                f"is meant, {call}, epoch=0). A loop that goes over one object for each epoch is given "
+                f"{for_others}"
             )
 
 
