@@ -34,9 +34,7 @@ def on_device(on_host: Iterator[tuple[Rows, Any]], crossing: Crossing) -> Iterat
     return _moved(on_host, crossing.device, transfer.skip, where)
 
 
-def told_if_left(
-    on_host: Iterator[tuple[Rows, Any]], crossing: Crossing, draws: Draws
-) -> Iterator[tuple[Rows, Any]]:
+def told_if_left(on_host: Iterator[tuple[Rows, Any]], crossing: Crossing, draws: Draws) -> Iterator[tuple[Rows, Any]]:
     """The batches before the transfer; that one is of a class which the transfer does not move is told, once."""
     if crossing.transfer is None or crossing.transfer[0] in draws.watched:
         return on_host

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import sys
+from contextlib import nullcontext
 
 import lightning.pytorch as pl
 import numpy as np
@@ -258,6 +259,30 @@ def test_setup_is_lazy():
     assert [6, 2] == list(map(len, loaders))
     with pytest.raises(ZeroDivisionError):
         next(iterators[0])
+
+
+OPEN = []
+
+
+class Closing(list):
+    """A source that notes whether it is open."""
+
+    def __init__(self, n):
+        super().__init__({"x": torch.tensor(float(number)), "id": torch.tensor(number)} for number in range(n))
+        OPEN.append(id(self))
+
+    def close(self):
+        OPEN.remove(id(self))
+
+
+@pytest.mark.parametrize("options", [{}, {"threads": 2}], ids=str)
+@pytest.mark.parametrize("fails", [True, False])
+def test_teardown_and_an_exception_close_the_sources(fails, options):
+    p = fdm.pipeline(fdm.load(Closing, n=40), fdm.split({"train": 24, "val": None}), fdm.batch(4))
+    data, module = datamodule(fdm.pipeline(p, fdm.transform(broken)) if fails else p, **options), Notes()
+    with pytest.raises(ZeroDivisionError) if fails else nullcontext():
+        trainer(max_epochs=1).fit(module, datamodule=data)
+    assert [] == OPEN
 
 
 def test_teardown_and_an_exception_release_the_data_and_it_can_be_used_again():

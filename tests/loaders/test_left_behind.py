@@ -78,7 +78,12 @@ def told(kind, transfer, device="cpu", **options):
     return [(str(each.message), each.filename) for each in caught]
 
 
-LEFT = {"plain": "batch is a Plain", "slotted": "batch is a Slotted", "inner": "a Inner", "entry": "batch['more'][0] is a"}
+LEFT = {
+    "plain": "batch is a Plain",
+    "slotted": "batch is a Slotted",
+    "inner": "a Inner",
+    "entry": "batch['more'][0] is a",
+}
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta"])
