@@ -42,6 +42,8 @@ def collate(found: Sequence[Any], ragged: Mapping[str, Ragged]) -> Any:
 
 def _put_together(found: Sequence[Any], ragged: Mapping[str, Ragged]) -> Any:
     first = found[0]
+    if isinstance(first, dict):
+        _check_no_more(found, first)
     names = {name for name, column in ragged.items() if isinstance(first, dict) and _is_row(first.get(name), column)}
     if not names:
         return _collated(found)
@@ -49,6 +51,18 @@ def _put_together(found: Sequence[Any], ragged: Mapping[str, Ragged]) -> Any:
     rest = [{name: value for name, value in example.items() if name not in names} for example in found]
     others = _collated(rest) if rest[0] else {}
     return {name: rows[name] if name in rows else others[name] for name in first}
+
+
+def _check_no_more(found: Sequence[Any], first: dict[Any, Any]) -> None:
+    """Raise `DataError` for an entry that a later example has and the first has not: torch would leave it out in silence."""
+    for at, example in enumerate(found):
+        if isinstance(example, dict) and len(example) > len(first):
+            name = next(name for name in example if name not in first)
+            msg = (
+                f"entry {name!r} of the examples is in example {at} of the batch, and not in example 0, which has "
+                f"{listed(first)}; give all the same entries, by a fdm.transform before batch"
+            )
+            raise DataError(msg)
 
 
 def _collated(found: Sequence[Any]) -> Any:

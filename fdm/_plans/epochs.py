@@ -15,7 +15,7 @@ from .._fingerprint.canonical import canonical, digest
 from .._orders.blocks import BlockShuffle, BlockShuffled
 from .._orders.lengths import Layout
 from .._orders.mixed import Mixed
-from .._orders.mixture import Mixture, mixture
+from .._orders.mixture import LONGEST, Mixture, mixture
 from .._orders.order import Drawn, Ids, Natural, Order, Shuffled, take
 from .._orders.packing import Joined, Packing
 from .._orders.shares import power_shares
@@ -101,7 +101,9 @@ class Epochs:
                 case Shuffle(block=None):
                     order = Shuffled(order, self._key(number, epoch))
                 case Shuffle(block=int(block), window=int(window), lanes=lanes):
-                    shuffle = BlockShuffle(order.size, block, window, lanes, key=self._key(number, epoch))
+                    # More than there are is as good as all: numbers of 64 bits hold no more.
+                    block, each = min(block, order.size + 1), min(window // lanes, order.size + 1)
+                    shuffle = BlockShuffle(order.size, block, each * lanes, lanes, key=self._key(number, epoch))
                     order = BlockShuffled(order, shuffle)
                 case Sample():
                     order = self._drawn(order, number, stage, epoch)
@@ -193,7 +195,11 @@ class MixedEpochs:
 
     def order(self, epoch: int) -> Order:
         """The order of an epoch: as many examples of the run as an epoch has."""
-        mixed = Mixed(self.run, epoch * self.run.size, self.run.size, self.firsts, self.orders)
+        start = epoch * self.run.size
+        if start + self.run.size > LONGEST:
+            msg = f"mix: the run of {self.mix.into!r} has at most {LONGEST} examples, which epoch {epoch} is beyond"
+            raise DataError(msg)
+        mixed = Mixed(self.run, start, self.run.size, self.firsts, self.orders)
         return taken(mixed, [stage for _, stage in self.stages])
 
     def entries(self, epoch: int, seen: int) -> list[Entry]:

@@ -97,7 +97,7 @@ def _buckets(batch: Batch, source: Any, order: Order) -> Buckets:
     lengths = lengths_of(source, str(batch.column), "batch")[order.at(np.arange(order.size, dtype=np.int64))]
     if batch.edges is not None:
         return Buckets.of(lengths, check_edges(batch.edges, int(lengths.max(initial=0))))
-    edges, longest = best_edges(lengths, batch.buckets), int(lengths.max(initial=0))
+    edges, longest = best_edges(lengths, batch.buckets), max(1, int(lengths.max(initial=0)))
     if (
         batch.of is not None and longest <= batch.size < edges[-1]
     ):  # what edges are rounded up to does not fit, the longest does

@@ -263,13 +263,14 @@ def mix(
     """Make the split `into` out of the splits that `shares` names, each with its share of the examples, exactly.
 
     Shares are in proportion to each other: {"web": 0.7, "code": 0.3} is {"web": 7, "code": 3}. With `power` they are in
-    proportion to size ** power, and `shares` is a list of names. After each 64 examples of the run, which goes on over
+    proportion to size ** power, and `shares` is a list of names (without it, names have equal shares). After each 64 examples of the run, which goes on over
     epochs, each part has had its share to within 2 examples. A part is gone through whole, in the order that the stages
     before `mix` give it (`shuffle`, `pack`), before any of it comes again, in its own next epoch. What stands after `mix`
     acts on the mixture.
 
     `until` says where an epoch ends: "all" when each part was seen once, "first" when one was, or after so many
-    examples; nothing is lost by that, since the run goes on in the next epoch. `.after(examples, shares)` changes the
+    examples; that is decided by the shares that the run begins with, and nothing is lost by it, since the run goes on in
+    the next epoch. `.after(examples, shares)` changes the
     shares from there on. The example ids of a mixture are those of its parts' sources, joined in the order of the parts'
     names; `batch(origin="domain")` adds the number of the part, and `data.origin(ids)` tells part and id.
 
