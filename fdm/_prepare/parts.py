@@ -135,7 +135,7 @@ def clean_part(part: Part, _attempt: str) -> Exception | None:
         made = part.function.bound()(*part.upstream, part.name)
         _save(made, part.function.name, part.folder)
     except Exception as error:  # noqa: BLE001 - it is raised again where the part was asked for
-        return _sendable(stop_of(error) or error)
+        return _sendable(error)
     except (SystemExit, GeneratorExit) as error:
         if (stopped := stop_of(error)) is None:
             raise

@@ -244,7 +244,7 @@ def leaves(example):
 @pytest.mark.parametrize("options", [{}, {"threads": 2}, {"workers": 1}], ids=str)
 def test_what_ends_generators_ends_no_pass_in_silence(options):
     p = fdm.pipeline(*ORDER, fdm.transform(leaves), fdm.batch(2))
-    with fdm.open(p, **options) as data, pytest.raises((GeneratorExit, fdm.WorkerError)):
+    with fdm.open(p, **options) as data, pytest.raises((fdm.StopError, fdm.WorkerError)):
         passed(data)
 
 
