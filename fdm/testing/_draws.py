@@ -10,7 +10,6 @@ from unittest.mock import patch
 
 import attrs
 
-from .._public import is_file_of_fdm
 from .._random.key import Key
 
 
@@ -41,9 +40,9 @@ def recorded_draws() -> Iterator[list[Draw]]:
 
 
 def _who_draws(frame: FrameType | None) -> tuple[FrameType | None, str]:
-    """The call of a function outside fdm that draws, and the method of the key that it calls."""
+    """The call of a function that draws, which may be one of fdm's own, and the method of the key that it calls."""
     method = ""
-    while frame is not None and is_file_of_fdm(frame.f_code.co_filename):
+    while frame is not None and frame.f_code.co_filename == Key.uniform.__code__.co_filename:
         method = frame.f_code.co_name
         frame = frame.f_back
     return frame, method

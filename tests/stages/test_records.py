@@ -206,6 +206,7 @@ WRONG = {
     "Executor.progress": ((1, "x"), lambda progress: fdm.Executor(progress=progress)),
     "Executor.wait": ((-1, "3", True, float("nan")), lambda wait: fdm.Executor(wait=wait)),
     "Executor.start_method": (("fork it", 3, []), lambda method: fdm.Executor(start_method=method)),
+    "Executor.verify": ((1, "x", None), lambda verify: fdm.Executor(verify=verify)),
     "Snapshot.fingerprint": ((3, None, b"a"), None),
     "Snapshot.split": ((3, None, ["train"]), None),
     "Snapshot.epoch": (NO_COUNTS, None),
