@@ -162,6 +162,10 @@ def ignoring(item, key):
     return {**item, "noise": item["row"] + 1}
 
 
+def drawing_twice(item, key):
+    return {**item, "noise": key.uniform() + key.uniform()}
+
+
 def ignoring_for_the_global_state(item, key):
     return {**item, "noise": random.random()}
 
