@@ -97,7 +97,7 @@ def _stream(
             raise _begun_anew(part, known, f"the server has no more than {before} bytes", response)
         if before and response.status_code == requests.codes.partial_content:
             rest = known.rest(response, before)
-            if rest is None:
+            if rest is None or _odd_encoding(url, response, known) is not None:
                 raise _begun_anew(
                     part, known, f"the server sent something else than the rest from byte {before}", response
                 )
@@ -127,14 +127,26 @@ def _check_whole(url: str, response: requests.Response, known: _Known) -> None:
     if response.status_code != requests.codes.ok:
         msg = f"the server answered {response.status_code} {response.reason or ''}".rstrip()
         raise requests.HTTPError(msg, response=response)
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
-    is_gz = encoding in ("gzip", "x-gzip") and urlsplit(url).path.lower().endswith((".gz", ".tgz"))  # its own bytes
-    if not (known.is_pinned or is_gz or encoding in ("", "identity")):
+    encoding = _odd_encoding(url, response, known)
+    if encoding is not None:
         msg = (
-            f"the server sent it compressed (Content-Encoding: {short(encoding, 60)}), though asked for the bytes as they "
-            f"are; give sha256=... of what it sends if that is meant"
+            f"the server sent it compressed ({encoding}), though asked for the bytes as they are; give sha256=... of what "
+            f"it sends if that is meant"
         )
         raise requests.HTTPError(msg, response=response)
+
+
+def _odd_encoding(url: str, response: requests.Response, known: _Known) -> str | None:
+    """What tells that an answer is not the bytes of the file; None where it is, or where its digest will tell."""
+    encoding = response.headers.get("Content-Encoding", "identity").lower()
+    is_gz = encoding in ("gzip", "x-gzip") and urlsplit(url).path.lower().endswith((".gz", ".tgz"))  # its own bytes
+    codings = {each.strip().lower() for each in response.headers.get("Transfer-Encoding", "").split(",")}
+    if known.is_pinned:
+        return None
+    if not (is_gz or encoding in ("", "identity")):
+        return f"Content-Encoding: {short(encoding, 60)}"
+    odd = sorted(codings - {"", "chunked", "identity"})
+    return f"Transfer-Encoding: {short(', '.join(odd), 60)}" if odd else None
 
 
 def _strong_tag(response: requests.Response) -> str | None:

@@ -74,7 +74,7 @@ def described(stage: Stage) -> dict[str, Any]:
 def _without_secrets(entry: Any) -> Any:
     """Plain JSON values, with the URLs in them as they may be shown."""
     if isinstance(entry, dict):
-        return {name: _without_secrets(each) for name, each in entry.items()}
+        return {_without_secrets(name): _without_secrets(each) for name, each in entry.items()}
     if isinstance(entry, list):
         return [_without_secrets(each) for each in entry]
     return without_secrets(entry) if isinstance(entry, str) else entry
