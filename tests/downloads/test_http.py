@@ -208,6 +208,7 @@ MALFORMED = {
     "many headers": HEAD + b"X: x\r\n" * 1000 + b"\r\nhello",
     "compressed": HEAD + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
     "compressed otherwise": HEAD + b"Content-Encoding: br, zstd\r\nContent-Length: 5\r\n\r\nhello",
+    "compressed on its way": HEAD + b"Transfer-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
     "another protocol": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nhello",
     "nowhere": b"HTTP/1.1 302 Found\r\nLocation: \r\nContent-Length: 0\r\n\r\n",
     "no host": b"HTTP/1.1 302 Found\r\nLocation: http://\r\nContent-Length: 0\r\n\r\n",
