@@ -29,7 +29,7 @@ from ._loaders.threads import Inline
 from ._orders.lengths import Layout
 from ._orders.order import written_out
 from ._pipeline import Pipeline
-from ._plans.branch import Branch, check_facts, sources_of
+from ._plans.branch import Branch, Where, check_facts, sources_of
 from ._plans.branches import branches_for
 from ._plans.epochs import Epochs, MixedEpochs, epochs_of, steps_entry
 from ._plans.plan import Plan, planned
@@ -41,6 +41,7 @@ from ._ranks.context import RankContext
 from ._sources.gate import Gate
 from ._sources.loaded import close_all, is_drawn, opened_here
 from ._splits.splits import weights_of
+from ._stages.orders import order_stages_of
 from ._stages.stage import Sample
 from ._text import bars, hidden, page, short, visible
 from .store._facts import Facts
@@ -337,12 +338,16 @@ class Data(OtherNames):
         if (number, source) not in self._weights:
             stage = self.pipeline.stages[number]
             assert isinstance(stage, Sample), "nothing else has weights"
-            with (
-                noted(stage_note(number, "sample", f"source {source!r}")),
-                opened_here(self._prepared.sources) as sources,
-            ):
+            where = Where(self._drawn_by(source, number), 0, self.context.rank, self.context.world_size)
+            with noted(stage_note(number, "sample", str(where))), opened_here(self._prepared.sources) as sources:
                 self._weights[number, source] = weights_of(stage.weights, sources[source])
         return self._weights[number, source]
+
+    def _drawn_by(self, source: str, number: int) -> str:
+        """The first split of a source for which the sample stage of this number holds."""
+        of_source = {name: examples for name, examples in self._prepared.splits.items() if examples.source == source}
+        stages = self.pipeline.stages
+        return next(name for name, each in of_source.items() if number in dict(order_stages_of(stages, each.names)))
 
     def __repr__(self) -> str:
         splits = ", ".join(f"{visible(name)} {size}" for name, size in self.splits.items())
